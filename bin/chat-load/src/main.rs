@@ -1,0 +1,2 @@
+//! A load tester for chat servers.
+fn main() {}

@@ -1,0 +1,2 @@
+//! A chat client for the terminal and for scripts.
+fn main() {}
