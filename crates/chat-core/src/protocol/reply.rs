@@ -1,0 +1,291 @@
+//! [`Reply`]: what the server answers.
+
+use std::borrow::Cow;
+
+use super::Frame;
+use crate::{MessageId, Timestamp, Token};
+
+/// One reply. The server encodes it from borrowed parts; what is decoded owns its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply<'a> {
+    /// To `auth`: `tokenid`.
+    LoggedIn(Token),
+    /// To `send`: `message` is `Message Sent`.
+    Sent,
+    /// To `inbox`.
+    Inbox(InboxPage<'a>),
+    /// To `list`: the active users in both dialects' keys, `more`, `users`, `users_next`.
+    List(List<'a>),
+    /// To `user_aktif`.
+    ActiveUsers(ActiveUsers<'a>),
+    /// To `logout`.
+    LoggedOut,
+    /// To `hello`.
+    Hello(Hello<'a>),
+    /// To `ping`: `text`.
+    Pong(Cow<'a, str>),
+    /// To `register`: `user`.
+    Registered(Cow<'a, str>),
+    /// To `passwd`: `sessions_ended`, how many other sessions ended.
+    PasswordChanged(u64),
+    /// To `whoami`.
+    Whoami(Whoami<'a>),
+    /// To `sessions`: `sessions`, oldest first.
+    Sessions(Vec<SessionEntry<'a>>),
+    /// To `revoke`.
+    Revoked,
+    /// To `peek`.
+    Peek(PeekPage<'a>),
+    /// To `ack`.
+    Acked,
+    /// To anything: it did not work.
+    Error(ErrorReply<'a>),
+}
+
+/// A page of `inbox`: undelivered messages grouped by sender.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InboxPage<'a> {
+    /// Oldest first. Encoding groups them by `from` in the order of each sender's first message.
+    pub messages: Vec<InboxMessage<'a>>,
+    /// Whether more waits. Written only when true.
+    pub more: bool,
+}
+
+/// One message of `inbox`. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InboxMessage<'a> {
+    /// The sender's username, the key of the group.
+    pub from: Cow<'a, str>,
+    /// `msg_from`: the sender's full name as it was.
+    pub from_name: Cow<'a, str>,
+    /// `msg_to`: the recipient's full name.
+    pub to_name: Cow<'a, str>,
+    /// `msg`.
+    pub body: Cow<'a, str>,
+    /// `id`; absent from old servers.
+    pub id: Option<MessageId>,
+    /// `time`; absent from old servers.
+    pub time: Option<Timestamp>,
+}
+
+/// The reply to `user_aktif`, and the part of `list` that says who is here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActiveUsers<'a> {
+    /// Usernames, oldest session first.
+    pub users: Vec<Cow<'a, str>>,
+    /// Whether there are more than were listed. Written only when true.
+    pub more: bool,
+}
+
+/// The reply to `list`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct List<'a> {
+    /// Who is here.
+    pub active: ActiveUsers<'a>,
+    /// Who has an account; `None` from old servers.
+    pub directory: Option<Directory<'a>>,
+}
+
+/// A page of the registered accounts, in order of username.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Directory<'a> {
+    /// `users`.
+    pub users: Vec<DirectoryEntry<'a>>,
+    /// `users_next`: the AFTER of the next page, when there is one.
+    pub next: Option<Cow<'a, str>>,
+}
+
+/// One account in the directory: `username`, `name`, `active`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryEntry<'a> {
+    /// As registered.
+    pub username: Cow<'a, str>,
+    /// Full name.
+    pub name: Cow<'a, str>,
+    /// Whether the user is here.
+    pub active: bool,
+}
+
+/// The reply to `hello`: `server`, `version`, `protocol`, `commands`, `limits`, `features`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello<'a> {
+    /// The server program's name.
+    pub server: Cow<'a, str>,
+    /// Its version.
+    pub version: Cow<'a, str>,
+    /// The protocol's version: 1.
+    pub protocol: u32,
+    /// The commands it takes.
+    pub commands: Vec<Cow<'a, str>>,
+    /// Its limits.
+    pub limits: Limits,
+    /// What it offers beyond commands, such as `explicit_ack`; those asked for in OPTIONs and granted too.
+    pub features: Vec<Cow<'a, str>>,
+}
+
+/// The limits a server announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `frame_bytes`: the longest request line.
+    pub frame_bytes: u64,
+    /// `message_bytes`: the longest message body.
+    pub message_bytes: u64,
+    /// `page_messages`: most messages in a reply.
+    pub page_messages: u64,
+    /// `page_bytes`: most bytes in an encoded page after `hello`.
+    pub page_bytes: u64,
+}
+
+/// The reply to `whoami`: `user`, `name`, `incarnation`, `created`, `expires`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whoami<'a> {
+    /// Username.
+    pub user: Cow<'a, str>,
+    /// Full name.
+    pub name: Cow<'a, str>,
+    /// The mailbox's incarnation.
+    pub incarnation: Cow<'a, str>,
+    /// When the session was made.
+    pub created: Timestamp,
+    /// When it ends unless it is used.
+    pub expires: Timestamp,
+}
+
+/// One of the user's sessions: `session`, `created`, `last_used`, `expires`, `current`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionEntry<'a> {
+    /// Its public name, the SESSION of `revoke`; not its token.
+    pub session: Cow<'a, str>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_used: Timestamp,
+    /// When it ends unless it is used.
+    pub expires: Timestamp,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// The reply to `peek`: `incarnation`, `messages`, `more`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeekPage<'a> {
+    /// The mailbox's incarnation.
+    pub incarnation: Cow<'a, str>,
+    /// Oldest first.
+    pub messages: Vec<PeekMessage<'a>>,
+    /// Whether more waits. Always written.
+    pub more: bool,
+}
+
+/// One message of `peek`: `id`, `time`, `from`, `from_name`, `to`, `body`. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PeekMessage<'a> {
+    /// Its number in the mailbox.
+    pub id: MessageId,
+    /// When it was stored.
+    pub time: Timestamp,
+    /// The sender's username.
+    pub from: Cow<'a, str>,
+    /// The sender's full name as it was.
+    pub from_name: Cow<'a, str>,
+    /// The recipient's username.
+    pub to: Cow<'a, str>,
+    /// The text.
+    pub body: Cow<'a, str>,
+}
+
+/// `{"status": "ERROR", "message": …, "code": …}`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorReply<'a> {
+    /// For people.
+    pub message: Cow<'a, str>,
+    /// For programs; `None` from old servers.
+    pub code: Option<ErrorCode>,
+    /// With `rate_limited`: when to try again, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// The stable word for what went wrong. Codes are never reused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    BadCommand,
+    BadArguments,
+    FrameTooLong,
+    BadUtf8,
+    NoSuchUser,
+    BadPassword,
+    NoSuchRecipient,
+    NoSession,
+    NoSuchSession,
+    NoSuchMessage,
+    NotAllowed,
+    UserExists,
+    BadUsername,
+    WeakPassword,
+    MessageTooLong,
+    InboxFull,
+    KeyConflict,
+    StaleIncarnation,
+    RateLimited,
+    Busy,
+    Unavailable,
+    Internal,
+    /// A code this version does not know, kept as it came.
+    Other(Box<str>),
+}
+
+/// The frame is no reply to the command it should answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// Not a JSON object, or one without what the reply must have.
+    #[error("not a reply to `{command}`: {reason}")]
+    Malformed {
+        command: &'static str,
+        reason: String,
+    },
+}
+
+impl std::fmt::Debug for InboxMessage<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InboxMessage")
+            .field("from", &self.from)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+impl std::fmt::Debug for PeekMessage<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeekMessage")
+            .field("from", &self.from)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reply<'static> {
+    /// Understands the frame that answers a command of that name (`Command::name`).
+    pub fn decode(command: &'static str, frame: &Frame) -> Result<Self, ReplyError> {
+        todo!()
+    }
+}
+impl<'a> From<ErrorCode> for ErrorReply<'a> {
+    /// The code with its standard text: the recorded Indonesian sentence where the contract has one.
+    fn from(code: ErrorCode) -> Self {
+        todo!()
+    }
+}
+impl InboxMessage<'_> {
+    /// At most how many bytes this message adds to an encoded `inbox` page.
+    pub fn encoded_len_bound(&self) -> usize {
+        todo!()
+    }
+}
+impl PeekMessage<'_> {
+    /// At most how many bytes this message adds to an encoded `peek` page.
+    pub fn encoded_len_bound(&self) -> usize {
+        todo!()
+    }
+}

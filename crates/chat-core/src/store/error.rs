@@ -1,0 +1,132 @@
+//! Why the store did not do what was asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::protocol::ErrorCode;
+
+/// Why an operation was not carried out. Every variant but [`Unavailable`](Self::Unavailable) and
+/// [`Internal`](Self::Internal) means that nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No account of that name.
+    #[error("no such user")]
+    NoSuchUser,
+    /// The password does not match.
+    #[error("wrong password")]
+    BadPassword,
+    /// No account of that name to send to.
+    #[error("no such recipient")]
+    NoSuchRecipient,
+    /// The session is unknown, expired, or was ended.
+    #[error("no such session")]
+    NoSession,
+    /// No session of the user's has that name.
+    #[error("the user has no such session")]
+    NoSuchSession,
+    /// An account of that name exists, or the name is reserved.
+    #[error("the username is taken")]
+    UserExists,
+    /// The username or full name breaks a rule.
+    #[error("{0}")]
+    BadUsername(String),
+    /// The new password breaks a rule.
+    #[error("{0}")]
+    WeakPassword(&'static str),
+    /// The message is longer than allowed.
+    #[error("a message has at most {max_bytes} bytes")]
+    MessageTooLong {
+        /// The limit, in bytes.
+        max_bytes: usize,
+    },
+    /// An argument is out of its range.
+    #[error("{0}")]
+    BadArguments(&'static str),
+    /// The recipient's mailbox is full, or the sender's share of it is.
+    #[error("the recipient's mailbox is full")]
+    InboxFull,
+    /// The incarnation named is not the mailbox's current one.
+    #[error("the mailbox has another incarnation now")]
+    StaleIncarnation,
+    /// A queue is full; try again after a while.
+    #[error("the server is busy")]
+    Busy {
+        /// A good time to wait.
+        retry_after: Duration,
+    },
+    /// The disk refuses. Whether a write took place is not known.
+    #[error("the store is unavailable")]
+    Unavailable,
+    /// A fault in the store itself. Whether a write took place is not known.
+    #[error("internal error")]
+    Internal,
+}
+
+impl StoreError {
+    /// The code that stands for this error on the wire.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoSuchUser => ErrorCode::NoSuchUser,
+            Self::BadPassword => ErrorCode::BadPassword,
+            Self::NoSuchRecipient => ErrorCode::NoSuchRecipient,
+            Self::NoSession => ErrorCode::NoSession,
+            Self::NoSuchSession => ErrorCode::NoSuchSession,
+            Self::UserExists => ErrorCode::UserExists,
+            Self::BadUsername(_) => ErrorCode::BadUsername,
+            Self::WeakPassword(_) => ErrorCode::WeakPassword,
+            Self::MessageTooLong { .. } => ErrorCode::MessageTooLong,
+            Self::BadArguments(_) => ErrorCode::BadArguments,
+            Self::InboxFull => ErrorCode::InboxFull,
+            Self::StaleIncarnation => ErrorCode::StaleIncarnation,
+            Self::Busy { .. } => ErrorCode::Busy,
+            Self::Unavailable => ErrorCode::Unavailable,
+            Self::Internal => ErrorCode::Internal,
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory could not be made or used.
+    #[error("cannot use the data directory {}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has the directory open.
+    #[error("the data directory {} is in use by another process", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file is no store of ours.
+    #[error("{} is not a chat store", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer version.
+    #[error("{} has schema version {found}, this program knows up to {known}: use a newer one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// The engine failed.
+    #[error("cannot open the store {}: {reason}", path.display())]
+    Engine {
+        /// The file.
+        path: PathBuf,
+        /// What the engine said.
+        reason: String,
+    },
+}

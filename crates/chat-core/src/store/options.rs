@@ -1,0 +1,108 @@
+//! How a store is set up.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account::PasswordParams;
+use crate::{Clock, MAX_MESSAGE_BYTES, SystemClock};
+
+/// What any store can be told. `Default` gives the documented defaults.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    /// Longest message body, in bytes. Default 16 KiB.
+    pub message_bytes: usize,
+    /// Most undelivered messages in a mailbox. Default 10,000.
+    pub mailbox_messages: u64,
+    /// Most bytes of undelivered message bodies in a mailbox. Default 32 MiB.
+    pub mailbox_bytes: u64,
+    /// Most sessions of an account; one more ends the longest unused. Default 100.
+    pub sessions_per_account: usize,
+    /// How long a session lives without use. Default 30 days.
+    pub session_idle: Duration,
+    /// How long delivered messages are kept. Default 30 days.
+    pub retention: Duration,
+    /// How many messages of a mailbox are kept once delivered. Default 10,000.
+    pub retention_messages: u64,
+    /// How many requests may wait for the store. When full, callers wait for a place. Default 4,096.
+    pub queue: usize,
+    /// How many requests go into one commit at most. Default 1,024.
+    pub batch: usize,
+    /// How many log positions the newest stretch may cover before it is flushed to the index. Default 200,000.
+    pub stretch: u64,
+    /// Bytes of the newest message bodies kept in memory, so that reading soon after sending costs no disk. Default 16 MiB.
+    pub recent_bytes: usize,
+    /// How many mailboxes without unflushed changes stay in memory. Default 100,000.
+    pub cached_mailboxes: usize,
+    /// Cost of new password hashes.
+    pub password: PasswordParams,
+    /// Answer an unknown user at login like a wrong password. Default off, as the existing servers answer.
+    pub hide_unknown_users: bool,
+    /// The time. Default the system's clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            message_bytes: MAX_MESSAGE_BYTES,
+            mailbox_messages: 10_000,
+            mailbox_bytes: 32 * 1024 * 1024,
+            sessions_per_account: 100,
+            session_idle: 30 * DAY,
+            retention: 30 * DAY,
+            retention_messages: 10_000,
+            queue: 4_096,
+            batch: 1_024,
+            stretch: 200_000,
+            recent_bytes: 16 * 1024 * 1024,
+            cached_mailboxes: 100_000,
+            password: PasswordParams::default(),
+            hide_unknown_users: false,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreOptions").finish_non_exhaustive()
+    }
+}
+
+/// Where and how the embedded engine keeps its files.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// The directory; made with mode 0700 if it is missing.
+    pub directory: PathBuf,
+    /// What an acknowledgement survives. Default [`Durability::PowerLoss`].
+    pub durability: Durability,
+    /// How large the write-ahead log may grow before the writer restarts it, in bytes. Default 256 MiB.
+    pub wal_bytes: u64,
+}
+
+impl SqliteOptions {
+    /// The defaults, in this directory.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            durability: Durability::PowerLoss,
+            wal_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// What an acknowledged message survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A crash of the process, of the system, and loss of power: every commit is synced before it is acknowledged.
+    #[default]
+    PowerLoss,
+    /// A crash of the process only. When the system crashes or loses power, the last seconds of acknowledged messages
+    /// can be gone; the next start gives every mailbox a new incarnation, so that clients notice.
+    ProcessCrash,
+}

@@ -1,0 +1,300 @@
+//! What goes in and out of the store.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{FullName, MessageId, Timestamp, Token, Username};
+
+/// An account's number; never used again for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountNumber(pub(crate) u64);
+
+/// What a session is found by: the SHA-256 of its token. `Debug` shows only its public name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionKey(pub(crate) [u8; 32]);
+
+impl SessionKey {
+    /// The key of the session this token opens.
+    #[must_use]
+    pub fn of(token: &Token) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// The session's public name: 16 hexadecimal digits, good for `revoke` and logs, useless for logging in.
+    #[must_use]
+    pub fn public_name(&self) -> String {
+        self.0
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionKey({})", self.public_name())
+    }
+}
+
+/// Names one unbroken life of a mailbox: ids are comparable only within it. 16 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Incarnation(pub(crate) Box<str>);
+
+impl Incarnation {
+    /// As it stands on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One message to store. `Debug` leaves the body out.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// The sender's session.
+    pub session: SessionKey,
+    /// The recipient's username, in any case.
+    pub to: Box<str>,
+    /// The text, already checked by [`check_body`](crate::check_body).
+    pub body: Box<str>,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The store's word that a message is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// When it was stored.
+    pub time: Timestamp,
+}
+
+/// A stored message. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its number in the recipient's mailbox.
+    pub id: MessageId,
+    /// When it was stored.
+    pub time: Timestamp,
+    /// The sender's account.
+    pub sender: AccountNumber,
+    /// The sender's username as it was.
+    pub from: Arc<str>,
+    /// The sender's full name as it was.
+    pub from_name: Arc<str>,
+    /// The text.
+    pub body: Box<str>,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("from", &self.from)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much of a mailbox a page may hold. At least one message is given, if there is one.
+#[derive(Clone, Copy)]
+pub struct PageLimit {
+    /// Most messages.
+    pub messages: usize,
+    /// Most bytes, in the caller's measure.
+    pub bytes: usize,
+    /// The caller's measure: what a message adds to the page, in bytes.
+    pub cost: fn(&Message) -> usize,
+}
+
+impl fmt::Debug for PageLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PageLimit")
+            .field("messages", &self.messages)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Consecutive messages of one mailbox that one connection was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Whose mailbox.
+    pub account: AccountNumber,
+    /// In which life of it.
+    pub incarnation: Incarnation,
+    /// The first id.
+    pub first: MessageId,
+    /// The last id.
+    pub last: MessageId,
+}
+
+/// A page of a mailbox.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Whose mailbox.
+    pub account: AccountNumber,
+    /// The owner's username.
+    pub username: Arc<str>,
+    /// The owner's full name.
+    pub name: Arc<str>,
+    /// The mailbox's incarnation.
+    pub incarnation: Incarnation,
+    /// Oldest first.
+    pub messages: Vec<Arc<Message>>,
+    /// Whether more waits behind the page.
+    pub more: bool,
+}
+
+impl Page {
+    /// What this page shows, for [`Store::confirm`](super::Store::confirm) and [`AckBasis`]; `None` if it is empty.
+    #[must_use]
+    pub fn shown(&self) -> Option<Shown> {
+        let (first, last) = (self.messages.first()?.id, self.messages.last()?.id);
+        Some(Shown {
+            account: self.account,
+            incarnation: self.incarnation.clone(),
+            first,
+            last,
+        })
+    }
+}
+
+/// On what ground an `ack` is taken.
+#[derive(Debug, Clone)]
+pub enum AckBasis {
+    /// The client named the incarnation.
+    Incarnation(Box<str>),
+    /// The connection was shown these.
+    Shown(Vec<Shown>),
+}
+
+/// What `whoami` tells.
+#[derive(Debug, Clone)]
+pub struct Whoami {
+    /// The account.
+    pub account: AccountNumber,
+    /// Username.
+    pub username: Arc<str>,
+    /// Full name.
+    pub name: Arc<str>,
+    /// The mailbox's incarnation.
+    pub incarnation: Incarnation,
+    /// When the session was made.
+    pub created: Timestamp,
+    /// When it ends unless it is used.
+    pub expires: Timestamp,
+}
+
+/// One of a user's sessions.
+#[derive(Debug, Clone)]
+pub struct SessionInfo {
+    /// [`SessionKey::public_name`].
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last used.
+    pub last_used: Timestamp,
+    /// When it ends unless it is used.
+    pub expires: Timestamp,
+    /// Whether it is the session that asks.
+    pub current: bool,
+}
+
+/// Who is here, and a page of who has an account.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Usernames of active users, oldest session first, at most 1,000.
+    pub active: Vec<Arc<str>>,
+    /// Whether there are more active users.
+    pub more: bool,
+    /// The page of the directory, if it was asked for.
+    pub directory: Option<Directory>,
+}
+
+/// A page of the registered accounts, in order of username.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    /// The accounts.
+    pub entries: Vec<DirectoryEntry>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// One account of the directory.
+#[derive(Debug, Clone)]
+pub struct DirectoryEntry {
+    /// As registered.
+    pub username: Arc<str>,
+    /// Full name.
+    pub name: Arc<str>,
+    /// Whether the user is here.
+    pub active: bool,
+}
+
+/// An account to make. `Debug` leaves the password out.
+#[derive(Clone)]
+pub struct NewAccount {
+    /// Its username.
+    pub username: Username,
+    /// Its full name.
+    pub name: FullName,
+    /// Its password, checked by the store.
+    pub password: Box<str>,
+}
+
+impl fmt::Debug for NewAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewAccount")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An account to make whose password is hashed already. `Debug` leaves the hash out.
+#[derive(Clone)]
+pub struct HashedAccount {
+    /// Its username.
+    pub username: Username,
+    /// Its full name.
+    pub name: FullName,
+    /// An Argon2id hash in PHC form, checked by [`PasswordHash`](crate::account::PasswordHash).
+    pub hash: crate::account::PasswordHash,
+}
+
+impl fmt::Debug for HashedAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashedAccount")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An import under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImportId(pub(crate) u64);
+
+/// An account as an operator sees it.
+#[derive(Debug, Clone)]
+pub struct AccountSummary {
+    /// Its number.
+    pub number: AccountNumber,
+    /// Its username.
+    pub username: Arc<str>,
+    /// Its full name.
+    pub name: Arc<str>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was removed; its username is reserved until it is released.
+    pub removed: Option<Timestamp>,
+    /// How many messages wait for it.
+    pub undelivered: u64,
+    /// How many sessions it has.
+    pub sessions: usize,
+}
