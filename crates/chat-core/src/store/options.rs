@@ -1,5 +1,6 @@
 //! How a store is set up.
 
+#[cfg(feature = "embedded")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,7 @@ impl std::fmt::Debug for StoreOptions {
 }
 
 /// Where and how the embedded engine keeps its files.
+#[cfg(feature = "embedded")]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SqliteOptions {
@@ -84,6 +86,7 @@ pub struct SqliteOptions {
     pub wal_bytes: u64,
 }
 
+#[cfg(feature = "embedded")]
 impl SqliteOptions {
     /// The defaults, in this directory.
     #[must_use]
@@ -97,6 +100,7 @@ impl SqliteOptions {
 }
 
 /// What an acknowledged message survives.
+#[cfg(feature = "embedded")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// A crash of the process, of the system, and loss of power: every commit is synced before it is acknowledged.

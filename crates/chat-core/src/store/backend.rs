@@ -1,0 +1,60 @@
+//! [`Backend`]: what carries out batches of operations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::{Operation, Outcome};
+use super::{Message, Page, PageLimit, StoreError};
+use crate::{MessageId, Timestamp};
+
+/// Carries out operations in batches. The embedded engine is one, in memory or on disk; a database shared by several
+/// daemons can be another. All calls block and come from one thread, the actor's.
+pub(crate) trait Backend: Send + 'static {
+    /// Carries out the operations in order and makes their changes durable together; an outcome for each, in order.
+    /// When it returns, whatever the outcomes say is durable.
+    fn run(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome>;
+    /// Does one step of background work, a few milliseconds at most; says after how long it wants the next.
+    fn work(&mut self, now: Timestamp) -> Option<Duration>;
+    /// Where pages are read.
+    fn pages(&self) -> Arc<dyn Pages>;
+    /// Syncs and lets go of everything.
+    fn close(&mut self);
+}
+
+/// Reads the pages that a backend planned. Blocking; called off the runtime by any thread.
+pub(crate) trait Pages: Send + Sync {
+    /// The messages of a planned page, oldest first, and whether more waits behind them.
+    fn read(&self, plan: &Plan, limit: PageLimit) -> Result<(Vec<Arc<Message>>, bool), PageError>;
+}
+
+/// A page that was decided on but is not read yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The page without its messages.
+    pub(crate) page: Page,
+    /// The first id to read.
+    pub(crate) from: MessageId,
+    /// The newest id there is.
+    pub(crate) last: MessageId,
+    /// What the backend knows of the ids from `placed_from` on.
+    pub(crate) placed_from: MessageId,
+    pub(crate) placed: Vec<Placed>,
+}
+
+/// Where a message is.
+#[derive(Debug, Clone)]
+pub(crate) enum Placed {
+    /// Here.
+    Here(Arc<Message>),
+    /// At this log position.
+    At(u64),
+}
+
+/// Why a planned page could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PageError {
+    /// Part of it was delivered and cleared away since the plan was made: plan again.
+    Outdated,
+    /// The disk refuses.
+    Store(StoreError),
+}

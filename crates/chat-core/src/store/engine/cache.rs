@@ -1,0 +1,251 @@
+//! [`Cache`]: accounts and their mailboxes, as many as are in use or not yet written behind.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::index::{Entry, IndexRow};
+use super::log::{AccountChange, AccountRow, LogError, Record, View};
+use super::mailbox::{Mailbox, Quota};
+use crate::MessageId;
+use crate::store::AccountNumber;
+
+/// An account and its mailbox.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    pub(crate) username: Arc<str>,
+    pub(crate) name: Arc<str>,
+    key: Option<Box<str>>,
+    pub(crate) removed: bool,
+    pub(crate) mailbox: Mailbox,
+    /// The generation in which it was last used.
+    used: u64,
+}
+
+/// What the log says of a mailbox after the covered position, until the mailbox is loaded.
+#[derive(Debug, Clone, Copy)]
+enum Replayed {
+    Message { entry: Entry, id: MessageId },
+    Cursor { upto: MessageId, position: u64 },
+    Removed { position: u64 },
+}
+
+#[derive(Debug)]
+pub(crate) struct Cache {
+    by_number: HashMap<AccountNumber, Cached>,
+    by_key: HashMap<Box<str>, AccountNumber>,
+    replayed: HashMap<AccountNumber, Vec<Replayed>>,
+    /// Mailboxes whose head on disk is behind, in no order.
+    dirty: Vec<AccountNumber>,
+    generation: u64,
+    quota: Quota,
+}
+
+impl Cache {
+    pub(crate) fn new(quota: Quota) -> Self {
+        Self {
+            by_number: HashMap::new(),
+            by_key: HashMap::new(),
+            replayed: HashMap::new(),
+            dirty: Vec::new(),
+            generation: 0,
+            quota,
+        }
+    }
+
+    /// Takes note of records that the index does not cover. Heads are read when a mailbox is first used, so that
+    /// starting costs one pass over the end of the log and no random reads.
+    pub(crate) fn replay(&mut self, records: &[(u64, Record)]) {
+        for (position, record) in records {
+            let position = *position;
+            let replayed = match record {
+                Record::Message { message, .. } => {
+                    let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
+                    Replayed::Message {
+                        entry: Entry {
+                            position,
+                            sender: message.sender,
+                            size,
+                        },
+                        id: message.id,
+                    }
+                }
+                Record::Cursor { upto, .. } => Replayed::Cursor {
+                    upto: *upto,
+                    position,
+                },
+                Record::Account {
+                    change: AccountChange::Removed,
+                    ..
+                } => Replayed::Removed { position },
+                Record::Account { .. } => continue,
+            };
+            let mailbox = record.mailbox();
+            self.replayed.entry(mailbox).or_insert_with(|| {
+                self.dirty.push(mailbox);
+                Vec::new()
+            });
+            if let Some(list) = self.replayed.get_mut(&mailbox) {
+                list.push(replayed);
+            }
+        }
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Option<AccountNumber> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(crate) fn get(&mut self, number: AccountNumber) -> Option<&mut Cached> {
+        let cached = self.by_number.get_mut(&number)?;
+        cached.used = self.generation;
+        Some(cached)
+    }
+
+    /// Takes an account in, and its mailbox as head, index and log tell.
+    pub(crate) fn load(
+        &mut self,
+        view: &impl View,
+        row: &AccountRow,
+    ) -> Result<&mut Cached, LogError> {
+        if !self.by_number.contains_key(&row.number) {
+            let mut mailbox = Mailbox::new(view.head(row.number)?.unwrap_or_default());
+            let applied = mailbox.head.applied;
+            for replayed in self.replayed.get(&row.number).into_iter().flatten() {
+                replay_one(
+                    view,
+                    row.number,
+                    &mut mailbox,
+                    *replayed,
+                    applied,
+                    self.quota,
+                )?;
+            }
+            mailbox.dirty = self.replayed.remove(&row.number).is_some();
+            self.insert(row, mailbox);
+        }
+        self.get(row.number)
+            .ok_or_else(|| LogError::Failed("an account just loaded is gone".into()))
+    }
+
+    /// Takes a changed or new account in; its mailbox stays.
+    pub(crate) fn update(&mut self, row: &AccountRow) {
+        let mailbox = match self.by_number.remove(&row.number) {
+            Some(old) => {
+                if let Some(key) = &old.key {
+                    self.by_key.remove(key);
+                }
+                old.mailbox
+            }
+            None => Mailbox::default(),
+        };
+        self.insert(row, mailbox);
+    }
+
+    /// Notes that a mailbox is about to change.
+    pub(crate) fn touch(&mut self, number: AccountNumber) {
+        if let Some(cached) = self.by_number.get_mut(&number)
+            && !cached.mailbox.dirty
+        {
+            cached.mailbox.dirty = true;
+            self.dirty.push(number);
+        }
+    }
+
+    /// The mailboxes to write behind, in order.
+    pub(crate) fn take_dirty(&mut self) -> Vec<AccountNumber> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        dirty
+    }
+
+    /// Lets go of mailboxes that nobody used since the last call, beyond a number of them.
+    pub(crate) fn shrink(&mut self, keep: usize) {
+        let generation = self.generation;
+        self.generation += 1;
+        if self.by_number.len() > keep {
+            self.by_number
+                .retain(|_, cached| cached.mailbox.dirty || cached.used == generation);
+        }
+        if self.by_number.len() > keep.saturating_mul(2) {
+            self.by_number.retain(|_, cached| cached.mailbox.dirty);
+        }
+        let by_number = &self.by_number;
+        self.by_key
+            .retain(|_, number| by_number.contains_key(number));
+    }
+
+    fn insert(&mut self, row: &AccountRow, mailbox: Mailbox) {
+        if let Some(key) = &row.key {
+            self.by_key.insert(key.clone(), row.number);
+        }
+        let cached = Cached {
+            username: Arc::clone(&row.username),
+            name: Arc::clone(&row.name),
+            key: row.key.clone(),
+            removed: row.removed.is_some(),
+            mailbox,
+            used: self.generation,
+        };
+        self.by_number.insert(row.number, cached);
+    }
+}
+
+fn replay_one(
+    view: &impl View,
+    number: AccountNumber,
+    mailbox: &mut Mailbox,
+    replayed: Replayed,
+    applied: u64,
+    quota: Quota,
+) -> Result<(), LogError> {
+    match replayed {
+        Replayed::Message { entry, id } if entry.position > applied => {
+            let given = mailbox.append(entry);
+            if given != id {
+                return Err(LogError::Failed(format!(
+                    "message {id} of mailbox {} replays as {given}",
+                    number.0
+                )));
+            }
+        }
+        Replayed::Cursor { upto, position } if position > applied && upto > mailbox.head.cursor => {
+            let delivered = entries(view, number, mailbox, mailbox.head.cursor, upto)?;
+            mailbox.advance(upto, delivered, quota);
+        }
+        Replayed::Removed { position } if position > applied => *mailbox = Mailbox::default(),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What is known of the messages after one id up to another.
+pub(crate) fn entries(
+    view: &impl View,
+    number: AccountNumber,
+    mailbox: &Mailbox,
+    after: MessageId,
+    upto: MessageId,
+) -> Result<Vec<Entry>, LogError> {
+    let mut entries = Vec::new();
+    let mut row: Option<(u64, Option<IndexRow>)> = None;
+    for id in after.get() + 1..=upto.get() {
+        let mut entry = mailbox.tail_entry(id);
+        if entry.is_none() {
+            let wanted = IndexRow::number(id);
+            if row.as_ref().is_none_or(|(have, _)| *have != wanted) {
+                row = Some((wanted, view.index_row(number, wanted)?));
+            }
+            entry = row.as_ref().and_then(|(_, row)| row.as_ref()?.get(id));
+        }
+        if entry.is_none() {
+            entry = view
+                .parked(number, MessageId::new(id))?
+                .map(|message| Entry {
+                    position: 0,
+                    sender: message.sender,
+                    size: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
+                });
+        }
+        entries.extend(entry);
+    }
+    Ok(entries)
+}

@@ -1,0 +1,242 @@
+//! [`Log`]: the narrow seam between the engine and what keeps its bytes.
+//!
+//! Everything that can be wrong (ids, cursors, quotas, flushing, replay, retention) lies above it and runs unchanged
+//! on both forms, SQLite and simulated.
+
+use std::sync::Arc;
+
+use super::index::IndexRow;
+use super::mailbox::Head;
+use crate::account::PasswordHash;
+use crate::store::{AccountNumber, ImportId, Message, SessionKey};
+use crate::{MessageId, Timestamp};
+
+/// One entry of the log. Positions are numbered from 1 in commit order and never used twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// A message was stored.
+    Message {
+        mailbox: AccountNumber,
+        message: Arc<Message>,
+    },
+    /// Everything up to `upto` is delivered.
+    Cursor {
+        mailbox: AccountNumber,
+        upto: MessageId,
+        time: Timestamp,
+    },
+    /// An account changed; the account itself is in its table.
+    Account {
+        account: AccountNumber,
+        change: AccountChange,
+        time: Timestamp,
+    },
+}
+
+/// What happened to an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccountChange {
+    Created,
+    Changed,
+    /// Removed: whatever the log holds for its mailbox before this record is void.
+    Removed,
+}
+
+impl Record {
+    pub(crate) fn mailbox(&self) -> AccountNumber {
+        match self {
+            Self::Message { mailbox, .. } | Self::Cursor { mailbox, .. } => *mailbox,
+            Self::Account { account, .. } => *account,
+        }
+    }
+
+    pub(crate) fn time(&self) -> Timestamp {
+        match self {
+            Self::Message { message, .. } => message.time,
+            Self::Cursor { time, .. } | Self::Account { time, .. } => *time,
+        }
+    }
+}
+
+/// What one commit makes durable, all of it or nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    /// The position of the first record; the others follow without a hole.
+    pub(crate) first: u64,
+    pub(crate) records: Vec<Record>,
+    /// Rows to put in the accounts table, by number.
+    pub(crate) accounts: Vec<AccountRow>,
+    pub(crate) sessions: Vec<SessionChange>,
+    pub(crate) imports: Vec<ImportChange>,
+    /// A new incarnation of all mailboxes begins with this batch.
+    pub(crate) incarnation: Option<[u8; 16]>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.accounts.is_empty()
+            && self.sessions.is_empty()
+            && self.imports.is_empty()
+            && self.incarnation.is_none()
+    }
+
+    /// The record at a position, if it is in this batch.
+    pub(crate) fn get(&self, position: u64) -> Option<&Record> {
+        self.records
+            .get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The position the next record gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.first
+            .saturating_add(u64::try_from(self.records.len()).unwrap_or(u64::MAX))
+    }
+}
+
+/// An account as its table keeps it. Rows are never deleted but for imports that did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccountRow {
+    pub(crate) number: AccountNumber,
+    /// What it is found by; `None` once a removed account's username was released.
+    pub(crate) key: Option<Box<str>>,
+    pub(crate) username: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) hash: PasswordHash,
+    pub(crate) created: Timestamp,
+    pub(crate) removed: Option<Timestamp>,
+    /// The import it came with; hidden while that import is open.
+    pub(crate) import: Option<ImportId>,
+}
+
+/// A session as its table keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionRow {
+    /// Grows with every session: the order of logins.
+    pub(crate) number: u64,
+    pub(crate) account: AccountNumber,
+    pub(crate) created: Timestamp,
+    pub(crate) last_used: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionChange {
+    Put(SessionKey, SessionRow),
+    Delete(SessionKey),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImportChange {
+    /// Accounts from this number on may belong to the import.
+    Begin(ImportId, AccountNumber),
+    /// The import is committed, or all its accounts are gone.
+    End(ImportId),
+}
+
+/// One step of background work, put atomically. Each is idempotent: putting it again changes nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Slice {
+    pub(crate) heads: Vec<(AccountNumber, Head)>,
+    pub(crate) rows: Vec<(AccountNumber, u64, IndexRow)>,
+    /// Index rows of the mailbox below this row number go.
+    pub(crate) drop_rows: Vec<(AccountNumber, u64)>,
+    /// Parked messages of the mailbox up to this id go.
+    pub(crate) drop_parked: Vec<(AccountNumber, MessageId)>,
+    /// Head, index rows and parked messages of the mailbox go.
+    pub(crate) drop_mailboxes: Vec<AccountNumber>,
+    /// Undelivered messages that leave the log.
+    pub(crate) park: Vec<(AccountNumber, Arc<Message>)>,
+    /// Everything in the log up to this position is in the index.
+    pub(crate) covered: Option<u64>,
+    /// Records before this position go.
+    pub(crate) trim_before: Option<u64>,
+    /// Accounts of an import that does not come about, from one number to another, go.
+    pub(crate) drop_accounts: Option<(ImportId, AccountNumber, AccountNumber)>,
+}
+
+impl Slice {
+    /// How many rows it writes or deletes, roughly: the measure a slice is cut by.
+    pub(crate) fn weight(&self) -> usize {
+        self.heads.len()
+            + self.rows.len()
+            + self.drop_rows.len()
+            + self.park.len()
+            + self.drop_mailboxes.len()
+    }
+}
+
+/// What a log knows when it is opened.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recovered {
+    /// The index holds everything up to this position.
+    pub(crate) covered: u64,
+    /// The position of the oldest record, or one past the end.
+    pub(crate) start: u64,
+    /// The position of the newest record, or the one before `start`.
+    pub(crate) end: u64,
+    pub(crate) next_account: u64,
+    pub(crate) sessions: Vec<(SessionKey, SessionRow)>,
+    /// Imports that were neither committed nor forgotten, each with the first account number it may have.
+    pub(crate) imports: Vec<(ImportId, AccountNumber)>,
+    /// The incarnation in force; `None` in a new store.
+    pub(crate) incarnation: Option<[u8; 16]>,
+    /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean.
+    pub(crate) may_have_lost: bool,
+}
+
+/// Why the log did not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    /// There is no room. Nothing was changed and the log goes on working.
+    #[error("no space left: {0}")]
+    NoSpace(String),
+    /// Anything else. What became of a write is not known until the log was reopened.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Appends, keeps the index, and reads. All calls block; they come from the store's own thread.
+pub(crate) trait Log: View + Send + 'static {
+    /// What is there now.
+    fn recover(&mut self) -> Result<Recovered, LogError>;
+    /// Makes a batch durable. When this returns `Ok` the batch survives what the log promises to survive.
+    fn append(&mut self, batch: &Batch) -> Result<(), LogError>;
+    /// Puts one step of background work. Need not be durable before the next append is.
+    fn put(&mut self, slice: &Slice) -> Result<(), LogError>;
+    /// Tries whether a write goes through again.
+    fn probe(&mut self) -> Result<(), LogError>;
+    /// Opens everything anew after a failure, keeping nothing whose sync failed as if it were safe.
+    fn reopen(&mut self) -> Result<(), LogError>;
+    /// Where other threads read pages.
+    fn pages(&self) -> Arc<dyn PageSource>;
+    /// Syncs and lets go of the files.
+    fn close(&mut self) -> Result<(), LogError>;
+}
+
+/// Reading what is committed.
+pub(crate) trait View {
+    /// Up to `limit` records from this position on, in order.
+    fn records(&self, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, LogError>;
+    /// The record at a position, unless it was trimmed.
+    fn record(&self, position: u64) -> Result<Option<Record>, LogError>;
+    fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError>;
+    fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError>;
+    fn parked(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> Result<Option<Arc<Message>>, LogError>;
+    fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError>;
+    fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError>;
+    /// Up to `limit` accounts with a key after this one, in order of key.
+    fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError>;
+}
+
+/// Where other threads read one page at a time.
+pub(crate) trait PageSource: Send + Sync {
+    /// Calls `read` with a view of at least all that was committed before the call.
+    fn with_view(
+        &self,
+        read: &mut dyn FnMut(&dyn View) -> Result<(), LogError>,
+    ) -> Result<(), LogError>;
+}

@@ -1,0 +1,257 @@
+//! [`Mailbox`]: a user's messages, as far as they are kept in memory. Pure state: no clock, no disk.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::index::Entry;
+use crate::MessageId;
+use crate::store::AccountNumber;
+
+/// What is kept of every mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Head {
+    /// The id of the newest message.
+    pub(crate) last: MessageId,
+    /// Everything up to this id is delivered. Never goes back.
+    pub(crate) cursor: MessageId,
+    /// Bytes of the undelivered bodies.
+    pub(crate) waiting_bytes: u64,
+    /// Messages up to this id are beyond the count that is kept.
+    pub(crate) floor: MessageId,
+    /// On disk: the head and the index hold every record of this mailbox up to this position.
+    pub(crate) applied: u64,
+}
+
+/// What a mailbox may hold undelivered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quota {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Messages and bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    messages: u64,
+    bytes: u64,
+}
+
+/// A mailbox: its head, and the entries the index on disk does not have yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mailbox {
+    pub(crate) head: Head,
+    /// The newest entries, ending with `head.last`.
+    pub(crate) tail: VecDeque<Entry>,
+    /// Who holds how much of it; kept only while the mailbox is, or lately was, half full.
+    senders: Option<HashMap<AccountNumber, Load>>,
+    /// Whether the head on disk is behind.
+    pub(crate) dirty: bool,
+    /// Whether the cursor moved since the head was written.
+    pub(crate) cursor_moved: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(head: Head) -> Self {
+        Self {
+            head,
+            ..Self::default()
+        }
+    }
+
+    /// How many messages wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.head.last.get().saturating_sub(self.head.cursor.get())
+    }
+
+    /// The id of the first entry in the tail; one past the newest if it is empty.
+    pub(crate) fn tail_first(&self) -> u64 {
+        let len = u64::try_from(self.tail.len()).unwrap_or(u64::MAX);
+        self.head.last.get().saturating_add(1).saturating_sub(len)
+    }
+
+    /// The tail's entry for an id.
+    pub(crate) fn tail_entry(&self, id: u64) -> Option<Entry> {
+        let offset = usize::try_from(id.checked_sub(self.tail_first())?).ok()?;
+        self.tail.get(offset).copied()
+    }
+
+    /// Whether one more message needs [`share_out`](Self::share_out) to be called before [`admits`](Self::admits).
+    pub(crate) fn needs_shares(&self, quota: Quota) -> bool {
+        self.senders.is_none() && self.is_half_full(quota)
+    }
+
+    /// Takes note of who sent what waits: every undelivered entry.
+    pub(crate) fn share_out(&mut self, waiting: impl IntoIterator<Item = Entry>) {
+        let mut senders = HashMap::new();
+        for entry in waiting {
+            let load: &mut Load = senders.entry(entry.sender).or_default();
+            load.messages += 1;
+            load.bytes += u64::from(entry.size);
+        }
+        self.senders = Some(senders);
+    }
+
+    /// Whether there is room for a message of this size from this sender: in the mailbox, and from half full on in
+    /// the sender's quarter of it.
+    pub(crate) fn admits(&self, sender: AccountNumber, size: u32, quota: Quota) -> bool {
+        let bytes = u64::from(size);
+        if self.waiting() >= quota.messages
+            || self.head.waiting_bytes.saturating_add(bytes) > quota.bytes
+        {
+            return false;
+        }
+        if !self.is_half_full(quota) {
+            return true;
+        }
+        let held = self
+            .senders
+            .as_ref()
+            .and_then(|senders| senders.get(&sender))
+            .copied()
+            .unwrap_or_default();
+        held.messages < quota.messages.div_ceil(4)
+            && held.bytes.saturating_add(bytes) <= quota.bytes.div_ceil(4)
+    }
+
+    /// Adds a message and gives its id.
+    pub(crate) fn append(&mut self, entry: Entry) -> MessageId {
+        self.head.last = MessageId::new(self.head.last.get() + 1);
+        self.head.waiting_bytes += u64::from(entry.size);
+        self.tail.push_back(entry);
+        self.dirty = true;
+        if let Some(senders) = &mut self.senders {
+            let load = senders.entry(entry.sender).or_default();
+            load.messages += 1;
+            load.bytes += u64::from(entry.size);
+        }
+        self.head.last
+    }
+
+    /// Moves the cursor up to an id; `delivered` are the entries it passes.
+    pub(crate) fn advance(
+        &mut self,
+        upto: MessageId,
+        delivered: impl IntoIterator<Item = Entry>,
+        quota: Quota,
+    ) {
+        self.head.cursor = upto;
+        self.dirty = true;
+        self.cursor_moved = true;
+        for entry in delivered {
+            self.head.waiting_bytes = self
+                .head
+                .waiting_bytes
+                .saturating_sub(u64::from(entry.size));
+            if let Some(load) = self
+                .senders
+                .as_mut()
+                .and_then(|senders| senders.get_mut(&entry.sender))
+            {
+                load.messages = load.messages.saturating_sub(1);
+                load.bytes = load.bytes.saturating_sub(u64::from(entry.size));
+            }
+        }
+        // Forgotten well below the half, so that a mailbox hovering about it is not counted over and over.
+        if self.waiting() < quota.messages / 4 && self.head.waiting_bytes < quota.bytes / 4 {
+            self.senders = None;
+        }
+    }
+
+    /// The disk has everything now.
+    pub(crate) fn flushed(&mut self, head: Head) {
+        self.head = head;
+        self.tail = VecDeque::new();
+        self.dirty = false;
+        self.cursor_moved = false;
+    }
+
+    fn is_half_full(&self, quota: Quota) -> bool {
+        self.waiting() >= quota.messages.div_ceil(2)
+            || self.head.waiting_bytes >= quota.bytes.div_ceil(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUOTA: Quota = Quota {
+        messages: 8,
+        bytes: 800,
+    };
+
+    fn entry(sender: u64, size: u32) -> Entry {
+        Entry {
+            position: 1,
+            sender: AccountNumber(sender),
+            size,
+        }
+    }
+
+    fn send(mailbox: &mut Mailbox, sender: u64, size: u32) -> bool {
+        if mailbox.needs_shares(QUOTA) {
+            let tail: Vec<_> = mailbox.tail.iter().copied().collect();
+            mailbox.share_out(tail);
+        }
+        let room = mailbox.admits(AccountNumber(sender), size, QUOTA);
+        if room {
+            mailbox.append(entry(sender, size));
+        }
+        room
+    }
+
+    #[test]
+    fn a_full_mailbox_refuses() {
+        let mut mailbox = Mailbox::default();
+        let sent = (0..20).filter(|n| send(&mut mailbox, *n, 1)).count();
+        assert_eq!((sent, mailbox.waiting()), (8, 8));
+    }
+
+    #[test]
+    fn from_half_full_on_one_sender_has_a_quarter() {
+        let mut mailbox = Mailbox::default();
+        assert!((0..4).all(|_| send(&mut mailbox, 1, 1)));
+        assert!(!send(&mut mailbox, 1, 1), "holds a half already");
+        assert!(send(&mut mailbox, 2, 1));
+        assert!(send(&mut mailbox, 2, 1));
+        assert!(!send(&mut mailbox, 2, 1), "holds a quarter");
+        assert!(send(&mut mailbox, 3, 1));
+    }
+
+    #[test]
+    fn bytes_count_too() {
+        let mut mailbox = Mailbox::default();
+        assert!(send(&mut mailbox, 1, 400));
+        assert!(!send(&mut mailbox, 1, 1));
+        assert!(send(&mut mailbox, 2, 200));
+        assert!(!send(&mut mailbox, 3, 201));
+        assert!(send(&mut mailbox, 3, 200));
+        assert!(!send(&mut mailbox, 4, 1));
+    }
+
+    #[test]
+    fn delivery_makes_room() {
+        let mut mailbox = Mailbox::default();
+        assert!((0..4).all(|_| send(&mut mailbox, 1, 100)));
+        assert!(!send(&mut mailbox, 1, 100));
+        let delivered = vec![entry(1, 100); 3];
+        mailbox.advance(MessageId::new(3), delivered, QUOTA);
+        assert_eq!((mailbox.waiting(), mailbox.head.waiting_bytes), (1, 100));
+        assert!(send(&mut mailbox, 1, 100));
+    }
+
+    #[test]
+    fn the_tail_is_found_by_id() {
+        let mut mailbox = Mailbox::new(Head {
+            last: MessageId::new(10),
+            ..Head::default()
+        });
+        assert_eq!(mailbox.tail_first(), 11);
+        assert_eq!(mailbox.append(entry(7, 1)), MessageId::new(11));
+        assert_eq!(mailbox.tail_first(), 11);
+        assert_eq!(mailbox.tail_entry(11), Some(entry(7, 1)));
+        assert_eq!(
+            (mailbox.tail_entry(10), mailbox.tail_entry(12)),
+            (None, None)
+        );
+    }
+}

@@ -1,0 +1,288 @@
+//! Messages: storing, planning pages, delivery.
+
+use std::sync::Arc;
+
+use super::cache::entries;
+use super::index::Entry;
+use super::log::{Log, Record};
+use super::{Engine, State};
+use crate::store::backend::{Placed, Plan};
+use crate::store::request::{Answer, Outcome};
+use crate::store::{
+    AccountNumber, AckBasis, Message, Outgoing, Page, Receipt, SessionKey, Shown, StoreError,
+};
+use crate::{MessageBodyError, MessageId, Timestamp, check_body};
+
+impl<L: Log> Engine<L> {
+    pub(super) fn send(&mut self, messages: Vec<Outgoing>, now: Timestamp) -> Outcome {
+        self.can_write()?;
+        Ok(Answer::Sent(
+            messages
+                .into_iter()
+                .map(|message| self.send_one(message, now))
+                .collect(),
+        ))
+    }
+
+    fn send_one(&mut self, outgoing: Outgoing, now: Timestamp) -> Result<Receipt, StoreError> {
+        let Outgoing { session, to, body } = outgoing;
+        let sender = self.user(session, now)?;
+        let recipient = self.recipient(&to)?;
+        check_body(&body, self.options.message_bytes).map_err(body_error)?;
+        let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
+        self.reserve(recipient, sender, size)?;
+        let (from, from_name) = self.names(sender)?;
+        let state = self.state()?;
+        let position = state.pending.next();
+        state.cache.touch(recipient);
+        let cached = state.cache.get(recipient).ok_or(StoreError::Internal)?;
+        let id = cached.mailbox.append(Entry {
+            position,
+            sender,
+            size,
+        });
+        let message = Arc::new(Message {
+            id,
+            time: now,
+            sender,
+            from,
+            from_name,
+            body,
+        });
+        state.pending.records.push(Record::Message {
+            mailbox: recipient,
+            message,
+        });
+        Ok(Receipt { time: now })
+    }
+
+    /// Whether there is room for a message.
+    fn reserve(
+        &mut self,
+        recipient: AccountNumber,
+        sender: AccountNumber,
+        size: u32,
+    ) -> Result<(), StoreError> {
+        let quota = self.quota();
+        self.cached(recipient)?;
+        let Self {
+            state: Some(State { cache, .. }),
+            log,
+            ..
+        } = self
+        else {
+            return Err(StoreError::Unavailable);
+        };
+        let mailbox = &mut cache.get(recipient).ok_or(StoreError::Internal)?.mailbox;
+        if mailbox.needs_shares(quota) {
+            let waiting = entries(
+                log,
+                recipient,
+                mailbox,
+                mailbox.head.cursor,
+                mailbox.head.last,
+            );
+            mailbox.share_out(waiting.map_err(Self::unreadable)?);
+        }
+        mailbox
+            .admits(sender, size, quota)
+            .then_some(())
+            .ok_or(StoreError::InboxFull)
+    }
+
+    fn recipient(&mut self, username: &str) -> Result<AccountNumber, StoreError> {
+        let mut lower = [0; 64];
+        let lower = lower
+            .get_mut(..username.len())
+            .ok_or(StoreError::NoSuchRecipient)?;
+        lower.copy_from_slice(username.as_bytes());
+        lower.make_ascii_lowercase();
+        let key = std::str::from_utf8(lower).map_err(|_| StoreError::NoSuchRecipient)?;
+        if let Some(number) = self.state()?.cache.number(key) {
+            let found = !self.cached(number)?.removed;
+            return found.then_some(number).ok_or(StoreError::NoSuchRecipient);
+        }
+        match self.live_account(key) {
+            Ok(row) => Ok(row.number),
+            Err(StoreError::NoSuchUser) => Err(StoreError::NoSuchRecipient),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn inbox(
+        &mut self,
+        session: SessionKey,
+        in_flight: &[Shown],
+        messages: usize,
+        now: Timestamp,
+    ) -> Outcome {
+        let account = self.user(session, now)?;
+        let incarnation = self.incarnation(account);
+        let mine = in_flight
+            .iter()
+            .filter(|shown| shown.account == account && shown.incarnation == incarnation);
+        let after = mine.map(|shown| shown.last).max();
+        self.plan(account, after, messages)
+    }
+
+    pub(super) fn peek(
+        &mut self,
+        session: SessionKey,
+        after: Option<MessageId>,
+        messages: usize,
+        now: Timestamp,
+    ) -> Outcome {
+        let account = self.user(session, now)?;
+        self.plan(account, after, messages)
+    }
+
+    /// Plans a page of undelivered messages after an id.
+    fn plan(
+        &mut self,
+        account: AccountNumber,
+        after: Option<MessageId>,
+        messages: usize,
+    ) -> Outcome {
+        let incarnation = self.incarnation(account);
+        let (username, name) = self.names(account)?;
+        let state = self.state()?;
+        let mailbox = &state
+            .cache
+            .get(account)
+            .ok_or(StoreError::Internal)?
+            .mailbox;
+        let after = after.map_or(mailbox.head.cursor, |after| after.max(mailbox.head.cursor));
+        let from = after.get().saturating_add(1);
+        let placed_from = from.max(mailbox.tail_first());
+        let reach = u64::try_from(messages).unwrap_or(u64::MAX);
+        let upto = mailbox.head.last.get().min(from.saturating_add(reach));
+        let place = |entry: Entry| match state.recent.get(entry.position) {
+            Some(message) => Placed::Here(Arc::clone(message)),
+            None => match state.pending.get(entry.position) {
+                Some(Record::Message { message, .. }) => Placed::Here(Arc::clone(message)),
+                _ => Placed::At(entry.position),
+            },
+        };
+        let placed = (placed_from..=upto)
+            .map_while(|id| mailbox.tail_entry(id))
+            .map(place)
+            .collect();
+        let last = mailbox.head.last;
+        let page = Page {
+            account,
+            username,
+            name,
+            incarnation,
+            messages: Vec::new(),
+            more: false,
+        };
+        let (from, placed_from) = (MessageId::new(from), MessageId::new(placed_from));
+        Ok(Answer::Plan(Box::new(Plan {
+            page,
+            from,
+            last,
+            placed_from,
+            placed,
+        })))
+    }
+
+    pub(super) fn ack(
+        &mut self,
+        session: SessionKey,
+        upto: MessageId,
+        basis: &AckBasis,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let account = self.user(session, now)?;
+        let current = self.incarnation(account);
+        let head = self.cached(account)?.mailbox.head;
+        if matches!(basis, AckBasis::Incarnation(named) if **named != *current.as_str()) {
+            return Err(StoreError::StaleIncarnation);
+        }
+        if upto > head.last {
+            return Err(StoreError::BadArguments(
+                "the id is beyond the end of the mailbox",
+            ));
+        }
+        if upto <= head.cursor {
+            return Ok(());
+        }
+        if let AckBasis::Shown(shown) = basis {
+            let has = |shown: &&Shown| {
+                shown.account == account && shown.first <= upto && upto <= shown.last
+            };
+            match shown.iter().rev().find(has) {
+                Some(shown) if shown.incarnation != current => {
+                    return Err(StoreError::StaleIncarnation);
+                }
+                Some(_) => {}
+                None => {
+                    return Err(StoreError::BadArguments(
+                        "this connection was not shown the id",
+                    ));
+                }
+            }
+        }
+        self.can_write()?;
+        self.advance(account, upto, now)
+    }
+
+    pub(super) fn confirm(&mut self, shown: &Shown, now: Timestamp) -> Result<(), StoreError> {
+        self.can_write()?;
+        let current = self.incarnation(shown.account);
+        let cached = self.cached(shown.account)?;
+        let head = cached.mailbox.head;
+        let stands = !cached.removed && shown.incarnation == current;
+        if stands && shown.last > head.cursor && shown.last <= head.last {
+            self.advance(shown.account, shown.last, now)?;
+        }
+        Ok(())
+    }
+
+    /// Moves a mailbox's cursor forward.
+    fn advance(
+        &mut self,
+        account: AccountNumber,
+        upto: MessageId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let quota = self.quota();
+        self.cached(account)?;
+        let Self {
+            state: Some(state),
+            log,
+            ..
+        } = self
+        else {
+            return Err(StoreError::Unavailable);
+        };
+        let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
+        let delivered = entries(
+            log,
+            account,
+            &cached.mailbox,
+            cached.mailbox.head.cursor,
+            upto,
+        );
+        let delivered = delivered.map_err(Self::unreadable)?;
+        state.cache.touch(account);
+        let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
+        cached.mailbox.advance(upto, delivered, quota);
+        state.pending.records.push(Record::Cursor {
+            mailbox: account,
+            upto,
+            time: now,
+        });
+        Ok(())
+    }
+}
+
+fn body_error(error: MessageBodyError) -> StoreError {
+    match error {
+        MessageBodyError::TooLong { max_bytes } => StoreError::MessageTooLong { max_bytes },
+        MessageBodyError::ControlCharacter => {
+            StoreError::BadArguments("a message has no control characters other than tab")
+        }
+        MessageBodyError::Empty => StoreError::BadArguments("a message has at least one byte"),
+    }
+}

@@ -1,0 +1,446 @@
+//! The embedded engine: a [`Backend`] on a [`Log`].
+//!
+//! The log is the truth. What is kept by person (heads, cursors, the index from ids to positions) is memory for the
+//! newest stretch of the log and written behind it by `flush`, so that a commit only appends.
+
+mod accounts;
+mod cache;
+mod flush;
+mod imports;
+mod index;
+mod log;
+mod mailbox;
+mod messages;
+mod pages;
+mod recent;
+mod retention;
+mod sessions;
+mod sign_in;
+mod simulated;
+#[cfg(feature = "embedded")]
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::Digest as _;
+use tokio::time::Instant;
+
+use super::backend::{Backend, Pages};
+use super::request::{Answer, Operation, Outcome};
+use super::{AccountNumber, ImportId, Incarnation, SessionKey, StoreError, StoreOptions};
+use crate::Timestamp;
+use accounts::Overlay;
+use cache::Cache;
+use flush::Flush;
+use imports::Import;
+use log::{Batch, Log, LogError};
+use mailbox::Quota;
+use recent::Recent;
+use sessions::{Presence, Sessions};
+
+pub(crate) use simulated::SimulatedLog;
+#[cfg(feature = "embedded")]
+pub(crate) use sqlite::SqliteLog;
+
+/// The backend that keeps everything in one log of its own.
+pub(crate) struct Engine<L> {
+    log: L,
+    options: StoreOptions,
+    /// `None` while the log could not be reopened.
+    state: Option<State>,
+    presence: Presence,
+    health: Health,
+}
+
+/// Everything in memory. After a failed commit it is thrown away and made anew from the log.
+struct State {
+    cache: Cache,
+    sessions: Sessions,
+    imports: HashMap<ImportId, Import>,
+    recent: Recent,
+    /// What the operations of the batch in hand have changed so far.
+    pending: Batch,
+    /// The accounts among that, by number and by key.
+    overlay: Overlay,
+    incarnation: [u8; 16],
+    next_account: u64,
+    /// The position of the oldest record in the log, or one past the end.
+    start: u64,
+    /// Everything up to this position is in the index.
+    covered: u64,
+    flush: Option<Flush>,
+    flush_timer: Timer,
+    retention_timer: Timer,
+    expiry_timer: Timer,
+}
+
+/// Whether the disk takes writes.
+#[derive(Debug, Clone, Copy)]
+enum Health {
+    Good,
+    /// Writes are refused until a probe goes through.
+    Poor {
+        retry: Instant,
+        backoff: Duration,
+    },
+}
+
+impl<L: Log> Engine<L> {
+    /// Recovers what the log holds.
+    pub(crate) fn new(log: L, options: &StoreOptions) -> Result<Self, LogError> {
+        let mut engine = Self {
+            log,
+            options: options.clone(),
+            state: None,
+            presence: Presence::default(),
+            health: Health::Good,
+        };
+        engine.rebuild()?;
+        Ok(engine)
+    }
+
+    /// Makes the state anew from what the log holds.
+    fn rebuild(&mut self) -> Result<(), LogError> {
+        let now = self.options.clock.now();
+        let recovered = self.log.recover()?;
+        let next = recovered.end + 1;
+        let mut cache = Cache::new(self.quota());
+        let mut from = recovered.covered + 1;
+        loop {
+            let records = self.log.records(from, REPLAY_CHUNK)?;
+            let Some((last, _)) = records.last() else {
+                break;
+            };
+            from = last + 1;
+            cache.replay(&records);
+        }
+        let fresh = *uuid::Uuid::new_v4().as_bytes();
+        let incarnation = recovered.incarnation.filter(|_| !recovered.may_have_lost);
+        let mut state = State {
+            cache,
+            sessions: Sessions::new(recovered.sessions, self.options.session_idle),
+            imports: imports::left_over(&recovered.imports, recovered.next_account),
+            recent: Recent::new(next, self.options.recent_bytes),
+            pending: Batch {
+                first: next,
+                ..Batch::default()
+            },
+            overlay: Overlay::default(),
+            incarnation: incarnation.unwrap_or(fresh),
+            next_account: recovered.next_account,
+            start: recovered.start,
+            covered: recovered.covered,
+            flush: None,
+            flush_timer: Timer::starting(now, FLUSH_EVERY),
+            retention_timer: Timer::default(),
+            expiry_timer: Timer::default(),
+        };
+        if incarnation.is_none() {
+            state.pending.incarnation = Some(fresh);
+            self.log.append(&state.pending)?;
+            state.pending.incarnation = None;
+        }
+        self.state = Some(state);
+        Ok(())
+    }
+
+    fn quota(&self) -> Quota {
+        Quota {
+            messages: self.options.mailbox_messages,
+            bytes: self.options.mailbox_bytes,
+        }
+    }
+
+    fn state(&mut self) -> Result<&mut State, StoreError> {
+        self.state.as_mut().ok_or(StoreError::Unavailable)
+    }
+
+    fn incarnation(&self, account: AccountNumber) -> Incarnation {
+        let store = self
+            .state
+            .as_ref()
+            .map_or([0; 16], |state| state.incarnation);
+        let digest = sha2::Sha256::new()
+            .chain_update(store)
+            .chain_update(account.0.to_le_bytes())
+            .finalize();
+        Incarnation(
+            digest
+                .iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                .into(),
+        )
+    }
+
+    fn can_write(&self) -> Result<(), StoreError> {
+        match self.health {
+            Health::Good => Ok(()),
+            Health::Poor { .. } => Err(StoreError::Unavailable),
+        }
+    }
+
+    /// Logs why reading failed; the caller's operation is refused.
+    fn unreadable(error: LogError) -> StoreError {
+        tracing::error!(%error, "cannot read the store");
+        StoreError::Unavailable
+    }
+
+    fn apply(&mut self, operation: Operation, now: Timestamp) -> Outcome {
+        let done = |()| Answer::Done;
+        match operation {
+            Operation::Credentials { username } => self.credentials(&username),
+            Operation::OwnCredentials { session } => self.own_credentials(session, now),
+            Operation::OpenSession {
+                account,
+                verified,
+                session,
+                rehash,
+            } => self
+                .open_session(account, &verified, session, rehash, now)
+                .map(done),
+            Operation::Attach {
+                session,
+                instead_of,
+            } => self.attach(session, instead_of, now).map(done),
+            Operation::Detach { session } => Ok(done(self.presence.detach(session))),
+            Operation::Logout { session } => self.logout(session, now).map(done),
+            Operation::Whoami { session } => self.whoami(session, now),
+            Operation::Sessions { session } => self.sessions(session, now),
+            Operation::Revoke { session, name } => self.revoke(session, &name, now).map(done),
+            Operation::ChangePassword {
+                session,
+                verified,
+                new,
+            } => self.change_password(session, &verified, new, now),
+            Operation::Send(messages) => self.send(messages, now),
+            Operation::Inbox {
+                session,
+                in_flight,
+                messages,
+            } => self.inbox(session, &in_flight, messages, now),
+            Operation::Peek {
+                session,
+                after,
+                messages,
+            } => self.peek(session, after, messages, now),
+            Operation::Ack {
+                session,
+                upto,
+                basis,
+            } => self.ack(session, upto, &basis, now).map(done),
+            Operation::Confirm(shown) => self.confirm(&shown, now).map(done),
+            Operation::List { session, directory } => self.list(session, directory, now),
+            Operation::Create(account) => self.create_account(account, now),
+            Operation::SetPassword { username, hash } => self.set_password(&username, hash, now),
+            Operation::Rename {
+                username,
+                new_username,
+                new_name,
+            } => self
+                .rename(&username, new_username, new_name, now)
+                .map(done),
+            Operation::Remove { username } => self.remove(&username, now),
+            Operation::Release { username } => self.release(&username, now).map(done),
+            Operation::Account { username } => self.account_summary(&username, now),
+            Operation::Accounts { after, limit } => self.account_summaries(&after, limit, now),
+            Operation::BeginImport => self.begin_import(),
+            Operation::StageImport(import, accounts) => self.stage_import(import, accounts, now),
+            Operation::CommitImport(import) => self.commit_import(import),
+            Operation::AbortImport(import) => self.abort_import(import).map(done),
+        }
+    }
+
+    /// Commits what is pending. On failure nobody may be told anything but that the outcome is unknown.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let Some(state) = &mut self.state else {
+            return Err(StoreError::Unavailable);
+        };
+        if state.pending.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.log.append(&state.pending) {
+            self.fail(error);
+            return Err(StoreError::Unavailable);
+        }
+        for record in &state.pending.records {
+            state.recent.push(record);
+        }
+        let first = state.pending.next();
+        state.pending = Batch {
+            first,
+            ..Batch::default()
+        };
+        state.overlay = Overlay::default();
+        Ok(())
+    }
+
+    /// Takes writes no more, and makes the state anew from what the log kept.
+    fn fail(&mut self, error: LogError) {
+        let backoff = match self.health {
+            Health::Good => FIRST_BACKOFF,
+            Health::Poor { backoff, .. } => (backoff * 2).min(LONGEST_BACKOFF),
+        };
+        tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
+        self.health = Health::Poor {
+            retry: Instant::now() + backoff,
+            backoff,
+        };
+        self.state = None;
+        let restored = match error {
+            LogError::NoSpace(_) => self.rebuild(),
+            LogError::Failed(_) => self.log.reopen().and_then(|()| self.rebuild()),
+        };
+        if let Err(error) = restored {
+            tracing::error!(%error, "cannot reopen the store; trying again");
+            self.state = None;
+        }
+    }
+
+    /// Tries whether writes go through again, once it is time to.
+    fn probe(&mut self) -> Option<Duration> {
+        let Health::Poor { retry, backoff } = self.health else {
+            return None;
+        };
+        let now = Instant::now();
+        if now < retry {
+            return Some(retry - now);
+        }
+        let reopened = match &self.state {
+            Some(_) => Ok(()),
+            None => self.log.reopen().and_then(|()| self.rebuild()),
+        };
+        match reopened.and_then(|()| self.log.probe()) {
+            Ok(()) => {
+                tracing::info!("writes go through again");
+                self.health = Health::Good;
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "writes still fail");
+                let backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                self.health = Health::Poor {
+                    retry: now + backoff,
+                    backoff,
+                };
+                Some(backoff)
+            }
+        }
+    }
+}
+
+impl<L: Log> Backend for Engine<L> {
+    fn run(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome> {
+        let outcomes: Vec<_> = operations
+            .into_iter()
+            .map(|operation| self.apply(operation, now))
+            .collect();
+        match self.commit() {
+            Ok(()) => outcomes,
+            // Even what only read may have seen what is now undone.
+            Err(error) => outcomes.into_iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    fn work(&mut self, now: Timestamp) -> Option<Duration> {
+        if let Some(wait) = self.probe() {
+            return Some(wait);
+        }
+        let worked = self.step(now);
+        match worked {
+            Ok(true) => Some(Duration::ZERO),
+            Ok(false) => Some(LOOK_AGAIN),
+            Err(error) => {
+                self.fail(error);
+                Some(FIRST_BACKOFF)
+            }
+        }
+    }
+
+    fn pages(&self) -> Arc<dyn Pages> {
+        Arc::new(pages::LogPages(self.log.pages()))
+    }
+
+    fn close(&mut self) {
+        if let Err(error) = self.log.close() {
+            tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
+        }
+    }
+}
+
+impl<L: Log> Engine<L> {
+    /// One step of background work; whether there is more to do at once.
+    fn step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+        Ok(self.flush_step(now)?
+            || self.import_step()?
+            || self.retention_step(now)?
+            || self.expiry_step(now)?)
+    }
+
+    /// Ends expired sessions once an hour; until then they are only refused.
+    fn expiry_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+        let Some(state) = &mut self.state else {
+            return Ok(false);
+        };
+        if !state.expiry_timer.is_due(now, EXPIRY_EVERY) {
+            return Ok(false);
+        }
+        state.expiry_timer = Timer::starting(now, EXPIRY_EVERY);
+        let ended = state.sessions.expire(now);
+        if !ended.is_empty() {
+            state.pending.sessions.extend(ended);
+            // A failure has been dealt with already.
+            let _ = self.commit();
+        }
+        Ok(false)
+    }
+}
+
+/// When something is due again, by a clock that may be set.
+#[derive(Debug, Clone, Copy, Default)]
+struct Timer(Option<Timestamp>);
+
+impl Timer {
+    fn starting(now: Timestamp, every: Duration) -> Self {
+        Self(Some(now.plus(every)))
+    }
+
+    /// Due from the start, when the time has come, and when it is further off than it can be: the clock went back.
+    fn is_due(self, now: Timestamp, every: Duration) -> bool {
+        self.0.is_none_or(|due| now >= due || now.plus(every) < due)
+    }
+}
+
+impl<L: Log> Engine<L> {
+    /// Whose session it is, with this use noted.
+    fn user(&mut self, session: SessionKey, now: Timestamp) -> Result<AccountNumber, StoreError> {
+        let healthy = self.can_write().is_ok();
+        let state = self.state()?;
+        let (row, change) = state
+            .sessions
+            .touch(session, now)
+            .ok_or(StoreError::NoSession)?;
+        // That a session was used is not worth refusing a read for when the disk is full.
+        state.pending.sessions.extend(change.filter(|_| healthy));
+        Ok(row.account)
+    }
+}
+
+/// How many records are read at once when the state is made anew.
+const REPLAY_CHUNK: usize = 10_000;
+/// The first wait before a failed write is tried again.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// The longest.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// How long an idle store waits before it looks for background work again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often expired sessions are cleared away.
+const EXPIRY_EVERY: Duration = Duration::from_secs(60 * 60);
+/// The newest stretch is written behind at least this often, however short it is: only what the index covers can be
+/// trimmed.
+const FLUSH_EVERY: Duration = Duration::from_secs(60 * 60);

@@ -1,0 +1,172 @@
+//! Reading planned pages.
+
+use std::sync::Arc;
+
+use super::index::IndexRow;
+use super::log::{LogError, PageSource, Record, View};
+use crate::MessageId;
+use crate::store::backend::{PageError, Pages, Placed, Plan};
+use crate::store::{AccountNumber, Message, PageLimit, StoreError};
+
+/// Reads pages from a log.
+pub(super) struct LogPages(pub(super) Arc<dyn PageSource>);
+
+impl Pages for LogPages {
+    fn read(&self, plan: &Plan, limit: PageLimit) -> Result<(Vec<Arc<Message>>, bool), PageError> {
+        let mut page = Err(PageError::Outdated);
+        let read = self.0.with_view(&mut |view| {
+            page = read_page(view, plan, limit)?;
+            Ok(())
+        });
+        match read {
+            Ok(()) => page,
+            Err(error) => {
+                tracing::error!(%error, "cannot read a page");
+                Err(PageError::Store(StoreError::Unavailable))
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// The page, if all of it is in memory.
+    pub(crate) fn in_memory(&self, limit: PageLimit) -> Option<(Vec<Arc<Message>>, bool)> {
+        let mut page = Page::new(self, limit);
+        while let Some(id) = page.next() {
+            match self.placed(id) {
+                Some(Placed::Here(message)) => page.push(Arc::clone(message)),
+                _ => return None,
+            }
+        }
+        Some(page.finish())
+    }
+
+    fn placed(&self, id: MessageId) -> Option<&Placed> {
+        let offset = id.get().checked_sub(self.placed_from.get())?;
+        self.placed.get(usize::try_from(offset).ok()?)
+    }
+}
+
+fn read_page(
+    view: &dyn View,
+    plan: &Plan,
+    limit: PageLimit,
+) -> Result<Result<(Vec<Arc<Message>>, bool), PageError>, LogError> {
+    let mailbox = plan.page.account;
+    let mut page = Page::new(plan, limit);
+    let mut rows = Rows {
+        view,
+        mailbox,
+        current: None,
+    };
+    while let Some(id) = page.next() {
+        let position = match plan.placed(id) {
+            Some(Placed::Here(message)) => {
+                page.push(Arc::clone(message));
+                continue;
+            }
+            Some(Placed::At(position)) => Some(*position),
+            None => rows.position(id)?,
+        };
+        match find(view, mailbox, id, position)? {
+            Some(message) => page.push(message),
+            None => return Ok(Err(PageError::Outdated)),
+        }
+    }
+    Ok(Ok(page.finish()))
+}
+
+/// A message at its position in the log, or parked.
+fn find(
+    view: &dyn View,
+    mailbox: AccountNumber,
+    id: MessageId,
+    position: Option<u64>,
+) -> Result<Option<Arc<Message>>, LogError> {
+    if let Some(position) = position
+        && let Some(record) = view.record(position)?
+    {
+        return match record {
+            Record::Message {
+                mailbox: owner,
+                message,
+            } if owner == mailbox && message.id == id => Ok(Some(message)),
+            _ => Err(LogError::Failed(format!(
+                "the index of mailbox {} is wrong at {id}",
+                mailbox.0
+            ))),
+        };
+    }
+    view.parked(mailbox, id)
+}
+
+/// Index rows, the last one kept.
+struct Rows<'a> {
+    view: &'a dyn View,
+    mailbox: AccountNumber,
+    current: Option<(u64, Option<IndexRow>)>,
+}
+
+impl Rows<'_> {
+    fn position(&mut self, id: MessageId) -> Result<Option<u64>, LogError> {
+        let wanted = IndexRow::number(id.get());
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|(have, _)| *have != wanted)
+        {
+            self.current = Some((wanted, self.view.index_row(self.mailbox, wanted)?));
+        }
+        let row = self.current.as_ref().and_then(|(_, row)| row.as_ref());
+        Ok(row
+            .and_then(|row| row.get(id.get()))
+            .map(|entry| entry.position))
+    }
+}
+
+/// A page as it fills.
+struct Page {
+    messages: Vec<Arc<Message>>,
+    bytes: usize,
+    limit: PageLimit,
+    next: u64,
+    last: u64,
+    full: bool,
+}
+
+impl Page {
+    fn new(plan: &Plan, limit: PageLimit) -> Self {
+        Self {
+            messages: Vec::new(),
+            bytes: 0,
+            limit,
+            next: plan.from.get(),
+            last: plan.last.get(),
+            full: false,
+        }
+    }
+
+    /// The id to fetch next, while there is one and there is room.
+    fn next(&self) -> Option<MessageId> {
+        let room = !self.full && self.messages.len() < self.limit.messages.max(1);
+        (room && self.next <= self.last).then(|| MessageId::new(self.next))
+    }
+
+    /// Takes a message, unless it is one too many.
+    fn push(&mut self, message: Arc<Message>) {
+        let cost = (self.limit.cost)(&message);
+        if !self.messages.is_empty() && self.bytes.saturating_add(cost) > self.limit.bytes {
+            self.full = true;
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(cost);
+        self.next += 1;
+        self.messages.push(message);
+    }
+
+    /// The messages, and whether more waits.
+    fn finish(self) -> (Vec<Arc<Message>>, bool) {
+        let more = self.next <= self.last;
+        (self.messages, more)
+    }
+}

@@ -1,0 +1,94 @@
+//! Letting go of what is old: the log is trimmed at its old end; what is still undelivered moves to `parked` first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::index::{IndexRow, ROW_IDS};
+use super::log::{Log, LogError, Record, Slice};
+use super::{Engine, Timer};
+use crate::Timestamp;
+use crate::store::{AccountNumber, Message};
+
+impl<L: Log> Engine<L> {
+    /// Trims one slice of the log, if it is time to look and there is something old; whether there may be more.
+    pub(super) fn retention_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+        let Some(state) = &mut self.state else {
+            return Ok(false);
+        };
+        if !state.retention_timer.is_due(now, LOOK_EVERY) {
+            return Ok(false);
+        }
+        let mut old = match state.start <= state.covered {
+            true => self.log.records(state.start, SLICE_RECORDS)?,
+            false => Vec::new(),
+        };
+        let (covered, retention) = (state.covered, self.options.retention);
+        let count = old
+            .iter()
+            .take_while(|(at, record)| *at <= covered && now.since(record.time()) >= retention)
+            .count();
+        let full = count == SLICE_RECORDS;
+        old.truncate(count);
+        if !full {
+            state.retention_timer = Timer::starting(now, LOOK_EVERY);
+        }
+        let Some((last, _)) = old.last() else {
+            return Ok(false);
+        };
+        let before = last + 1;
+        let slice = self.trim_slice(&old, before)?;
+        self.log.put(&slice)?;
+        if let Some(state) = &mut self.state {
+            state.start = before;
+        }
+        Ok(full)
+    }
+
+    /// What goes with these records, the oldest there are.
+    fn trim_slice(&mut self, old: &[(u64, Record)], before: u64) -> Result<Slice, LogError> {
+        let mut slice = Slice {
+            trim_before: Some(before),
+            ..Slice::default()
+        };
+        let mut drop_rows: BTreeMap<AccountNumber, u64> = BTreeMap::new();
+        for (_, record) in old {
+            let Record::Message { mailbox, message } = record else {
+                continue;
+            };
+            if self.is_undelivered(*mailbox, message)? {
+                slice.park.push((*mailbox, Arc::clone(message)));
+            }
+            let id = message.id.get();
+            // A row goes with its last message: whatever it still points to is trimmed.
+            if id % ROW_IDS == ROW_IDS - 1 {
+                drop_rows.insert(*mailbox, IndexRow::number(id) + 1);
+            }
+        }
+        slice.drop_rows = drop_rows.into_iter().collect();
+        Ok(slice)
+    }
+
+    fn is_undelivered(
+        &mut self,
+        mailbox: AccountNumber,
+        message: &Message,
+    ) -> Result<bool, LogError> {
+        let Some(state) = &mut self.state else {
+            return Ok(false);
+        };
+        let cached = match state.cache.get(mailbox) {
+            Some(cached) => cached,
+            None => match self.log.account(mailbox)? {
+                Some(row) => state.cache.load(&self.log, &row)?,
+                None => return Ok(false),
+            },
+        };
+        Ok(!cached.removed && message.id > cached.mailbox.head.cursor)
+    }
+}
+
+/// How often old records are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Records trimmed in one slice: a few milliseconds.
+const SLICE_RECORDS: usize = 400;

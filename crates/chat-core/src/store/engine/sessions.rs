@@ -1,0 +1,348 @@
+//! [`Sessions`]: who is logged in, and who is here. Pure state: the time comes in as an argument.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::log::{SessionChange, SessionRow};
+use crate::Timestamp;
+use crate::store::{AccountNumber, SessionKey};
+
+/// How long after its last use a session still makes its user active (`docs/protocol.md`, active users).
+const ACTIVE: Duration = Duration::from_secs(5 * 60);
+/// The last use is written down at most this often.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Session {
+    pub(crate) row: SessionRow,
+    /// The last use that was written down.
+    written: Timestamp,
+}
+
+/// Open connections by the session they use. Outlives a rebuild of the rest from disk.
+#[derive(Debug, Default)]
+pub(crate) struct Presence(HashMap<SessionKey, usize>);
+
+impl Presence {
+    pub(crate) fn attach(&mut self, key: SessionKey) {
+        *self.0.entry(key).or_default() += 1;
+    }
+
+    pub(crate) fn detach(&mut self, key: SessionKey) {
+        if let Some(count) = self.0.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&key);
+            }
+        }
+    }
+
+    fn is_attached(&self, key: SessionKey) -> bool {
+        self.0.contains_key(&key)
+    }
+}
+
+/// All sessions still valid.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    by_key: HashMap<SessionKey, Session>,
+    /// Each user's sessions, oldest first.
+    by_account: HashMap<AccountNumber, Vec<SessionKey>>,
+    /// Users who may be active, by the number of their oldest session.
+    candidates: BTreeMap<u64, AccountNumber>,
+    next_number: u64,
+    idle: Duration,
+}
+
+impl Sessions {
+    /// The sessions a log recovered; each lives for `idle` without use.
+    pub(crate) fn new(mut rows: Vec<(SessionKey, SessionRow)>, idle: Duration) -> Self {
+        rows.sort_unstable_by_key(|(_, row)| row.number);
+        let mut sessions = Self {
+            by_key: HashMap::new(),
+            by_account: HashMap::new(),
+            candidates: BTreeMap::new(),
+            next_number: 1,
+            idle,
+        };
+        for (key, row) in rows {
+            sessions.insert(key, row);
+        }
+        sessions
+    }
+
+    /// Opens a session; the changes say what became of others: one over `most` ends the longest unused.
+    pub(crate) fn open(
+        &mut self,
+        key: SessionKey,
+        account: AccountNumber,
+        now: Timestamp,
+        most: usize,
+    ) -> Vec<SessionChange> {
+        let mut changes = Vec::new();
+        while self.count(account) >= most.max(1) {
+            let keys = self.by_account.get(&account).into_iter().flatten();
+            let unused = keys.filter_map(|key| Some((self.by_key.get(key)?.row.last_used, *key)));
+            let Some((_, longest)) = unused.min_by_key(|(used, _)| *used) else {
+                break;
+            };
+            changes.extend(self.end(longest));
+        }
+        let row = SessionRow {
+            number: self.next_number,
+            account,
+            created: now,
+            last_used: now,
+        };
+        self.insert(key, row);
+        changes.push(SessionChange::Put(key, row));
+        changes
+    }
+
+    /// Notes a use. Gives the session, unless it is unknown or expired, and what is to be written of it.
+    pub(crate) fn touch(
+        &mut self,
+        key: SessionKey,
+        now: Timestamp,
+    ) -> Option<(SessionRow, Option<SessionChange>)> {
+        let session = self.by_key.get_mut(&key)?;
+        if is_expired(&session.row, self.idle, now) {
+            return None;
+        }
+        session.row.last_used = session.row.last_used.max(now);
+        let row = session.row;
+        let change = (now.since(session.written) >= WRITE_EVERY).then(|| {
+            session.written = now;
+            SessionChange::Put(key, row)
+        });
+        self.note_candidate(row.account);
+        Some((row, change))
+    }
+
+    /// Ends a session, if there is one.
+    pub(crate) fn end(&mut self, key: SessionKey) -> Option<SessionChange> {
+        let session = self.by_key.remove(&key)?;
+        let account = session.row.account;
+        self.candidates.remove(&session.row.number);
+        if let Some(keys) = self.by_account.get_mut(&account) {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.by_account.remove(&account);
+            } else {
+                self.note_candidate(account);
+            }
+        }
+        Some(SessionChange::Delete(key))
+    }
+
+    /// Ends all of a user's sessions but one.
+    pub(crate) fn end_all(
+        &mut self,
+        account: AccountNumber,
+        but: Option<SessionKey>,
+    ) -> Vec<SessionChange> {
+        let keys = self.by_account.get(&account).cloned().unwrap_or_default();
+        keys.into_iter()
+            .filter(|key| Some(*key) != but)
+            .filter_map(|key| self.end(key))
+            .collect()
+    }
+
+    /// Ends what expired.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<SessionChange> {
+        let expired = self
+            .by_key
+            .iter()
+            .filter(|(_, session)| is_expired(&session.row, self.idle, now));
+        let keys: Vec<_> = expired.map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.end(key)).collect()
+    }
+
+    /// A user's valid sessions, oldest first.
+    pub(crate) fn of(
+        &self,
+        account: AccountNumber,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (SessionKey, SessionRow)> {
+        let keys = self.by_account.get(&account).into_iter().flatten();
+        keys.filter_map(|key| Some((*key, self.by_key.get(key)?.row)))
+            .filter(move |(_, row)| !is_expired(row, self.idle, now))
+    }
+
+    /// When a session ends unless it is used.
+    pub(crate) fn expiry(&self, row: &SessionRow) -> Timestamp {
+        row.last_used.plus(self.idle)
+    }
+
+    /// Whether a session of the user's is in use on an open connection, or was used lately.
+    pub(crate) fn is_active(
+        &self,
+        account: AccountNumber,
+        presence: &Presence,
+        now: Timestamp,
+    ) -> bool {
+        self.of(account, now)
+            .any(|(key, row)| presence.is_attached(key) || now.since(row.last_used) < ACTIVE)
+    }
+
+    /// The first `limit` active users in the order of their oldest sessions, and whether there are more.
+    pub(crate) fn active(
+        &mut self,
+        presence: &Presence,
+        now: Timestamp,
+        limit: usize,
+    ) -> (Vec<AccountNumber>, bool) {
+        let (mut active, mut gone, mut more) = (Vec::new(), Vec::new(), false);
+        for (&number, &account) in &self.candidates {
+            if !self.is_active(account, presence, now) {
+                gone.push(number);
+            } else if active.len() < limit {
+                active.push(account);
+            } else {
+                more = true;
+                break;
+            }
+        }
+        for number in gone {
+            self.candidates.remove(&number);
+        }
+        (active, more)
+    }
+
+    fn count(&self, account: AccountNumber) -> usize {
+        self.by_account.get(&account).map_or(0, Vec::len)
+    }
+
+    fn insert(&mut self, key: SessionKey, row: SessionRow) {
+        self.next_number = self.next_number.max(row.number.saturating_add(1));
+        self.by_account.entry(row.account).or_default().push(key);
+        self.by_key.insert(
+            key,
+            Session {
+                row,
+                written: row.last_used,
+            },
+        );
+        self.note_candidate(row.account);
+    }
+
+    fn note_candidate(&mut self, account: AccountNumber) {
+        let oldest = self.by_account.get(&account).and_then(|keys| keys.first());
+        if let Some(session) = oldest.and_then(|key| self.by_key.get(key)) {
+            self.candidates.entry(session.row.number).or_insert(account);
+        }
+    }
+}
+
+fn is_expired(row: &SessionRow, idle: Duration, now: Timestamp) -> bool {
+    now.since(row.last_used) >= idle
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(3600);
+    const MESSI: AccountNumber = AccountNumber(1);
+    const LINEKER: AccountNumber = AccountNumber(2);
+
+    fn key(number: u8) -> SessionKey {
+        SessionKey([number; 32])
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn active(sessions: &mut Sessions, presence: &Presence, now: Timestamp) -> Vec<u64> {
+        sessions
+            .active(presence, now, 1000)
+            .0
+            .into_iter()
+            .map(|account| account.0)
+            .collect()
+    }
+
+    #[test]
+    fn expires_without_use_and_not_with_it() {
+        let mut sessions = Sessions::new(Vec::new(), IDLE);
+        sessions.open(key(1), MESSI, at(0), 100);
+        assert!(sessions.touch(key(1), at(3599)).is_some());
+        assert!(sessions.touch(key(1), at(7198)).is_some());
+        assert!(sessions.touch(key(1), at(7198 + 3600)).is_none());
+        assert_eq!(
+            sessions.expire(at(20_000)),
+            vec![SessionChange::Delete(key(1))]
+        );
+        assert!(sessions.expire(at(20_000)).is_empty());
+    }
+
+    #[test]
+    fn last_use_is_written_once_a_minute() {
+        let mut sessions = Sessions::new(Vec::new(), IDLE);
+        sessions.open(key(1), MESSI, at(0), 100);
+        let writes = (1..=180)
+            .filter(|s| sessions.touch(key(1), at(*s)).unwrap().1.is_some())
+            .count();
+        assert_eq!(writes, 3);
+    }
+
+    #[test]
+    fn one_too_many_ends_the_longest_unused() {
+        let mut sessions = Sessions::new(Vec::new(), IDLE);
+        sessions.open(key(1), MESSI, at(0), 2);
+        sessions.open(key(2), MESSI, at(1), 2);
+        sessions.touch(key(1), at(2));
+        let changes = sessions.open(key(3), MESSI, at(3), 2);
+        assert_eq!(changes[0], SessionChange::Delete(key(2)));
+        assert!(sessions.touch(key(2), at(4)).is_none());
+    }
+
+    #[test]
+    fn active_users_stand_in_the_order_of_their_oldest_session() {
+        let (mut sessions, presence) = (Sessions::new(Vec::new(), IDLE), Presence::default());
+        sessions.open(key(1), MESSI, at(0), 100);
+        sessions.open(key(2), LINEKER, at(1), 100);
+        sessions.open(key(3), MESSI, at(2), 100);
+        assert_eq!(active(&mut sessions, &presence, at(3)), [1, 2]);
+        sessions.end(key(1));
+        assert_eq!(active(&mut sessions, &presence, at(3)), [2, 1]);
+        sessions.end(key(3));
+        assert_eq!(active(&mut sessions, &presence, at(3)), [2]);
+    }
+
+    #[test]
+    fn active_means_connected_or_used_lately() {
+        let (mut sessions, mut presence) = (Sessions::new(Vec::new(), IDLE), Presence::default());
+        sessions.open(key(1), MESSI, at(0), 100);
+        sessions.open(key(2), LINEKER, at(0), 100);
+        presence.attach(key(2));
+        assert_eq!(active(&mut sessions, &presence, at(299)), [1, 2]);
+        assert_eq!(active(&mut sessions, &presence, at(300)), [2]);
+        presence.detach(key(2));
+        assert_eq!(active(&mut sessions, &presence, at(300)), [0; 0]);
+        sessions.touch(key(1), at(301));
+        assert_eq!(active(&mut sessions, &presence, at(302)), [1]);
+    }
+
+    #[test]
+    fn more_is_said_when_the_list_is_cut() {
+        let (mut sessions, presence) = (Sessions::new(Vec::new(), IDLE), Presence::default());
+        for number in 1..=3 {
+            sessions.open(key(number), AccountNumber(number.into()), at(0), 100);
+        }
+        assert_eq!(
+            sessions.active(&presence, at(1), 2),
+            (vec![AccountNumber(1), AccountNumber(2)], true)
+        );
+        assert!(!sessions.active(&presence, at(1), 3).1);
+    }
+
+    #[test]
+    fn a_clock_set_back_ends_nothing() {
+        let mut sessions = Sessions::new(Vec::new(), IDLE);
+        sessions.open(key(1), MESSI, at(10_000), 100);
+        assert!(sessions.touch(key(1), at(0)).is_some());
+        assert!(sessions.expire(at(0)).is_empty());
+    }
+}

@@ -1,0 +1,387 @@
+//! [`SimulatedLog`]: a log in memory that can fail the way a disk does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::index::IndexRow;
+use super::log::{
+    AccountRow, Batch, ImportChange, Log, LogError, PageSource, Record, Recovered, SessionChange,
+    SessionRow, Slice, View,
+};
+use super::mailbox::Head;
+use crate::MessageId;
+use crate::store::{AccountNumber, ImportId, Message, SessionKey};
+
+/// What is on the disk.
+#[derive(Debug, Clone, Default)]
+struct Tables {
+    log: BTreeMap<u64, Record>,
+    /// One past the newest position ever used.
+    next: u64,
+    covered: u64,
+    heads: BTreeMap<AccountNumber, Head>,
+    rows: BTreeMap<(AccountNumber, u64), Vec<u8>>,
+    parked: BTreeMap<(AccountNumber, MessageId), Arc<Message>>,
+    accounts: BTreeMap<AccountNumber, AccountRow>,
+    keys: BTreeMap<Box<str>, AccountNumber>,
+    sessions: BTreeMap<[u8; 32], SessionRow>,
+    imports: BTreeMap<ImportId, AccountNumber>,
+    incarnation: Option<[u8; 16]>,
+}
+
+/// One write, kept until it is known to be synced.
+#[derive(Debug, Clone)]
+enum Write {
+    Batch(Batch),
+    Slice(Slice),
+}
+
+/// How the simulated disk shall fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
+pub(crate) enum Fault {
+    /// No room: the write is refused whole.
+    NoSpace,
+    /// The write went out but its sync failed.
+    SyncFailed,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    tables: Tables,
+    /// What survives a loss of power: `tables` without `unsynced`. Kept only where a test may pull the plug.
+    synced: Option<Tables>,
+    unsynced: Vec<Write>,
+    fault: Option<Fault>,
+    writes: u64,
+    /// The fault strikes at this write.
+    fault_at: Option<(u64, Fault)>,
+}
+
+/// A log in memory. Clones share the disk, so a test can open it anew after a crash.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SimulatedLog {
+    disk: Arc<Mutex<Disk>>,
+}
+
+impl SimulatedLog {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, write: Write) -> Result<(), LogError> {
+        let mut disk = self.lock();
+        disk.writes += 1;
+        let writes = disk.writes;
+        if let Some((_, fault)) = disk.fault_at.take_if(|(at, _)| *at <= writes) {
+            disk.fault = Some(fault);
+        }
+        if disk.fault == Some(Fault::NoSpace) {
+            return Err(LogError::NoSpace("simulated".into()));
+        }
+        let failed = disk.fault == Some(Fault::SyncFailed);
+        let is_append = matches!(write, Write::Batch(_));
+        disk.tables.apply(&write);
+        if disk.synced.is_some() {
+            disk.unsynced.push(write);
+            if is_append && !failed {
+                disk.sync();
+            }
+        }
+        if is_append && failed {
+            return Err(LogError::Failed("simulated: sync failed".into()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl SimulatedLog {
+    /// A log whose plug can be pulled.
+    pub(crate) fn with_power_switch() -> Self {
+        let log = Self::new();
+        log.lock().synced = Some(Tables::default());
+        log
+    }
+
+    /// From now on every write fails like this; `None` heals the disk.
+    pub(crate) fn fail(&self, fault: Option<Fault>) {
+        self.lock().fault = fault;
+    }
+
+    /// The n-th write from now fails like this, and all after it.
+    pub(crate) fn fail_at(&self, n: u64, fault: Fault) {
+        let mut disk = self.lock();
+        disk.fault_at = Some((disk.writes + n, fault));
+    }
+
+    pub(crate) fn writes(&self) -> u64 {
+        self.lock().writes
+    }
+
+    /// Pulls the plug: of the writes that were not synced, `keep` survive whole; the next is torn, which a log that
+    /// checks its commits takes for missing, and what follows it is gone.
+    pub(crate) fn pull_plug(&self, keep: usize) {
+        let mut disk = self.lock();
+        let mut tables = disk.synced.clone().expect("made with_power_switch");
+        for write in disk.unsynced.iter().take(keep) {
+            tables.apply(write);
+        }
+        *disk = Disk {
+            synced: Some(tables.clone()),
+            tables,
+            ..Disk::default()
+        };
+    }
+
+    pub(crate) fn unsynced(&self) -> usize {
+        self.lock().unsynced.len()
+    }
+
+    /// Positions still in the log, and messages parked.
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        let disk = self.lock();
+        (disk.tables.log.len(), disk.tables.parked.len())
+    }
+}
+
+impl Disk {
+    fn sync(&mut self) {
+        if let Some(synced) = &mut self.synced {
+            for write in self.unsynced.drain(..) {
+                synced.apply(&write);
+            }
+        }
+    }
+}
+
+impl Tables {
+    fn apply(&mut self, write: &Write) {
+        match write {
+            Write::Batch(batch) => self.apply_batch(batch),
+            Write::Slice(slice) => self.apply_slice(slice),
+        }
+    }
+
+    fn apply_batch(&mut self, batch: &Batch) {
+        for (position, record) in (batch.first..).zip(&batch.records) {
+            let before = self.log.insert(position, record.clone());
+            debug_assert!(
+                before.is_none() && position >= self.next,
+                "position {position} used twice"
+            );
+            self.next = position + 1;
+        }
+        for row in &batch.accounts {
+            if let Some(key) = self
+                .accounts
+                .insert(row.number, row.clone())
+                .and_then(|old| old.key)
+            {
+                self.keys.remove(&key);
+            }
+            if let Some(key) = &row.key {
+                self.keys.insert(key.clone(), row.number);
+            }
+        }
+        for change in &batch.sessions {
+            match change {
+                SessionChange::Put(key, row) => self.sessions.insert(key.0, *row),
+                SessionChange::Delete(key) => self.sessions.remove(&key.0),
+            };
+        }
+        for change in &batch.imports {
+            match change {
+                ImportChange::Begin(import, first) => self.imports.insert(*import, *first),
+                ImportChange::End(import) => self.imports.remove(import),
+            };
+        }
+        self.incarnation = batch.incarnation.or(self.incarnation);
+    }
+
+    fn apply_slice(&mut self, slice: &Slice) {
+        for (mailbox, number, row) in &slice.rows {
+            self.rows.insert((*mailbox, *number), row.encode());
+        }
+        for (mailbox, head) in &slice.heads {
+            self.heads.insert(*mailbox, *head);
+        }
+        for (mailbox, below) in &slice.drop_rows {
+            self.rows
+                .retain(|(owner, row), _| owner != mailbox || row >= below);
+        }
+        for (mailbox, upto) in &slice.drop_parked {
+            self.parked
+                .retain(|(owner, id), _| owner != mailbox || id > upto);
+        }
+        for mailbox in &slice.drop_mailboxes {
+            self.heads.remove(mailbox);
+            self.rows.retain(|(owner, _), _| owner != mailbox);
+            self.parked.retain(|(owner, _), _| owner != mailbox);
+        }
+        for (mailbox, message) in &slice.park {
+            self.parked
+                .insert((*mailbox, message.id), Arc::clone(message));
+        }
+        self.covered = slice.covered.unwrap_or(self.covered);
+        if let Some(before) = slice.trim_before {
+            self.log = self.log.split_off(&before);
+        }
+        if let Some((import, from, to)) = slice.drop_accounts {
+            let doomed: Vec<_> = self
+                .accounts
+                .range(from..to)
+                .map(|(number, _)| *number)
+                .collect();
+            for number in doomed {
+                if self
+                    .accounts
+                    .get(&number)
+                    .is_some_and(|row| row.import == Some(import))
+                    && let Some(key) = self.accounts.remove(&number).and_then(|row| row.key)
+                {
+                    self.keys.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+impl Log for SimulatedLog {
+    fn recover(&mut self) -> Result<Recovered, LogError> {
+        let disk = self.lock();
+        let tables = &disk.tables;
+        let next = tables.next.max(tables.covered + 1);
+        Ok(Recovered {
+            covered: tables.covered,
+            start: tables.log.keys().next().copied().unwrap_or(next),
+            end: next - 1,
+            next_account: tables
+                .accounts
+                .keys()
+                .next_back()
+                .map_or(1, |number| number.0 + 1),
+            sessions: tables
+                .sessions
+                .iter()
+                .map(|(key, row)| (SessionKey(*key), *row))
+                .collect(),
+            imports: tables
+                .imports
+                .iter()
+                .map(|(import, first)| (*import, *first))
+                .collect(),
+            incarnation: tables.incarnation,
+            may_have_lost: false,
+        })
+    }
+
+    fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        self.write(Write::Batch(batch.clone()))
+    }
+
+    fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
+        self.write(Write::Slice(slice.clone()))
+    }
+
+    fn probe(&mut self) -> Result<(), LogError> {
+        match self.lock().fault {
+            None => Ok(()),
+            Some(_) => Err(LogError::NoSpace("simulated".into())),
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), LogError> {
+        let mut disk = self.lock();
+        if disk.fault.is_some() {
+            return Err(LogError::Failed("simulated".into()));
+        }
+        disk.sync();
+        Ok(())
+    }
+
+    fn pages(&self) -> Arc<dyn PageSource> {
+        Arc::new(self.clone())
+    }
+
+    fn close(&mut self) -> Result<(), LogError> {
+        self.lock().sync();
+        Ok(())
+    }
+}
+
+impl PageSource for SimulatedLog {
+    fn with_view(
+        &self,
+        read: &mut dyn FnMut(&dyn View) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        read(self)
+    }
+}
+
+impl View for SimulatedLog {
+    fn records(&self, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, LogError> {
+        Ok(self
+            .lock()
+            .tables
+            .log
+            .range(from..)
+            .take(limit)
+            .map(|(position, record)| (*position, record.clone()))
+            .collect())
+    }
+
+    fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
+        Ok(self.lock().tables.log.get(&position).cloned())
+    }
+
+    fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError> {
+        Ok(self.lock().tables.heads.get(&mailbox).copied())
+    }
+
+    fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError> {
+        let bytes = self.lock().tables.rows.get(&(mailbox, row)).cloned();
+        Ok(bytes.and_then(|bytes| IndexRow::decode(row, &bytes)))
+    }
+
+    fn parked(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> Result<Option<Arc<Message>>, LogError> {
+        Ok(self.lock().tables.parked.get(&(mailbox, id)).cloned())
+    }
+
+    fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
+        let disk = self.lock();
+        Ok(disk
+            .tables
+            .keys
+            .get(key)
+            .and_then(|number| disk.tables.accounts.get(number))
+            .cloned())
+    }
+
+    fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError> {
+        Ok(self.lock().tables.accounts.get(&number).cloned())
+    }
+
+    fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let disk = self.lock();
+        let numbers = disk
+            .tables
+            .keys
+            .range::<str, _>((Excluded(key), Unbounded))
+            .map(|(_, number)| number);
+        Ok(numbers
+            .filter_map(|number| disk.tables.accounts.get(number))
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+}

@@ -1,0 +1,157 @@
+//! [`SqliteLog`]: the log in a SQLite database (WAL mode), one file in one directory.
+//!
+//! The store's thread is the only writer. Readers of pages have connections of their own, and so has the checkpointer.
+
+mod checkpoint;
+mod open;
+mod schema;
+mod view;
+mod write;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::index::IndexRow;
+use super::log::{AccountRow, Batch, Log, LogError, PageSource, Record, Recovered, Slice, View};
+use super::mailbox::Head;
+use crate::MessageId;
+use crate::store::{AccountNumber, Durability, Message, OpenError, SqliteOptions};
+use checkpoint::Checkpointer;
+use view::{PagePool, SqliteView};
+
+/// The file in the data directory.
+const FILE: &str = "chat.db";
+
+/// The log in SQLite.
+#[derive(Debug)]
+pub(crate) struct SqliteLog {
+    options: SqliteOptions,
+    connection: Connection,
+    pages: Arc<PagePool>,
+    checkpointer: Checkpointer,
+    /// Held as long as the store is open, so that no second process opens the directory.
+    _lock: File,
+}
+
+impl SqliteLog {
+    /// Opens the store in a directory, making both if they are missing.
+    pub(crate) fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        let lock = open::lock_directory(&options.directory)?;
+        let path = options.directory.join(FILE);
+        let connection = open::open_writer(&path, options.durability)?;
+        let pages = Arc::new(PagePool::new(path.clone()));
+        let checkpointer = Checkpointer::start(path, options.wal_bytes);
+        Ok(Self {
+            options,
+            connection,
+            pages,
+            checkpointer,
+            _lock: lock,
+        })
+    }
+
+    fn view(&self) -> SqliteView<'_> {
+        SqliteView(&self.connection)
+    }
+
+    fn set_relaxed(&self, relaxed: bool) -> Result<(), LogError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'relaxed'")
+            .map_err(engine_error)?;
+        statement
+            .execute([i64::from(relaxed)])
+            .map_err(engine_error)?;
+        Ok(())
+    }
+}
+
+impl Log for SqliteLog {
+    fn recover(&mut self) -> Result<Recovered, LogError> {
+        let recovered = self.view().recover().map_err(engine_error)?;
+        self.set_relaxed(self.options.durability == Durability::ProcessCrash)?;
+        Ok(recovered)
+    }
+
+    fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        write::append(&mut self.connection, batch).map_err(engine_error)?;
+        self.checkpointer.after_commit(&self.connection);
+        Ok(())
+    }
+
+    fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
+        write::put(&mut self.connection, slice).map_err(engine_error)
+    }
+
+    fn probe(&mut self) -> Result<(), LogError> {
+        write::probe(&mut self.connection).map_err(engine_error)
+    }
+
+    fn reopen(&mut self) -> Result<(), LogError> {
+        let path = self.options.directory.join(FILE);
+        self.pages.drop_idle();
+        self.connection = open::open_writer(&path, self.options.durability)
+            .map_err(|error| LogError::Failed(error.to_string()))?;
+        // A failed sync may have left pages of the write-ahead log that look written and are not. Moving all of it to
+        // the database, with a sync of its own, and starting the log anew leaves nothing to trust in them.
+        checkpoint::truncate(&self.connection).map_err(engine_error)
+    }
+
+    fn pages(&self) -> Arc<dyn PageSource> {
+        Arc::clone(&self.pages) as Arc<dyn PageSource>
+    }
+
+    fn close(&mut self) -> Result<(), LogError> {
+        self.checkpointer.stop();
+        self.pages.drop_idle();
+        self.set_relaxed(false)?;
+        checkpoint::truncate(&self.connection).map_err(engine_error)
+    }
+}
+
+impl View for SqliteLog {
+    fn records(&self, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, LogError> {
+        self.view().records(from, limit)
+    }
+
+    fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
+        self.view().record(position)
+    }
+
+    fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError> {
+        self.view().head(mailbox)
+    }
+
+    fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError> {
+        self.view().index_row(mailbox, row)
+    }
+
+    fn parked(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> Result<Option<Arc<Message>>, LogError> {
+        self.view().parked(mailbox, id)
+    }
+
+    fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
+        self.view().account_by_key(key)
+    }
+
+    fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError> {
+        self.view().account(number)
+    }
+
+    fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError> {
+        self.view().accounts_after(key, limit)
+    }
+}
+
+fn engine_error(error: rusqlite::Error) -> LogError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => LogError::NoSpace(error.to_string()),
+        _ => LogError::Failed(error.to_string()),
+    }
+}

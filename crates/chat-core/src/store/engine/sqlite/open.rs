@@ -1,0 +1,101 @@
+//! Opening: the directory, the lock, the file.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::schema::{self, Header};
+use crate::store::{Durability, OpenError};
+
+/// The file whose lock says that the directory is in use.
+const LOCK_FILE: &str = "lock";
+
+/// Makes the directory if it is missing, for its owner alone, and locks it.
+pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Directory {
+        path: directory.into(),
+        source,
+    };
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(unusable)?;
+    let lock = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join(LOCK_FILE))
+        .map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+            path: directory.into(),
+        }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+/// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on.
+pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
+        _ => OpenError::Engine {
+            path: path.into(),
+            reason: error.to_string(),
+        },
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    let version = match schema::header(&connection).map_err(failed)? {
+        Header::Empty => 0,
+        Header::Ours { version } if version <= schema::newest() => version,
+        Header::Ours { version: found } => {
+            return Err(OpenError::Newer {
+                path: path.into(),
+                found,
+                known: schema::newest(),
+            });
+        }
+        Header::Foreign => return Err(OpenError::Foreign { path: path.into() }),
+    };
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(failed)?;
+    // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
+    // (sqlite.org/pragma.html#pragma_synchronous).
+    let synchronous = match durability {
+        Durability::PowerLoss => "FULL",
+        Durability::ProcessCrash => "NORMAL",
+    };
+    connection
+        .pragma_update(None, "synchronous", synchronous)
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "wal_autocheckpoint", 0)
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "cache_size", CACHE_KIB)
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "temp_store", "MEMORY")
+        .map_err(failed)?;
+    schema::migrate(&mut connection, version).map_err(|error| OpenError::Engine {
+        path: path.into(),
+        reason: error.to_string(),
+    })?;
+    Ok(connection)
+}
+
+/// How long the writer waits for a foreign process that has the database locked, such as a shell.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than the writer ever uses, so that none is prepared twice.
+const STATEMENTS: usize = 64;
+/// The page cache, in KiB; negative is how SQLite tells KiB from pages.
+const CACHE_KIB: i64 = -16 * 1024;

@@ -1,0 +1,121 @@
+//! The tables, and how older files become current ones.
+
+use rusqlite::Connection;
+
+use super::engine_error;
+use crate::store::engine::log::LogError;
+
+/// Marks the file as ours in SQLite's header ("chat" in ASCII).
+const APPLICATION_ID: i64 = 0x6368_6174;
+
+/// What stands in a file's header.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// Nothing yet.
+    Empty,
+    /// A store of ours, up to date or not.
+    Ours { version: i64 },
+    /// Some other program's database.
+    Foreign,
+}
+
+/// The newest schema version this program knows.
+pub(super) fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn header(connection: &Connection) -> rusqlite::Result<Header> {
+    let read = |pragma| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let tables = read("SELECT count(*) FROM sqlite_schema")?;
+    Ok(
+        match (read("PRAGMA application_id")?, read("PRAGMA user_version")?) {
+            (APPLICATION_ID, version) => Header::Ours { version },
+            (0, 0) if tables == 0 => Header::Empty,
+            _ => Header::Foreign,
+        },
+    )
+}
+
+/// Brings a file from its version to the newest, one transaction a step.
+pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), LogError> {
+    for (version, statements) in (1..).zip(MIGRATIONS) {
+        if version > from {
+            let transaction = connection.transaction().map_err(engine_error)?;
+            transaction
+                .execute_batch(statements)
+                .map_err(engine_error)?;
+            transaction
+                .pragma_update(None, "application_id", APPLICATION_ID)
+                .map_err(engine_error)?;
+            transaction
+                .pragma_update(None, "user_version", version)
+                .map_err(engine_error)?;
+            transaction.commit().map_err(engine_error)?;
+        }
+    }
+    Ok(())
+}
+
+/// What each version adds to the one before. An entry is never changed once it was released.
+const MIGRATIONS: &[&str] = &["
+    -- What happened, in the order it was committed. kind: 0 message, 1 cursor, 2 account created, 3 changed, 4 removed.
+    CREATE TABLE log (
+        position INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        mailbox INTEGER NOT NULL,
+        id INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        sender INTEGER,
+        sender_username TEXT,
+        sender_name TEXT,
+        body TEXT
+    ) STRICT;
+    CREATE TABLE heads (
+        mailbox INTEGER PRIMARY KEY,
+        last INTEGER NOT NULL,
+        cursor INTEGER NOT NULL,
+        waiting_bytes INTEGER NOT NULL,
+        floor INTEGER NOT NULL,
+        applied INTEGER NOT NULL
+    ) STRICT;
+    -- The log positions of ids 64 * number to 64 * number + 63 of a mailbox.
+    CREATE TABLE mailbox_index (
+        mailbox INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        entries BLOB NOT NULL,
+        PRIMARY KEY (mailbox, number)
+    ) STRICT, WITHOUT ROWID;
+    -- Undelivered messages older than what the log keeps.
+    CREATE TABLE parked (
+        mailbox INTEGER NOT NULL,
+        id INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        sender INTEGER NOT NULL,
+        sender_username TEXT NOT NULL,
+        sender_name TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (mailbox, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE accounts (
+        number INTEGER PRIMARY KEY,
+        key TEXT UNIQUE,
+        username TEXT NOT NULL,
+        name TEXT NOT NULL,
+        password TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        removed INTEGER,
+        import INTEGER
+    ) STRICT;
+    CREATE TABLE sessions (
+        key BLOB PRIMARY KEY,
+        number INTEGER NOT NULL,
+        account INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        last_used INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE imports (id INTEGER PRIMARY KEY, first_account INTEGER NOT NULL) STRICT;
+    -- Each names the life of all mailboxes from a log position on.
+    CREATE TABLE incarnations (began INTEGER PRIMARY KEY, name BLOB NOT NULL) STRICT;
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO meta VALUES ('covered', 0), ('relaxed', 0), ('probe', '');
+"];

@@ -1,0 +1,300 @@
+//! The reading half.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row};
+
+use super::engine_error;
+use super::write::kind;
+use crate::account::PasswordHash;
+use crate::store::engine::index::IndexRow;
+use crate::store::engine::log::{
+    AccountChange, AccountRow, LogError, PageSource, Record, Recovered, SessionRow, View,
+};
+use crate::store::engine::mailbox::Head;
+use crate::store::{AccountNumber, ImportId, Message, SessionKey};
+use crate::{MessageId, Timestamp};
+
+/// A connection as a [`View`].
+#[derive(Debug)]
+pub(super) struct SqliteView<'a>(pub(super) &'a Connection);
+
+impl SqliteView<'_> {
+    pub(super) fn recover(&self) -> Result<Recovered> {
+        let number = |sql| {
+            self.0
+                .query_row(sql, [], |row| row.get::<_, Option<u64>>(0))
+        };
+        let covered = number("SELECT value FROM meta WHERE name = 'covered'")?.unwrap_or(0);
+        let end = number("SELECT max(position) FROM log")?
+            .unwrap_or(0)
+            .max(covered);
+        Ok(Recovered {
+            covered,
+            start: number("SELECT min(position) FROM log")?.unwrap_or(end + 1),
+            end,
+            next_account: number("SELECT max(number) FROM accounts")?.unwrap_or(0) + 1,
+            sessions: self.sessions()?,
+            imports: self.imports()?,
+            incarnation: self
+                .0
+                .query_row(
+                    "SELECT name FROM incarnations ORDER BY began DESC LIMIT 1",
+                    [],
+                    |row| row.get(0),
+                )
+                .optional()?,
+            may_have_lost: number("SELECT value FROM meta WHERE name = 'relaxed'")?.unwrap_or(0)
+                != 0,
+        })
+    }
+
+    fn sessions(&self) -> Result<Vec<(SessionKey, SessionRow)>> {
+        let mut statement = self
+            .0
+            .prepare("SELECT key, number, account, created, last_used FROM sessions")?;
+        let rows = statement.query_map([], |row| {
+            let session = SessionRow {
+                number: row.get(1)?,
+                account: AccountNumber(row.get(2)?),
+                created: Timestamp::from_millis(row.get(3)?),
+                last_used: Timestamp::from_millis(row.get(4)?),
+            };
+            Ok((SessionKey(row.get(0)?), session))
+        })?;
+        rows.collect()
+    }
+
+    fn imports(&self) -> Result<Vec<(ImportId, AccountNumber)>> {
+        let mut statement = self.0.prepare("SELECT id, first_account FROM imports")?;
+        let rows = statement.query_map([], |row| {
+            Ok((ImportId(row.get(0)?), AccountNumber(row.get(1)?)))
+        })?;
+        rows.collect()
+    }
+
+    /// At most one row, read by primary key or unique index.
+    fn find<T>(
+        &self,
+        sql: &str,
+        key: impl rusqlite::Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T>,
+    ) -> std::result::Result<Option<T>, LogError> {
+        let mut statement = self.0.prepare_cached(sql).map_err(engine_error)?;
+        statement
+            .query_row(key, read)
+            .optional()
+            .map_err(engine_error)
+    }
+}
+
+impl View for SqliteView<'_> {
+    fn records(
+        &self,
+        from: u64,
+        limit: usize,
+    ) -> std::result::Result<Vec<(u64, Record)>, LogError> {
+        let read = || {
+            let mut statement = self.0.prepare_cached(
+                "SELECT * FROM log WHERE position >= ?1 ORDER BY position LIMIT ?2",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = statement.query_map((from, limit), |row| Ok((row.get(0)?, record(row)?)))?;
+            rows.collect::<Result<Vec<_>>>()
+        };
+        read().map_err(engine_error)
+    }
+
+    fn record(&self, position: u64) -> std::result::Result<Option<Record>, LogError> {
+        self.find("SELECT * FROM log WHERE position = ?1", [position], record)
+    }
+
+    fn head(&self, mailbox: AccountNumber) -> std::result::Result<Option<Head>, LogError> {
+        self.find(
+            "SELECT * FROM heads WHERE mailbox = ?1",
+            [mailbox.0],
+            |row| {
+                Ok(Head {
+                    last: MessageId::new(row.get(1)?),
+                    cursor: MessageId::new(row.get(2)?),
+                    waiting_bytes: row.get(3)?,
+                    floor: MessageId::new(row.get(4)?),
+                    applied: row.get(5)?,
+                })
+            },
+        )
+    }
+
+    fn index_row(
+        &self,
+        mailbox: AccountNumber,
+        number: u64,
+    ) -> std::result::Result<Option<IndexRow>, LogError> {
+        let sql = "SELECT entries FROM mailbox_index WHERE mailbox = ?1 AND number = ?2";
+        let decoded = self.find(sql, [mailbox.0, number], |row| {
+            Ok(IndexRow::decode(number, row.get_ref(0)?.as_blob()?))
+        })?;
+        match decoded {
+            Some(None) => Err(LogError::Failed(format!(
+                "index row {number} of mailbox {} is damaged",
+                mailbox.0
+            ))),
+            Some(row) => Ok(row),
+            None => Ok(None),
+        }
+    }
+
+    fn parked(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> std::result::Result<Option<Arc<Message>>, LogError> {
+        let sql = "SELECT time, sender, sender_username, sender_name, body FROM parked WHERE mailbox = ?1 AND id = ?2";
+        self.find(sql, [mailbox.0, id.get()], |row| message(row, id, 0))
+    }
+
+    fn account_by_key(&self, key: &str) -> std::result::Result<Option<AccountRow>, LogError> {
+        self.find("SELECT * FROM accounts WHERE key = ?1", [key], account)
+    }
+
+    fn account(&self, number: AccountNumber) -> std::result::Result<Option<AccountRow>, LogError> {
+        self.find(
+            "SELECT * FROM accounts WHERE number = ?1",
+            [number.0],
+            account,
+        )
+    }
+
+    fn accounts_after(
+        &self,
+        key: &str,
+        limit: usize,
+    ) -> std::result::Result<Vec<AccountRow>, LogError> {
+        let read = || {
+            let mut statement = self
+                .0
+                .prepare_cached("SELECT * FROM accounts WHERE key > ?1 ORDER BY key LIMIT ?2")?;
+            let rows =
+                statement.query_map((key, i64::try_from(limit).unwrap_or(i64::MAX)), account)?;
+            rows.collect::<Result<Vec<_>>>()
+        };
+        read().map_err(engine_error)
+    }
+}
+
+/// A row of `log`, all columns in order.
+fn record(row: &Row<'_>) -> Result<Record> {
+    let mailbox = AccountNumber(row.get(2)?);
+    let id = MessageId::new(row.get(3)?);
+    let time = Timestamp::from_millis(row.get(4)?);
+    let account = |change| Record::Account {
+        account: mailbox,
+        change,
+        time,
+    };
+    Ok(match row.get(1)? {
+        kind::MESSAGE => Record::Message {
+            mailbox,
+            message: message(row, id, 4)?,
+        },
+        kind::CURSOR => Record::Cursor {
+            mailbox,
+            upto: id,
+            time,
+        },
+        kind::CREATED => account(AccountChange::Created),
+        kind::CHANGED => account(AccountChange::Changed),
+        kind::REMOVED => account(AccountChange::Removed),
+        other => return Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),
+    })
+}
+
+/// Five columns from `first` on: time, sender, sender_username, sender_name, body.
+fn message(row: &Row<'_>, id: MessageId, first: usize) -> Result<Arc<Message>> {
+    Ok(Arc::new(Message {
+        id,
+        time: Timestamp::from_millis(row.get(first)?),
+        sender: AccountNumber(row.get(first + 1)?),
+        from: row.get(first + 2)?,
+        from_name: row.get(first + 3)?,
+        body: row.get(first + 4)?,
+    }))
+}
+
+/// A row of `accounts`, all columns in order.
+fn account(row: &Row<'_>) -> Result<AccountRow> {
+    let hash: Box<str> = row.get(4)?;
+    Ok(AccountRow {
+        number: AccountNumber(row.get(0)?),
+        key: row.get(1)?,
+        username: row.get(2)?,
+        name: row.get(3)?,
+        hash: PasswordHash::trusted(hash),
+        created: Timestamp::from_millis(row.get(5)?),
+        removed: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
+        import: row.get::<_, Option<u64>>(7)?.map(ImportId),
+    })
+}
+
+/// Read-only connections for pages, opened as they are needed and kept.
+#[derive(Debug)]
+pub(super) struct PagePool {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl PagePool {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Closes the connections nobody uses now.
+    pub(super) fn drop_idle(&self) {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    fn take(&self) -> Result<Connection> {
+        if let Some(connection) = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+        {
+            return Ok(connection);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
+        Ok(connection)
+    }
+}
+
+impl PageSource for PagePool {
+    fn with_view(
+        &self,
+        read: &mut dyn FnMut(&dyn View) -> std::result::Result<(), LogError>,
+    ) -> std::result::Result<(), LogError> {
+        let connection = self.take().map_err(engine_error)?;
+        // One transaction a page: one snapshot, and the write-ahead log is not held back longer than that.
+        let transaction = connection.unchecked_transaction().map_err(engine_error)?;
+        let result = read(&SqliteView(&transaction));
+        drop(transaction);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+        result
+    }
+}
+
+/// The page cache of a reader, in KiB (negative for SQLite): a page of messages and its index.
+const READER_CACHE_KIB: i64 = -2 * 1024;

@@ -1,0 +1,257 @@
+//! The writing half: batches and slices, each one transaction.
+
+use rusqlite::{CachedStatement, Connection, Result, Transaction, params};
+
+use crate::store::engine::log::{
+    AccountChange, AccountRow, Batch, ImportChange, Record, SessionChange, Slice,
+};
+
+/// What `log.kind` says, by record.
+pub(super) mod kind {
+    pub(in super::super) const MESSAGE: i64 = 0;
+    pub(in super::super) const CURSOR: i64 = 1;
+    pub(in super::super) const CREATED: i64 = 2;
+    pub(in super::super) const CHANGED: i64 = 3;
+    pub(in super::super) const REMOVED: i64 = 4;
+}
+
+/// Commits a batch, and syncs it if the connection does.
+pub(super) fn append(connection: &mut Connection, batch: &Batch) -> Result<()> {
+    let transaction = connection.transaction()?;
+    append_records(&transaction, batch)?;
+    for account in &batch.accounts {
+        put_account(&transaction, account)?;
+    }
+    for change in &batch.sessions {
+        change_session(&transaction, change)?;
+    }
+    for change in &batch.imports {
+        change_import(&transaction, change)?;
+    }
+    if let Some(name) = batch.incarnation {
+        transaction.execute(
+            "INSERT OR REPLACE INTO incarnations VALUES (?1, ?2)",
+            params![batch.first, name],
+        )?;
+    }
+    transaction.commit()
+}
+
+fn append_records(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+    for (position, record) in (batch.first..).zip(&batch.records) {
+        append_record(&mut insert, position, record)?;
+    }
+    Ok(())
+}
+
+fn append_record(insert: &mut CachedStatement<'_>, position: u64, record: &Record) -> Result<()> {
+    match record {
+        Record::Message { mailbox, message } => insert.execute(params![
+            position,
+            kind::MESSAGE,
+            mailbox.0,
+            message.id.get(),
+            message.time.as_millis(),
+            message.sender.0,
+            &*message.from,
+            &*message.from_name,
+            &*message.body,
+        ])?,
+        Record::Cursor {
+            mailbox,
+            upto,
+            time,
+        } => bare_record(
+            insert,
+            position,
+            kind::CURSOR,
+            mailbox.0,
+            upto.get(),
+            time.as_millis(),
+        )?,
+        Record::Account {
+            account,
+            change,
+            time,
+        } => {
+            let kind = match change {
+                AccountChange::Created => kind::CREATED,
+                AccountChange::Changed => kind::CHANGED,
+                AccountChange::Removed => kind::REMOVED,
+            };
+            bare_record(insert, position, kind, account.0, 0, time.as_millis())?
+        }
+    };
+    Ok(())
+}
+
+fn bare_record(
+    insert: &mut CachedStatement<'_>,
+    position: u64,
+    kind: i64,
+    mailbox: u64,
+    id: u64,
+    time: i64,
+) -> Result<usize> {
+    let nothing = rusqlite::types::Null;
+    insert.execute(params![
+        position, kind, mailbox, id, time, nothing, nothing, nothing, nothing
+    ])
+}
+
+fn put_account(transaction: &Transaction<'_>, row: &AccountRow) -> Result<()> {
+    let mut put = transaction.prepare_cached(
+        "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (number) DO UPDATE SET key = excluded.key, username = excluded.username, name = excluded.name,
+         password = excluded.password, removed = excluded.removed, import = excluded.import",
+    )?;
+    put.execute(params![
+        row.number.0,
+        row.key,
+        row.username,
+        row.name,
+        row.hash.as_str(),
+        row.created.as_millis(),
+        row.removed.map(|time| time.as_millis()),
+        row.import.map(|import| import.0),
+    ])?;
+    Ok(())
+}
+
+fn change_session(transaction: &Transaction<'_>, change: &SessionChange) -> Result<()> {
+    match change {
+        SessionChange::Put(key, row) => transaction
+            .prepare_cached("INSERT OR REPLACE INTO sessions VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![
+                key.0,
+                row.number,
+                row.account.0,
+                row.created.as_millis(),
+                row.last_used.as_millis()
+            ])?,
+        SessionChange::Delete(key) => transaction
+            .prepare_cached("DELETE FROM sessions WHERE key = ?1")?
+            .execute([key.0])?,
+    };
+    Ok(())
+}
+
+fn change_import(transaction: &Transaction<'_>, change: &ImportChange) -> Result<()> {
+    match change {
+        ImportChange::Begin(import, first) => transaction.execute(
+            "INSERT INTO imports VALUES (?1, ?2)",
+            params![import.0, first.0],
+        )?,
+        ImportChange::End(import) => {
+            transaction.execute("DELETE FROM imports WHERE id = ?1", [import.0])?
+        }
+    };
+    Ok(())
+}
+
+/// Puts a slice of background work. The next batch's sync makes it durable: the write-ahead log keeps their order.
+pub(super) fn put(connection: &mut Connection, slice: &Slice) -> Result<()> {
+    let transaction = connection.transaction()?;
+    put_index(&transaction, slice)?;
+    drop_index(&transaction, slice)?;
+    park(&transaction, slice)?;
+    if let Some(before) = slice.trim_before {
+        transaction
+            .prepare_cached("DELETE FROM log WHERE position < ?1")?
+            .execute([before])?;
+    }
+    if let Some(covered) = slice.covered {
+        transaction
+            .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'covered'")?
+            .execute([covered])?;
+    }
+    if let Some((import, from, to)) = slice.drop_accounts {
+        transaction
+            .prepare_cached(
+                "DELETE FROM accounts WHERE number >= ?2 AND number < ?3 AND import = ?1",
+            )?
+            .execute([import.0, from.0, to.0])?;
+    }
+    transaction.commit()
+}
+
+fn put_index(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
+    let mut put =
+        transaction.prepare_cached("INSERT OR REPLACE INTO mailbox_index VALUES (?1, ?2, ?3)")?;
+    for (mailbox, number, row) in &slice.rows {
+        put.execute(params![mailbox.0, number, row.encode()])?;
+    }
+    let mut put = transaction
+        .prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for (mailbox, head) in &slice.heads {
+        put.execute([
+            mailbox.0,
+            head.last.get(),
+            head.cursor.get(),
+            head.waiting_bytes,
+            head.floor.get(),
+            head.applied,
+        ])?;
+    }
+    Ok(())
+}
+
+fn drop_index(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
+    let mut drop_rows = transaction
+        .prepare_cached("DELETE FROM mailbox_index WHERE mailbox = ?1 AND number < ?2")?;
+    for (mailbox, below) in &slice.drop_rows {
+        drop_rows.execute([mailbox.0, *below])?;
+    }
+    for mailbox in &slice.drop_mailboxes {
+        for statement in [
+            "DELETE FROM heads WHERE mailbox = ?1",
+            "DELETE FROM mailbox_index WHERE mailbox = ?1",
+            "DELETE FROM parked WHERE mailbox = ?1",
+        ] {
+            transaction
+                .prepare_cached(statement)?
+                .execute([mailbox.0])?;
+        }
+    }
+    Ok(())
+}
+
+fn park(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
+    let mut drop =
+        transaction.prepare_cached("DELETE FROM parked WHERE mailbox = ?1 AND id <= ?2")?;
+    for (mailbox, upto) in &slice.drop_parked {
+        drop.execute([mailbox.0, upto.get()])?;
+    }
+    let mut park = transaction
+        .prepare_cached("INSERT OR REPLACE INTO parked VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for (mailbox, message) in &slice.park {
+        park.execute(params![
+            mailbox.0,
+            message.id.get(),
+            message.time.as_millis(),
+            message.sender.0,
+            &*message.from,
+            &*message.from_name,
+            &*message.body,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Writes and takes back about as much as a busy commit needs, so that success means there is room again.
+pub(super) fn probe(connection: &mut Connection) -> Result<()> {
+    for filler in [PROBE_BYTES, 0] {
+        let transaction = connection.transaction()?;
+        transaction.execute(
+            "UPDATE meta SET value = zeroblob(?1) WHERE name = 'probe'",
+            [filler],
+        )?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Room that has to be there before writes are taken again.
+const PROBE_BYTES: i64 = 256 * 1024;
