@@ -1,14 +1,36 @@
 //! The wire protocol: frames, commands, replies. `docs/protocol.md` is the contract.
+//!
+//! A request is a line of words, a reply one JSON object of pure ASCII; [`ServerCodec`] and [`ClientCodec`] turn them
+//! into bytes and back:
+//!
+//! ```text
+//! client  auth messi surabaya \r\n
+//! server  {"status": "OK", "tokenid": "b9a3a4b1-8d3c-4a38-9a5f-0b2f6b0c5f11"}\r\n\r\n
+//! client  send b9a3a4b1-8d3c-4a38-9a5f-0b2f6b0c5f11 lineker apa kabar :)\r\n
+//! server  {"status": "OK", "message": "Message Sent"}\r\n\r\n
+//! ```
+//!
+//! A line has at most [`DEFAULT_MAX_FRAME_BYTES`] and a reply at most [`DEFAULT_MAX_REPLY_BYTES`] unless the codec is
+//! told otherwise. A line that is no command is a [`ParseError`] and earns an error reply; only a line that is too
+//! long breaks the framing.
 
 mod codec;
 mod command;
 mod frame;
+mod json;
+mod line;
 mod reply;
 
-pub use codec::{ClientCodec, CodecError, DEFAULT_MAX_FRAME_BYTES, ServerCodec};
+#[cfg(test)]
+mod properties;
+
+pub use codec::{
+    ClientCodec, CodecError, DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_REPLY_BYTES, ServerCodec,
+};
 pub use command::{Command, HelloOptions, ParseError};
 pub use frame::Frame;
 pub use reply::{
     ActiveUsers, Directory, DirectoryEntry, ErrorCode, ErrorReply, Hello, InboxMessage, InboxPage,
-    Limits, List, PeekMessage, PeekPage, Reply, ReplyError, SessionEntry, Whoami,
+    Limits, List, PAGE_OVERHEAD_BYTES, PeekMessage, PeekPage, Reply, ReplyError, SessionEntry,
+    Whoami,
 };

@@ -1,9 +1,19 @@
 //! [`Reply`]: what the server answers.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use super::Frame;
+use serde::Deserialize;
+
 use crate::{MessageId, Timestamp, Token};
+
+mod decode;
+mod encode;
+mod error_code;
+
+pub use decode::ReplyError;
+pub use encode::PAGE_OVERHEAD_BYTES;
+pub use error_code::ErrorCode;
 
 /// One reply. The server encodes it from borrowed parts; what is decoded owns its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +107,7 @@ pub struct Directory<'a> {
 }
 
 /// One account in the directory: `username`, `name`, `active`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DirectoryEntry<'a> {
     /// As registered.
     pub username: Cow<'a, str>,
@@ -108,7 +118,7 @@ pub struct DirectoryEntry<'a> {
 }
 
 /// The reply to `hello`: `server`, `version`, `protocol`, `commands`, `limits`, `features`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Hello<'a> {
     /// The server program's name.
     pub server: Cow<'a, str>,
@@ -125,7 +135,7 @@ pub struct Hello<'a> {
 }
 
 /// The limits a server announces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Limits {
     /// `frame_bytes`: the longest request line.
     pub frame_bytes: u64,
@@ -138,7 +148,7 @@ pub struct Limits {
 }
 
 /// The reply to `whoami`: `user`, `name`, `incarnation`, `created`, `expires`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Whoami<'a> {
     /// Username.
     pub user: Cow<'a, str>,
@@ -153,7 +163,7 @@ pub struct Whoami<'a> {
 }
 
 /// One of the user's sessions: `session`, `created`, `last_used`, `expires`, `current`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SessionEntry<'a> {
     /// Its public name, the SESSION of `revoke`; not its token.
     pub session: Cow<'a, str>,
@@ -168,7 +178,7 @@ pub struct SessionEntry<'a> {
 }
 
 /// The reply to `peek`: `incarnation`, `messages`, `more`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct PeekPage<'a> {
     /// The mailbox's incarnation.
     pub incarnation: Cow<'a, str>,
@@ -179,7 +189,7 @@ pub struct PeekPage<'a> {
 }
 
 /// One message of `peek`: `id`, `time`, `from`, `from_name`, `to`, `body`. `Debug` leaves the body out.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct PeekMessage<'a> {
     /// Its number in the mailbox.
     pub id: MessageId,
@@ -206,58 +216,16 @@ pub struct ErrorReply<'a> {
     pub retry_after_ms: Option<u64>,
 }
 
-/// The stable word for what went wrong. Codes are never reused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorCode {
-    BadCommand,
-    BadArguments,
-    FrameTooLong,
-    BadUtf8,
-    NoSuchUser,
-    BadPassword,
-    NoSuchRecipient,
-    NoSession,
-    NoSuchSession,
-    NoSuchMessage,
-    NotAllowed,
-    UserExists,
-    BadUsername,
-    WeakPassword,
-    MessageTooLong,
-    InboxFull,
-    KeyConflict,
-    StaleIncarnation,
-    RateLimited,
-    Busy,
-    Unavailable,
-    Internal,
-    /// A code this version does not know, kept as it came.
-    Other(Box<str>),
-}
-
-/// The frame is no reply to the command it should answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplyError {
-    /// Not a JSON object, or one without what the reply must have.
-    #[error("not a reply to `{command}`: {reason}")]
-    Malformed {
-        command: &'static str,
-        reason: String,
-    },
-}
-
-impl std::fmt::Debug for InboxMessage<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for InboxMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboxMessage")
             .field("from", &self.from)
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }
-impl std::fmt::Debug for PeekMessage<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for PeekMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeekMessage")
             .field("from", &self.from)
             .field("id", &self.id)
@@ -265,27 +233,16 @@ impl std::fmt::Debug for PeekMessage<'_> {
     }
 }
 
-impl Reply<'static> {
-    /// Understands the frame that answers a command of that name (`Command::name`).
-    pub fn decode(command: &'static str, frame: &Frame) -> Result<Self, ReplyError> {
-        todo!()
-    }
-}
-impl<'a> From<ErrorCode> for ErrorReply<'a> {
-    /// The code with its standard text: the recorded Indonesian sentence where the contract has one.
+impl From<ErrorCode> for ErrorReply<'_> {
+    /// The code with its standard text.
     fn from(code: ErrorCode) -> Self {
-        todo!()
+        Self {
+            message: Cow::Borrowed(code.text()),
+            code: Some(code),
+            retry_after_ms: None,
+        }
     }
 }
-impl InboxMessage<'_> {
-    /// At most how many bytes this message adds to an encoded `inbox` page.
-    pub fn encoded_len_bound(&self) -> usize {
-        todo!()
-    }
-}
-impl PeekMessage<'_> {
-    /// At most how many bytes this message adds to an encoded `peek` page.
-    pub fn encoded_len_bound(&self) -> usize {
-        todo!()
-    }
-}
+
+#[cfg(test)]
+mod tests;
