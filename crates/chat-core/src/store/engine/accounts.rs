@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::cache::Cached;
 use super::log::{AccountChange, AccountRow, Log, Record};
-use super::mailbox::Mailbox;
 use super::{Engine, State};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
@@ -233,10 +232,7 @@ impl<L: Log> Engine<L> {
         self.end_sessions(number, None)?;
         let state = self.state()?;
         if let Some(cached) = state.cache.get(number) {
-            cached.mailbox = Mailbox {
-                dirty: cached.mailbox.dirty,
-                ..Mailbox::default()
-            };
+            cached.mailbox.clear();
         }
         state.cache.touch(number);
         Ok(Answer::Count(waiting))

@@ -156,6 +156,14 @@ impl Mailbox {
         }
     }
 
+    /// Forgets everything: the account was removed.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            dirty: self.dirty,
+            ..Self::default()
+        };
+    }
+
     /// The disk has everything now.
     pub(crate) fn flushed(&mut self, head: Head) {
         self.head = head;

@@ -38,7 +38,6 @@ enum Write {
 
 /// How the simulated disk shall fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
 pub(crate) enum Fault {
     /// No room: the write is refused whole.
     NoSpace,

@@ -68,6 +68,21 @@ impl SqliteLog {
     }
 }
 
+#[cfg(test)]
+impl SqliteLog {
+    pub(crate) fn pragma(&self, name: &str) -> i64 {
+        self.connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .unwrap()
+    }
+
+    pub(crate) fn set_pragma(&self, name: &str, value: i64) {
+        self.connection
+            .pragma_update_and_check(None, name, value, |_| Ok(()))
+            .unwrap();
+    }
+}
+
 impl Log for SqliteLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
         let recovered = self.view().recover().map_err(engine_error)?;

@@ -1,1 +1,0 @@
-//! Tests of the engine on the simulated log and on SQLite.

@@ -1,0 +1,166 @@
+//! Pulling the plug at every write of a scripted run.
+
+use std::collections::BTreeMap;
+
+use super::rig::{Rig, outgoing};
+use crate::store::StoreError;
+use crate::store::engine::SimulatedLog;
+use crate::store::request::{Answer, Operation};
+
+/// What clients were told.
+#[derive(Debug, Default)]
+struct Told {
+    /// By recipient: bodies in the order they were acknowledged, as far as the recipient has not confirmed them.
+    acknowledged: BTreeMap<&'static str, Vec<String>>,
+    /// Sent, but the outcome is unknown.
+    unknown: Vec<String>,
+    /// Whose page was being confirmed, and how many messages it had: they may be there again.
+    confirming: Option<(&'static str, usize)>,
+    /// The highest id anybody was shown, by recipient.
+    shown: BTreeMap<&'static str, u64>,
+}
+
+const USERS: [&str; 3] = ["messi", "lineker", "henderson"];
+
+/// Sends, reads and works in the background, in an order that visits flushes at every stage; stops at the first
+/// failure.
+fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError> {
+    let sessions: Vec<_> = USERS
+        .iter()
+        .map(|name| rig.try_join(name))
+        .collect::<Result<_, _>>()?;
+    for round in 0..40_usize {
+        let (from, to) = (round % 3, USERS[(round * 7 + 1) % 3]);
+        let texts: Vec<_> = (0..=round % 4).map(|n| format!("{round}.{n}")).collect();
+        let messages = texts
+            .iter()
+            .map(|text| outgoing(sessions[from], to, text))
+            .collect();
+        told.unknown.extend(texts.iter().cloned());
+        let Answer::Sent(outcomes) = rig.run(Operation::Send(messages))? else {
+            panic!("not sent")
+        };
+        assert!(outcomes.iter().all(Result::is_ok));
+        told.unknown.clear();
+        told.acknowledged.entry(to).or_default().extend(texts);
+        if round % 5 == 4 {
+            let reader = (round / 5) % 3;
+            let (taken, shown) = rig.inbox(sessions[reader], 20)?;
+            let Some(shown) = shown else { continue };
+            told.shown.insert(USERS[reader], shown.last.get());
+            told.confirming = Some((USERS[reader], taken.len()));
+            rig.run(Operation::Confirm(shown))?;
+            told.confirming = None;
+            let waiting = told.acknowledged.entry(USERS[reader]).or_default();
+            for (message, expected) in taken.iter().zip(waiting.drain(..taken.len())) {
+                assert_eq!(*expected, *message.body);
+            }
+        }
+        rig.work(round % 3);
+    }
+    Ok(())
+}
+
+/// After the crash: everything acknowledged is there, in order, once; nothing is there that was not sent; no id that
+/// was shown belongs to another message.
+fn verify(log: SimulatedLog, told: &Told) {
+    let mut rig = Rig::new(log, super::rig::TestClock::default());
+    for name in USERS {
+        let Ok(Answer::Credentials { account, .. }) = rig.run(Operation::Credentials {
+            username: name.into(),
+        }) else {
+            assert!(!told.acknowledged.contains_key(name), "{name} is gone");
+            continue;
+        };
+        let session = super::rig::session_of(account);
+        let Ok(found) = rig.peek_all(session) else {
+            continue;
+        };
+        let bodies: Vec<_> = found
+            .iter()
+            .map(|message| message.body.to_string())
+            .collect();
+        let mut expected = told.acknowledged.get(name).cloned().unwrap_or_default();
+        let known: Vec<_> = bodies
+            .iter()
+            .filter(|body| !told.unknown.contains(body))
+            .cloned()
+            .collect();
+        if let Some((_, count)) = told.confirming.filter(|(reader, _)| *reader == name)
+            && known.len() < expected.len()
+        {
+            expected.drain(..count);
+        }
+        assert_eq!(known, expected, "{name}");
+        let ids: Vec<_> = found.iter().map(|message| message.id.get()).collect();
+        assert!(
+            ids.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+            "{name} has a hole: {ids:?}"
+        );
+        // What comes next is new.
+        let last = ids
+            .last()
+            .copied()
+            .unwrap_or(0)
+            .max(told.shown.get(name).copied().unwrap_or(0));
+        rig.send(session, name, "next").unwrap();
+        let next = rig.peek_all(session).unwrap().pop().unwrap();
+        assert!(
+            next.id.get() > last,
+            "{name}: id {} was given before",
+            next.id
+        );
+        assert_eq!(&*next.body, "next");
+    }
+}
+
+/// How many writes the whole script makes.
+fn writes() -> u64 {
+    let (mut rig, log) = Rig::simulated();
+    script(&mut rig, &mut Told::default()).unwrap();
+    log.writes()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whichever_write_is_the_last() {
+    for n in 1..=writes() {
+        // The n-th write is refused. Of those before it that were not synced, some survive, some do not.
+        for keep in 0..3 {
+            let (mut rig, log) = Rig::simulated();
+            let mut told = Told::default();
+            log.fail_at(n, super::super::simulated::Fault::NoSpace);
+            let _ = script(&mut rig, &mut told);
+            if keep > log.unsynced() {
+                continue;
+            }
+            log.pull_plug(keep);
+            verify(log, &told);
+        }
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whichever_sync_fails() {
+    for n in 1..=writes() {
+        for keep in 0..3 {
+            let (mut rig, log) = Rig::simulated();
+            let mut told = Told::default();
+            log.fail_at(n, super::super::simulated::Fault::SyncFailed);
+            let _ = script(&mut rig, &mut told);
+            if keep > log.unsynced() {
+                continue;
+            }
+            log.pull_plug(keep);
+            verify(log, &told);
+        }
+    }
+}
+
+#[test]
+fn a_cut_between_operations_loses_nothing_at_all() {
+    let (mut rig, log) = Rig::simulated();
+    let mut told = Told::default();
+    script(&mut rig, &mut told).unwrap();
+    log.pull_plug(0);
+    verify(log, &told);
+}

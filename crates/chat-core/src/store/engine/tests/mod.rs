@@ -1,0 +1,9 @@
+//! Tests of the engine: the same ones on the simulated log and on SQLite where both can show it.
+
+mod crash;
+mod faults;
+mod model;
+mod retention;
+mod rig;
+#[cfg(feature = "embedded")]
+mod sqlite;

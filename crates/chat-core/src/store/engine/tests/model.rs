@@ -1,0 +1,284 @@
+//! The store agrees with a plain model after any sequence of operations, restarts included.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::rig::{Rig, TestClock, hashed, outgoing};
+use crate::store::engine::SimulatedLog;
+use crate::store::engine::log::Log;
+use crate::store::request::{Answer, Operation};
+use crate::store::{SessionKey, StoreError};
+
+const NAMES: [&str; 4] = ["messi", "lineker", "henderson", "arini"];
+
+/// What a client, an operator or the machine may do. Users are numbers into [`NAMES`].
+#[derive(Debug, Clone)]
+enum Step {
+    Join(usize),
+    Send {
+        from: usize,
+        to: usize,
+        bodies: Vec<u8>,
+    },
+    Take {
+        user: usize,
+        most: usize,
+    },
+    Ack {
+        user: usize,
+        back: u64,
+    },
+    Remove(usize),
+    Release(usize),
+    Logout(usize),
+    Rename(usize),
+    Work(usize),
+    Restart,
+    Later,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let user = 0..NAMES.len();
+    let step = prop_oneof![
+        4 => user.clone().prop_map(Step::Join),
+        20 => (user.clone(), user.clone(), prop::collection::vec(any::<u8>(), 1..6))
+            .prop_map(|(from, to, bodies)| Step::Send { from, to, bodies }),
+        4 => (user.clone(), 1..9usize).prop_map(|(user, most)| Step::Take { user, most }),
+        3 => (user.clone(), 0..6u64).prop_map(|(user, back)| Step::Ack { user, back }),
+        1 => user.clone().prop_map(Step::Remove),
+        1 => user.clone().prop_map(Step::Release),
+        1 => user.clone().prop_map(Step::Logout),
+        1 => user.prop_map(Step::Rename),
+        6 => (1..4usize).prop_map(Step::Work),
+        3 => Just(Step::Restart),
+        1 => Just(Step::Later),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// One account of the model.
+#[derive(Debug, Clone, Default)]
+struct Account {
+    /// Undelivered: id, sender's name, body.
+    waiting: Vec<(u64, usize, String)>,
+    last: u64,
+    session: Option<SessionKey>,
+    full_name: String,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    accounts: BTreeMap<usize, Account>,
+    reserved: Vec<usize>,
+}
+
+impl Model {
+    /// The quota rule, straight from the contract: 40 messages and 2,000 bytes; from half full on a quarter a sender.
+    fn admits(&self, to: usize, from: usize, body: &str) -> bool {
+        let waiting = &self.accounts[&to].waiting;
+        let bytes: usize = waiting.iter().map(|(_, _, body)| body.len()).sum();
+        if waiting.len() >= 40 || bytes + body.len() > 2_000 {
+            return false;
+        }
+        let mine = waiting.iter().filter(|(_, sender, _)| *sender == from);
+        let (count, held) = mine.fold((0, 0), |(count, held), (_, _, body)| {
+            (count + 1, held + body.len())
+        });
+        (waiting.len() < 20 && bytes < 1_000) || (count < 10 && held + body.len() <= 500)
+    }
+}
+
+/// A body that tells who sent what, of a length that varies.
+fn body(from: usize, n: u8) -> String {
+    format!("{from}:{n}:{}", "x".repeat(usize::from(n) % 90))
+}
+
+fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
+    match step {
+        Step::Join(user) => join(&mut rig, model, user),
+        Step::Send { from, to, bodies } => send(&mut rig, model, from, to, &bodies),
+        Step::Take { user, most } => {
+            let Some(session) = session(model, user) else {
+                return rig;
+            };
+            let taken = rig.take(session, most).unwrap();
+            let waiting = &mut model.accounts.get_mut(&user).unwrap().waiting;
+            let expected: Vec<_> = waiting.drain(..most.min(waiting.len())).collect();
+            assert_eq!(taken.len(), expected.len());
+            for (message, (id, _, body)) in taken.iter().zip(expected) {
+                assert_eq!((message.id.get(), &*message.body), (id, &*body));
+            }
+        }
+        Step::Ack { user, back } => {
+            let Some(session) = session(model, user) else {
+                return rig;
+            };
+            let account = model.accounts.get_mut(&user).unwrap();
+            let upto = account.last.saturating_sub(back);
+            rig.ack(session, upto).unwrap();
+            account.waiting.retain(|(id, _, _)| *id > upto);
+            assert!(matches!(
+                rig.ack(session, account.last + 1),
+                Err(StoreError::BadArguments(_))
+            ));
+        }
+        Step::Remove(user) => {
+            let outcome = rig.run(Operation::Remove {
+                username: NAMES[user].into(),
+            });
+            match model.accounts.remove(&user) {
+                Some(account) => {
+                    assert!(
+                        matches!(outcome, Ok(Answer::Count(n)) if n == account.waiting.len() as u64)
+                    );
+                    model.reserved.push(user);
+                }
+                None => assert_eq!(outcome.unwrap_err(), StoreError::NoSuchUser),
+            }
+        }
+        Step::Release(user) => {
+            let reserved = model.reserved.contains(&user);
+            let outcome = rig.run(Operation::Release {
+                username: NAMES[user].into(),
+            });
+            assert_eq!(outcome.is_ok(), reserved);
+            model.reserved.retain(|other| *other != user);
+        }
+        Step::Logout(user) => {
+            let Some(session) = session(model, user) else {
+                return rig;
+            };
+            rig.run(Operation::Logout { session }).unwrap();
+            assert_eq!(
+                rig.run(Operation::Whoami { session }).unwrap_err(),
+                StoreError::NoSession
+            );
+            model.accounts.get_mut(&user).unwrap().session = None;
+        }
+        Step::Rename(user) => {
+            let name = format!("{} II", NAMES[user]);
+            let new_name = Some(name.parse().unwrap());
+            let outcome = rig.run(Operation::Rename {
+                username: NAMES[user].into(),
+                new_username: None,
+                new_name,
+            });
+            assert_eq!(outcome.is_ok(), model.accounts.contains_key(&user));
+            if let Some(account) = model.accounts.get_mut(&user) {
+                account.full_name = name;
+            }
+        }
+        Step::Work(steps) => rig.work(steps),
+        Step::Restart => rig = rig.restart(),
+        Step::Later => rig.clock.advance(90_000),
+    }
+    rig
+}
+
+fn session(model: &Model, user: usize) -> Option<SessionKey> {
+    model.accounts.get(&user)?.session
+}
+
+fn join<L: Log>(rig: &mut Rig<L>, model: &mut Model, user: usize) {
+    if model.accounts.contains_key(&user) || model.reserved.contains(&user) {
+        let outcome = rig.run(Operation::Create(hashed(&NAMES[user].to_uppercase())));
+        assert_eq!(outcome.unwrap_err(), StoreError::UserExists);
+        return;
+    }
+    let session = Some(rig.join(NAMES[user]));
+    let account = Account {
+        session,
+        full_name: NAMES[user].into(),
+        ..Account::default()
+    };
+    model.accounts.insert(user, account);
+}
+
+fn send<L: Log>(rig: &mut Rig<L>, model: &mut Model, from: usize, to: usize, bodies: &[u8]) {
+    let Some(session) = session(model, from) else {
+        return;
+    };
+    let texts: Vec<_> = bodies.iter().map(|n| body(from, *n)).collect();
+    let messages = texts
+        .iter()
+        .map(|text| outgoing(session, NAMES[to], text))
+        .collect();
+    let Ok(Answer::Sent(outcomes)) = rig.run(Operation::Send(messages)) else {
+        panic!("not sent")
+    };
+    for (text, outcome) in texts.into_iter().zip(outcomes) {
+        if !model.accounts.contains_key(&to) {
+            assert_eq!(outcome.unwrap_err(), StoreError::NoSuchRecipient);
+        } else if model.admits(to, from, &text) {
+            outcome.unwrap();
+            let account = model.accounts.get_mut(&to).unwrap();
+            account.last += 1;
+            account.waiting.push((account.last, from, text));
+        } else {
+            assert_eq!(outcome.unwrap_err(), StoreError::InboxFull);
+        }
+    }
+}
+
+/// Reads everything back and compares.
+fn compare<L: Log>(rig: &mut Rig<L>, model: &Model) {
+    for (user, account) in &model.accounts {
+        let Ok(Answer::Summaries(summary)) = rig.run(Operation::Account {
+            username: NAMES[*user].into(),
+        }) else {
+            panic!("{} is gone", NAMES[*user])
+        };
+        assert_eq!(summary[0].undelivered, account.waiting.len() as u64);
+        assert_eq!(&*summary[0].name, account.full_name);
+        let Some(session) = account.session else {
+            continue;
+        };
+        let found = rig.peek_all(session).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|m| (m.id.get(), m.body.to_string()))
+            .collect();
+        let expected: Vec<_> = account
+            .waiting
+            .iter()
+            .map(|(id, _, body)| (*id, body.clone()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+}
+
+fn check<L: Log>(log: L, steps: Vec<Step>) {
+    let mut model = Model::default();
+    let mut rig = Rig::new(log, TestClock::default());
+    for one in steps {
+        rig = step(rig, &mut model, one);
+    }
+    compare(&mut rig, &model);
+    compare(&mut rig.restart(), &model);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn simulated(steps in steps()) {
+        check(SimulatedLog::new(), steps);
+    }
+}
+
+#[cfg(feature = "embedded")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sqlite(steps in steps()) {
+        use crate::store::SqliteOptions;
+        use crate::store::engine::SqliteLog;
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = SqliteOptions::new(directory.path());
+        // What a sync is worth is tested elsewhere.
+        options.durability = crate::store::Durability::ProcessCrash;
+        check(SqliteLog::open(options).unwrap(), steps);
+    }
+}

@@ -1,0 +1,269 @@
+//! An engine with short words for what tests do to it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::account::PasswordHash;
+use crate::store::backend::{Backend, PageError};
+use crate::store::engine::log::{Log, LogError};
+use crate::store::engine::{Engine, SimulatedLog};
+use crate::store::request::{Answer, Operation, Outcome};
+use crate::store::{
+    AccountNumber, AckBasis, HashedAccount, Message, Outgoing, Page, PageLimit, SessionKey, Shown,
+    StoreError, StoreOptions,
+};
+use crate::{Clock, MessageId, Timestamp};
+
+/// A clock that tests set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    pub(super) fn advance(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+pub(super) struct Rig<L: Log> {
+    pub(super) engine: Engine<L>,
+    pub(super) clock: TestClock,
+}
+
+/// Small enough that a short test flushes many times.
+pub(super) fn options(clock: &TestClock) -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.stretch = 7;
+    options.mailbox_messages = 40;
+    options.mailbox_bytes = 2_000;
+    options.cached_mailboxes = 1;
+    options.recent_bytes = 600;
+    options.clock = Arc::new(clock.clone());
+    options
+}
+
+impl Rig<SimulatedLog> {
+    pub(super) fn simulated() -> (Self, SimulatedLog) {
+        let log = SimulatedLog::with_power_switch();
+        (Self::new(log.clone(), TestClock::default()), log)
+    }
+}
+
+impl<L: Log> Rig<L> {
+    pub(super) fn new(log: L, clock: TestClock) -> Self {
+        let options = options(&clock);
+        Self::with(log, clock, &options).expect("opens")
+    }
+
+    pub(super) fn with(log: L, clock: TestClock, options: &StoreOptions) -> Result<Self, LogError> {
+        Ok(Self {
+            engine: Engine::new(log, options)?,
+            clock,
+        })
+    }
+
+    /// The same log under a new engine.
+    pub(super) fn restart(self) -> Self {
+        let Self { engine, clock } = self;
+        Self::new(engine.log, clock)
+    }
+
+    pub(super) fn run(&mut self, operation: Operation) -> Outcome {
+        self.run_all(vec![operation]).pop().expect("one outcome")
+    }
+
+    pub(super) fn run_all(&mut self, operations: Vec<Operation>) -> Vec<Outcome> {
+        self.engine.run(operations, self.clock.now())
+    }
+
+    /// Background work until there is none left at once; at most `steps`.
+    pub(super) fn work(&mut self, steps: usize) {
+        for _ in 0..steps {
+            if self
+                .engine
+                .work(self.clock.now())
+                .is_none_or(|wait| !wait.is_zero())
+            {
+                return;
+            }
+        }
+    }
+
+    /// Makes an account and opens a session for it.
+    pub(super) fn join(&mut self, name: &str) -> SessionKey {
+        self.try_join(name).expect("joins")
+    }
+
+    pub(super) fn try_join(&mut self, name: &str) -> Result<SessionKey, StoreError> {
+        let account = hashed(name);
+        let hash = account.hash.clone();
+        let Answer::Number(number) = self.run(Operation::Create(account))? else {
+            panic!("no number")
+        };
+        let session = session_of(number);
+        self.run(Operation::OpenSession {
+            account: number,
+            verified: hash,
+            session,
+            rehash: None,
+        })?;
+        Ok(session)
+    }
+
+    pub(super) fn send(
+        &mut self,
+        from: SessionKey,
+        to: &str,
+        body: &str,
+    ) -> Result<(), StoreError> {
+        match self.run(Operation::Send(vec![outgoing(from, to, body)]))? {
+            Answer::Sent(mut outcomes) => outcomes.pop().expect("one").map(drop),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Everything undelivered, by `peek` in pages of three.
+    pub(super) fn peek_all(
+        &mut self,
+        session: SessionKey,
+    ) -> Result<Vec<Arc<Message>>, StoreError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let (messages, more) = self.page(Operation::Peek {
+                session,
+                after,
+                messages: 3,
+            })?;
+            after = messages.last().map(|message| message.id);
+            all.extend(messages);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One page of `inbox`, what it shows confirmed.
+    pub(super) fn take(
+        &mut self,
+        session: SessionKey,
+        most: usize,
+    ) -> Result<Vec<Arc<Message>>, StoreError> {
+        let (messages, shown) = self.inbox(session, most)?;
+        if let Some(shown) = shown {
+            self.run(Operation::Confirm(shown))?;
+        }
+        Ok(messages)
+    }
+
+    /// One page of `inbox`, and what there is to confirm.
+    pub(super) fn inbox(
+        &mut self,
+        session: SessionKey,
+        most: usize,
+    ) -> Result<(Vec<Arc<Message>>, Option<Shown>), StoreError> {
+        let operation = Operation::Inbox {
+            session,
+            in_flight: Vec::new(),
+            messages: most,
+        };
+        let Answer::Plan(plan) = self.run(operation)? else {
+            panic!("no plan")
+        };
+        let (messages, _) = self.read(&plan, most)?;
+        let shown = Page {
+            messages: messages.clone(),
+            ..plan.page
+        }
+        .shown();
+        Ok((messages, shown))
+    }
+
+    pub(super) fn ack(&mut self, session: SessionKey, upto: u64) -> Result<(), StoreError> {
+        let Answer::Whoami(whoami) = self.run(Operation::Whoami { session })? else {
+            panic!("not whoami")
+        };
+        let basis = AckBasis::Incarnation(whoami.incarnation.as_str().into());
+        self.run(Operation::Ack {
+            session,
+            upto: MessageId::new(upto),
+            basis,
+        })
+        .map(drop)
+    }
+
+    fn page(&mut self, operation: Operation) -> Result<(Vec<Arc<Message>>, bool), StoreError> {
+        let Answer::Plan(plan) = self.run(operation)? else {
+            panic!("no plan")
+        };
+        self.read(&plan, 3)
+    }
+
+    fn read(
+        &mut self,
+        plan: &crate::store::backend::Plan,
+        most: usize,
+    ) -> Result<(Vec<Arc<Message>>, bool), StoreError> {
+        let limit = PageLimit {
+            messages: most,
+            bytes: usize::MAX,
+            cost: |_| 1,
+        };
+        match plan.in_memory(limit) {
+            Some(page) => Ok(page),
+            None => self
+                .engine
+                .pages()
+                .read(plan, limit)
+                .map_err(|error| match error {
+                    PageError::Store(error) => error,
+                    PageError::Outdated => panic!("outdated though nothing else runs"),
+                }),
+        }
+    }
+}
+
+pub(super) fn outgoing(session: SessionKey, to: &str, body: &str) -> Outgoing {
+    Outgoing {
+        session,
+        to: to.into(),
+        body: body.into(),
+    }
+}
+
+pub(super) fn session_of(account: AccountNumber) -> SessionKey {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&account.0.to_le_bytes());
+    SessionKey(key)
+}
+
+pub(super) fn hashed(name: &str) -> HashedAccount {
+    HashedAccount {
+        username: name.parse().unwrap(),
+        name: name.parse().unwrap(),
+        hash: any_hash(),
+    }
+}
+
+/// Some hash; the engine only compares it.
+pub(super) fn any_hash() -> PasswordHash {
+    static HASH: Mutex<Option<PasswordHash>> = Mutex::new(None);
+    let mut hash = HASH.lock().unwrap();
+    hash.get_or_insert_with(|| {
+        let cheap = crate::account::PasswordParams {
+            memory_kib: 8,
+            passes: 1,
+            lanes: 1,
+        };
+        crate::account::Hasher::hash_blocking(cheap, "whatever").unwrap()
+    })
+    .clone()
+}
+
+pub(super) fn bodies(messages: &[Arc<Message>]) -> Vec<&str> {
+    messages.iter().map(|message| &*message.body).collect()
+}
