@@ -27,9 +27,14 @@ impl<L: Log> Engine<L> {
             if !is_due(state, end, self.options.stretch, now) {
                 return Ok(false);
             }
-            state.flush = Some(Flush { target: end, mailboxes: state.cache.take_dirty().into_iter() });
+            state.flush = Some(Flush {
+                target: end,
+                mailboxes: state.cache.take_dirty().into_iter(),
+            });
         }
-        let Some(flush) = &mut state.flush else { return Ok(false) };
+        let Some(flush) = &mut state.flush else {
+            return Ok(false);
+        };
         let mut slice = Slice::default();
         let mut written: Vec<(AccountNumber, Head)> = Vec::new();
         while slice.weight() < SLICE_WEIGHT {
