@@ -170,3 +170,21 @@ impl<'a> LineWriter<'a> {
 
 /// Stands for an optional word left out.
 const LEFT_OUT: &str = "-";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_are_those_of_the_book(line in "[a ]{0,12}") {
+            let mut expected: Vec<_> = line.split(' ').collect();
+            expected.pop_if(|last| last.is_empty());
+            let mut words = Words::new(&line);
+            let words: Vec<_> = std::iter::from_fn(|| words.next()).collect();
+            prop_assert_eq!(words, expected);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 
-use super::super::Frame;
+use super::super::{Command, Frame};
 use super::*;
 
 fn encoded(reply: &Reply<'_>) -> String {
@@ -353,4 +353,42 @@ fn debug_leaves_bodies_and_tokens_out() {
         more: false,
     };
     assert!(!format!("{:?}", Reply::Inbox(page)).contains("secret"));
+}
+
+const DOCUMENT: &str = include_str!("../../../../../docs/protocol.md");
+
+/// The examples of the document, as bytes: a request and its reply.
+fn documented_exchanges() -> Vec<(String, String)> {
+    let token = "b9a3a4b1-8d3c-4a38-9a5f-0b2f6b0c5f11";
+    let written = |line: &str| line.replace("TOKEN", token).replace('\u{2420}', " ");
+    let said = |by: &'static str| {
+        DOCUMENT
+            .lines()
+            .filter_map(move |line| line.strip_prefix(by))
+    };
+    let (requests, replies) = (said("C: ").map(written), said("S: ").map(str::to_owned));
+    requests.zip(replies).collect()
+}
+
+#[test]
+fn the_examples_of_the_document_are_true() {
+    let exchanges = documented_exchanges();
+    assert!(exchanges.len() > 15);
+    for (request, json) in exchanges {
+        let frame = Frame(Bytes::from(request));
+        let command = Command::parse(&frame).unwrap();
+        let reply = decoded(command.name(), &json).unwrap();
+        assert_eq!(encoded(&reply), json);
+    }
+}
+
+#[test]
+fn the_document_lists_every_code() {
+    for code in ErrorCode::ALL {
+        let words = DOCUMENT.matches(&format!("\n| `{code}` |")).count();
+        let recorded = code.text().contains("Tidak") || code.text().contains("Silahkan");
+        assert_eq!(words, if recorded { 2 } else { 1 }, "{code}");
+        let row = format!("| `{code}` | `{}` |", code.text());
+        assert_eq!(DOCUMENT.contains(&row), recorded, "{code}");
+    }
 }
