@@ -23,8 +23,17 @@ pub(crate) trait Backend: Send + 'static {
 
 /// Reads the pages that a backend planned. Blocking; called off the runtime by any thread.
 pub(crate) trait Pages: Send + Sync {
-    /// The messages of a planned page, oldest first, and whether more waits behind them.
-    fn read(&self, plan: &Plan, limit: PageLimit) -> Result<(Vec<Arc<Message>>, bool), PageError>;
+    /// The messages of a planned page.
+    fn read(&self, plan: &Plan, limit: PageLimit) -> Result<Found, PageError>;
+}
+
+/// The messages of a page.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Oldest first.
+    pub(crate) messages: Vec<Arc<Message>>,
+    /// Whether more waits behind them.
+    pub(crate) more: bool,
 }
 
 /// A page that was decided on but is not read yet.

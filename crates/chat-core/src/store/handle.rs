@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::actor::{self, ActorOptions};
-use super::backend::{Backend, PageError, Pages, Plan};
+use super::backend::{Backend, Found, PageError, Pages, Plan};
 use super::engine::{Engine, SimulatedLog};
 use super::request::{Answer, Operation, Outcome, Request};
 use super::*;
@@ -376,7 +376,7 @@ impl Store {
     }
 
     async fn read(&self, plan: Box<Plan>, limit: PageLimit) -> Result<Page, PageError> {
-        if let Some((messages, more)) = plan.in_memory(limit) {
+        if let Some(Found { messages, more }) = plan.in_memory(limit) {
             return Ok(Page {
                 messages,
                 more,
@@ -391,7 +391,7 @@ impl Store {
             .map_err(|_| PageError::Store(StoreError::Internal))?;
         let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let (messages, more) = pages.read(&plan, limit)?;
+            let Found { messages, more } = pages.read(&plan, limit)?;
             Ok(Page {
                 messages,
                 more,

@@ -208,7 +208,10 @@ impl<L: Log> Engine<L> {
                 session,
                 instead_of,
             } => self.attach(session, instead_of, now).map(done),
-            Operation::Detach { session } => Ok(done(self.presence.detach(session))),
+            Operation::Detach { session } => {
+                self.presence.detach(session);
+                Ok(Answer::Done)
+            }
             Operation::Logout { session } => self.logout(session, now).map(done),
             Operation::Whoami { session } => self.whoami(session, now),
             Operation::Sessions { session } => self.sessions(session, now),

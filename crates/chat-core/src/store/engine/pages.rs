@@ -5,21 +5,21 @@ use std::sync::Arc;
 use super::index::IndexRow;
 use super::log::{LogError, PageSource, Record, View};
 use crate::MessageId;
-use crate::store::backend::{PageError, Pages, Placed, Plan};
+use crate::store::backend::{Found, PageError, Pages, Placed, Plan};
 use crate::store::{AccountNumber, Message, PageLimit, StoreError};
 
 /// Reads pages from a log.
 pub(super) struct LogPages(pub(super) Arc<dyn PageSource>);
 
 impl Pages for LogPages {
-    fn read(&self, plan: &Plan, limit: PageLimit) -> Result<(Vec<Arc<Message>>, bool), PageError> {
-        let mut page = Err(PageError::Outdated);
+    fn read(&self, plan: &Plan, limit: PageLimit) -> Result<Found, PageError> {
+        let mut page = None;
         let read = self.0.with_view(&mut |view| {
             page = read_page(view, plan, limit)?;
             Ok(())
         });
         match read {
-            Ok(()) => page,
+            Ok(()) => page.ok_or(PageError::Outdated),
             Err(error) => {
                 tracing::error!(%error, "cannot read a page");
                 Err(PageError::Store(StoreError::Unavailable))
@@ -30,7 +30,7 @@ impl Pages for LogPages {
 
 impl Plan {
     /// The page, if all of it is in memory.
-    pub(crate) fn in_memory(&self, limit: PageLimit) -> Option<(Vec<Arc<Message>>, bool)> {
+    pub(crate) fn in_memory(&self, limit: PageLimit) -> Option<Found> {
         let mut page = Page::new(self, limit);
         while let Some(id) = page.next() {
             match self.placed(id) {
@@ -47,11 +47,8 @@ impl Plan {
     }
 }
 
-fn read_page(
-    view: &dyn View,
-    plan: &Plan,
-    limit: PageLimit,
-) -> Result<Result<(Vec<Arc<Message>>, bool), PageError>, LogError> {
+/// The page; `None` if a message that was planned on is gone.
+fn read_page(view: &dyn View, plan: &Plan, limit: PageLimit) -> Result<Option<Found>, LogError> {
     let mailbox = plan.page.account;
     let mut page = Page::new(plan, limit);
     let mut rows = Rows {
@@ -70,10 +67,10 @@ fn read_page(
         };
         match find(view, mailbox, id, position)? {
             Some(message) => page.push(message),
-            None => return Ok(Err(PageError::Outdated)),
+            None => return Ok(None),
         }
     }
-    Ok(Ok(page.finish()))
+    Ok(Some(page.finish()))
 }
 
 /// A message at its position in the log, or parked.
@@ -164,9 +161,10 @@ impl Page {
         self.messages.push(message);
     }
 
-    /// The messages, and whether more waits.
-    fn finish(self) -> (Vec<Arc<Message>>, bool) {
-        let more = self.next <= self.last;
-        (self.messages, more)
+    fn finish(self) -> Found {
+        Found {
+            more: self.next <= self.last,
+            messages: self.messages,
+        }
     }
 }

@@ -115,7 +115,7 @@ impl Log for SqliteLog {
     }
 
     fn pages(&self) -> Arc<dyn PageSource> {
-        Arc::clone(&self.pages) as Arc<dyn PageSource>
+        Arc::<PagePool>::clone(&self.pages)
     }
 
     fn close(&mut self) -> Result<(), LogError> {

@@ -130,7 +130,7 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
             match model.accounts.remove(&user) {
                 Some(account) => {
                     assert!(
-                        matches!(outcome, Ok(Answer::Count(n)) if n == account.waiting.len() as u64)
+                        matches!(outcome, Ok(Answer::Count(n)) if usize::try_from(n) == Ok(account.waiting.len()))
                     );
                     model.reserved.push(user);
                 }
@@ -229,7 +229,10 @@ fn compare<L: Log>(rig: &mut Rig<L>, model: &Model) {
         }) else {
             panic!("{} is gone", NAMES[*user])
         };
-        assert_eq!(summary[0].undelivered, account.waiting.len() as u64);
+        assert_eq!(
+            usize::try_from(summary[0].undelivered),
+            Ok(account.waiting.len())
+        );
         assert_eq!(&*summary[0].name, account.full_name);
         let Some(session) = account.session else {
             continue;

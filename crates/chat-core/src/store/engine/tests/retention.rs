@@ -34,7 +34,8 @@ fn old_delivered_mail_goes_and_undelivered_mail_stays() {
     assert!(parked > 0);
     assert_eq!(bodies(&rig.peek_all(messi).unwrap()), dormant);
     // Once it is delivered, parked mail goes with the next flush.
-    rig.ack(messi, dormant.len() as u64).unwrap();
+    rig.ack(messi, u64::try_from(dormant.len()).unwrap())
+        .unwrap();
     rig.clock.advance(DAY);
     rig.work(100);
     assert_eq!(log.kept().1, 0);

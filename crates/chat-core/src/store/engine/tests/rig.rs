@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::account::PasswordHash;
-use crate::store::backend::{Backend, PageError};
+use crate::store::backend::{Backend, Found, PageError};
 use crate::store::engine::log::{Log, LogError};
 use crate::store::engine::{Engine, SimulatedLog};
 use crate::store::request::{Answer, Operation, Outcome};
@@ -37,14 +37,15 @@ pub(super) struct Rig<L: Log> {
 
 /// Small enough that a short test flushes many times.
 pub(super) fn options(clock: &TestClock) -> StoreOptions {
-    let mut options = StoreOptions::default();
-    options.stretch = 7;
-    options.mailbox_messages = 40;
-    options.mailbox_bytes = 2_000;
-    options.cached_mailboxes = 1;
-    options.recent_bytes = 600;
-    options.clock = Arc::new(clock.clone());
-    options
+    StoreOptions {
+        stretch: 7,
+        mailbox_messages: 40,
+        mailbox_bytes: 2_000,
+        cached_mailboxes: 1,
+        recent_bytes: 600,
+        clock: Arc::new(clock.clone()),
+        ..StoreOptions::default()
+    }
 }
 
 impl Rig<SimulatedLog> {
@@ -134,7 +135,7 @@ impl<L: Log> Rig<L> {
     ) -> Result<Vec<Arc<Message>>, StoreError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let (messages, more) = self.page(Operation::Peek {
+            let Found { messages, more } = self.page(Operation::Peek {
                 session,
                 after,
                 messages: 3,
@@ -174,7 +175,7 @@ impl<L: Log> Rig<L> {
         let Answer::Plan(plan) = self.run(operation)? else {
             panic!("no plan")
         };
-        let (messages, _) = self.read(&plan, most)?;
+        let messages = self.read(&plan, most)?.messages;
         let shown = Page {
             messages: messages.clone(),
             ..plan.page
@@ -196,7 +197,7 @@ impl<L: Log> Rig<L> {
         .map(drop)
     }
 
-    fn page(&mut self, operation: Operation) -> Result<(Vec<Arc<Message>>, bool), StoreError> {
+    fn page(&mut self, operation: Operation) -> Result<Found, StoreError> {
         let Answer::Plan(plan) = self.run(operation)? else {
             panic!("no plan")
         };
@@ -207,7 +208,7 @@ impl<L: Log> Rig<L> {
         &mut self,
         plan: &crate::store::backend::Plan,
         most: usize,
-    ) -> Result<(Vec<Arc<Message>>, bool), StoreError> {
+    ) -> Result<Found, StoreError> {
         let limit = PageLimit {
             messages: most,
             bytes: usize::MAX,
