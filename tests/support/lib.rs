@@ -1,1 +1,29 @@
-//! What the tests share.
+//! What the tests share: the real daemon in a place of its own, clients that speak the protocol byte by byte, a
+//! simulated old client, JSON with its order kept, and the recorder of file writes and sends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "only tests use this, and a test fails by panicking"
+)]
+
+pub mod audit;
+pub mod client;
+pub mod daemon;
+pub mod json;
+pub mod old_client;
+pub mod recorder;
+
+use std::time::Duration;
+
+/// Waits for something that must happen soon.
+///
+/// # Panics
+/// After 30 seconds: a bound against hanging, far beyond what anything here takes on a busy machine.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(30), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited too long for {what}"),
+    }
+}

@@ -1,0 +1,74 @@
+//! The real daemon on a disk that is full, and on one that cannot sync.
+
+use chat_tests::client::{Kept, TextClient};
+use chat_tests::daemon::{PASSWORD, Site};
+use chat_tests::recorder::{Fault, Recorder};
+use chat_tests::within;
+
+#[tokio::test]
+async fn a_full_disk_is_answered_as_unavailable_and_heals() {
+    an_outage(Fault::Full).await;
+}
+
+#[tokio::test]
+async fn a_failing_sync_is_never_acknowledged_and_the_store_reopens() {
+    an_outage(Fault::Sync).await;
+}
+
+/// Sends before, during and after an outage; what was acknowledged is there, the rest at most once.
+async fn an_outage(fault: Fault) {
+    let mut site = Site::new("");
+    let recorder = Recorder::install(&mut site);
+    site.import(["ana", "budi"]).await;
+    let mut daemon = site.start().await;
+    let (mut ana, ana_token) = TextClient::login(daemon.address(), "ana", PASSWORD).await;
+    let (mut budi, budi_token) = TextClient::login(daemon.address(), "budi", PASSWORD).await;
+    ana.ok(&format!("send {ana_token} budi before")).await;
+
+    recorder.fail(fault);
+    for attempt in 0..20 {
+        let code = ana
+            .error(&format!("send {ana_token} budi during {attempt}"))
+            .await;
+        assert_eq!(code, "unavailable");
+        let shown = budi.mailbox(&budi_token).await;
+        assert_eq!(
+            bodies(&shown),
+            ["before"],
+            "reads go on, and show only what is durable"
+        );
+    }
+    recorder.heal(fault);
+    within("the store to heal", async {
+        while ana.request(&format!("send {ana_token} budi after")).await["status"] != "OK" {}
+    })
+    .await;
+    assert!(daemon.is_running(), "it heals in process");
+    judge(&budi.mailbox(&budi_token).await);
+
+    daemon.kill().await;
+    let daemon = site.start().await;
+    let mut budi = TextClient::connect(daemon.address()).await;
+    judge(&budi.mailbox(&budi_token).await);
+    daemon.stop().await;
+}
+
+/// `before` first, each unacknowledged one at most once, one `after` acknowledged and last.
+fn judge(kept: &[Kept]) {
+    let bodies = bodies(kept);
+    assert_eq!(bodies.first(), Some(&"before"));
+    assert_eq!(bodies.last(), Some(&"after"));
+    for body in &bodies {
+        let times = bodies.iter().filter(|other| *other == body).count();
+        assert!(
+            times == 1 || *body == "after",
+            "{body} is there {times} times"
+        );
+    }
+    let ids: Vec<u64> = kept.iter().map(|kept| kept.id).collect();
+    assert!(ids.iter().copied().eq((1..).take(ids.len())), "{ids:?}");
+}
+
+fn bodies(kept: &[Kept]) -> Vec<&str> {
+    kept.iter().map(|kept| kept.body.as_str()).collect()
+}
