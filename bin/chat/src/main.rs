@@ -1,2 +1,60 @@
 //! A chat client for the terminal and for scripts.
-fn main() {}
+
+mod args;
+mod failure;
+mod interactive;
+mod lines;
+mod oneshot;
+mod password;
+mod phrases;
+mod state;
+mod text;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Args, Cmd};
+use crate::failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let json = args.command.as_ref().is_some_and(Cmd::json);
+    match run(args) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(exit)) => exit.into(),
+        Err(failure) => {
+            report(&failure, json);
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(args: Args) -> Result<Option<Exit>, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    match args.command {
+        None => interactive::run(&runtime, &args.server),
+        Some(Cmd::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Args::command(), "chat", &mut io::stdout());
+            Ok(None)
+        }
+        Some(command) => runtime
+            .block_on(oneshot::run(command, &args.server))
+            .map(|()| None),
+    }
+}
+
+/// To standard error. If that fails too, the exit code still says it.
+fn report(failure: &Failure, json: bool) {
+    let line = if json {
+        text::ascii_json(&failure.to_json())
+    } else {
+        format!("chat: {}", failure.message())
+    };
+    let _ = writeln!(io::stderr(), "{line}");
+}

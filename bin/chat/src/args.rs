@@ -1,0 +1,163 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Chats from the terminal or from scripts.
+///
+/// Without a command it is interactive: type `help` there. Lines may also come from a pipe.
+#[derive(Debug, Parser)]
+#[command(name = "chat", version, about, long_about, after_long_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// The server; without a port, 8889.
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "CHAT_SERVER",
+        default_value = "127.0.0.1:8889",
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) server: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Cmd>,
+}
+
+/// What to do once and then exit.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cmd {
+    /// Log in and keep the login for the commands below.
+    ///
+    /// Asks for the password without showing it, or reads it from standard input; it is never an argument, because
+    /// other users of the machine can read those. The login is kept per server in a file only you can read.
+    #[command(after_long_help = "JSON: {\"user\": NAME, \"server\": HOST:PORT}")]
+    Login {
+        /// Your username.
+        #[arg(value_name = "USER")]
+        username: String,
+        /// Read the password from the first line of standard input.
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Send a message.
+    ///
+    /// TEXT is put together with single spaces. Without TEXT, or with `-`, every line of standard input is sent as a
+    /// message of its own (empty lines are left out); the first that fails ends it.
+    #[command(
+        after_long_help = "JSON: {\"to\": USER, \"sent\": COUNT}",
+        allow_hyphen_values = true
+    )]
+    Send {
+        /// Who gets it.
+        #[arg(value_name = "USER")]
+        to: String,
+        /// What it says.
+        #[arg(value_name = "TEXT", trailing_var_arg = true)]
+        text: Vec<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show new messages, oldest first.
+    ///
+    /// They count as delivered once they are written out: if that fails, they are there again next time.
+    #[command(
+        after_long_help = "JSON: a line for each message, {\"id\": ID, \"time\": TIME, \"from\": USER, \
+        \"from_name\": NAME, \"body\": TEXT}; old servers give no id and no time (null)"
+    )]
+    Inbox {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show who is here, one username a line.
+    #[command(after_long_help = "JSON: {\"active\": [USER, …], \"more\": true if there are more}")]
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show whose login is kept.
+    #[command(
+        after_long_help = "JSON: {\"user\": USER, \"name\": NAME, \"incarnation\": WORD, \"created\": TIME, \
+        \"expires\": TIME}"
+    )]
+    Whoami {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// End the login and forget it.
+    #[command(after_long_help = "JSON: {\"logged_out\": true}")]
+    Logout {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Write a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// How to write results.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Format {
+    /// Write JSON, in ASCII, one object a line. Its keys stay as they are; new ones may be added. Errors go to
+    /// standard error as {"error": {"code": CODE or null, "message": TEXT, "exit": NUMBER}}.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Cmd {
+    /// Whether results and errors are wanted as JSON.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Login { format, .. }
+            | Self::Send { format, .. }
+            | Self::Inbox { format }
+            | Self::List { format }
+            | Self::Whoami { format }
+            | Self::Logout { format } => format.json,
+            Self::Completions { .. } => false,
+        }
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked
+  1  the server said no
+  2  wrong usage, or a message that cannot be sent
+  3  no connection, or no usable answer; nothing was done
+  4  not logged in, or the login has ended
+  5  the answer was lost: it may have been done (a message may have been sent) or not
+  6  a local file, the terminal or standard output failed
+An interactive session that reads a pipe gives the code of the first command that failed.
+
+Files, in the state directory ($XDG_STATE_HOME/chat, usually ~/.local/state/chat):
+  logins/   a login for each server, readable by you alone
+  history   lines typed in interactive sessions, never those with passwords";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_password_is_never_an_argument() {
+        assert!(Args::try_parse_from(["chat", "login", "messi", "surabaya"]).is_err());
+        assert!(Args::try_parse_from(["chat", "login", "messi", "--password", "x"]).is_err());
+    }
+
+    #[test]
+    fn a_text_may_begin_with_a_hyphen() {
+        let args = Args::try_parse_from(["chat", "send", "messi", "-", "x"]).unwrap();
+        assert!(matches!(args.command, Some(Cmd::Send { text, .. }) if text == ["-", "x"]));
+    }
+}

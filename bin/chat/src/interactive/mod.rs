@@ -1,0 +1,146 @@
+//! The interactive client: read a line, do it, say what came of it.
+
+mod input;
+mod session;
+mod typed;
+
+use std::io::{self, IsTerminal as _};
+
+use tokio::runtime::Runtime;
+
+use self::input::{Input, Read};
+use self::session::Session;
+use self::typed::{Mistyped, Passwords, Typed};
+use crate::failure::{Exit, Failure};
+use crate::{password, phrases};
+
+/// Runs a session to its end. On a terminal that is success; from a pipe the first failure counts.
+pub(crate) fn run(runtime: &Runtime, server: &str) -> Result<Option<Exit>, Failure> {
+    let on_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let input = if on_terminal {
+        Input::terminal()?
+    } else {
+        Input::pipe()
+    };
+    let mut conversation = Conversation {
+        runtime,
+        input,
+        session: Session::new(server, io::stdout()),
+        first_failure: None,
+    };
+    conversation.run()?;
+    Ok(conversation.first_failure.filter(|_| !on_terminal))
+}
+
+struct Conversation<'a> {
+    runtime: &'a Runtime,
+    input: Input,
+    session: Session<io::Stdout>,
+    first_failure: Option<Exit>,
+}
+
+impl Conversation<'_> {
+    fn run(&mut self) -> Result<(), Failure> {
+        if self.input.is_terminal() {
+            let greeted = self.runtime.block_on(self.session.greet());
+            self.report(greeted)?;
+        }
+        loop {
+            let outcome = match self.input.read(&self.session.prompt())? {
+                Read::Line(line) => match typed::parse(&line) {
+                    Ok(Typed::Quit) => break,
+                    Ok(typed) => self.perform(typed),
+                    Err(mistyped) => self.refuse(mistyped),
+                },
+                Read::Bad(failure) => Err(failure),
+                Read::Interrupted => Ok(()),
+                Read::End => break,
+            };
+            self.report(outcome)?;
+        }
+        self.runtime.block_on(self.session.end());
+        Ok(())
+    }
+
+    fn perform(&mut self, typed: Typed) -> Result<(), Failure> {
+        let on_terminal = self.input.is_terminal();
+        let complete = match ask_for_the_rest(typed, on_terminal)? {
+            Ok(complete) => complete,
+            Err(mistyped) => return self.refuse(mistyped),
+        };
+        let session = &mut self.session;
+        self.runtime.block_on(async {
+            tokio::select! {
+                outcome = session.perform(complete) => outcome,
+                () = interrupt(on_terminal) => Err(Failure::Interrupted),
+            }
+        })
+    }
+
+    fn refuse(&mut self, mistyped: Mistyped) -> Result<(), Failure> {
+        self.note(Exit::Usage);
+        self.session.say(match mistyped {
+            Mistyped::UnknownCommand => phrases::UNKNOWN_COMMAND,
+            Mistyped::TooFewWords => phrases::TOO_FEW_WORDS,
+        })
+    }
+
+    /// Says what failed and goes on, unless nothing can be said any more.
+    fn report(&mut self, outcome: Result<(), Failure>) -> Result<(), Failure> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(failure @ Failure::Output(_)) => Err(failure),
+            Err(failure) => {
+                self.note(failure.exit());
+                self.session.explain(&failure, self.input.is_terminal())
+            }
+        }
+    }
+
+    fn note(&mut self, exit: Exit) {
+        self.first_failure.get_or_insert(exit);
+    }
+}
+
+/// Asks for what was left out, without echo. From a pipe there is nobody to ask.
+fn ask_for_the_rest(typed: Typed, on_terminal: bool) -> Result<Result<Typed, Mistyped>, Failure> {
+    let missing = matches!(
+        typed,
+        Typed::Auth { password: None, .. }
+            | Typed::Register { password: None, .. }
+            | Typed::ChangePassword(None)
+    );
+    if missing && !on_terminal {
+        return Ok(Err(Mistyped::TooFewWords));
+    }
+    Ok(Ok(match typed {
+        Typed::Auth {
+            username,
+            password: None,
+        } => Typed::Auth {
+            username,
+            password: Some(password::ask("Password: ")?),
+        },
+        Typed::Register {
+            username,
+            password: None,
+            name,
+        } => Typed::Register {
+            username,
+            password: Some(password::ask_new()?),
+            name,
+        },
+        Typed::ChangePassword(None) => Typed::ChangePassword(Some(Passwords {
+            old: password::ask("Old password: ")?,
+            new: password::ask_new()?,
+        })),
+        complete => complete,
+    }))
+}
+
+/// Ctrl-C while waiting for an answer. In a pipe it ends the process, as everywhere.
+async fn interrupt(on_terminal: bool) {
+    if !on_terminal || tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,253 @@
+//! [`Session`]: the connection and the login of an interactive client, made again when they are gone.
+
+use std::io::Write;
+use std::time::Duration;
+
+use chat_client::{Client, ClientError, ConnectOptions, ErrorCode, ServerInfo, Token};
+use jiff::tz::TimeZone;
+
+use super::typed::{Passwords, Typed};
+use crate::failure::Failure;
+use crate::phrases;
+use crate::text::{message_line, neutralise};
+
+/// A connection if there is one, a login if there is one, and where to write.
+pub(super) struct Session<W> {
+    options: ConnectOptions,
+    client: Option<Client>,
+    token: Option<Token>,
+    zone: TimeZone,
+    out: W,
+}
+
+impl<W: Write> Session<W> {
+    pub(super) fn new(server: &str, out: W) -> Self {
+        Self {
+            options: ConnectOptions::new(server),
+            client: None,
+            token: None,
+            zone: TimeZone::system(),
+            out,
+        }
+    }
+
+    pub(super) fn prompt(&self) -> String {
+        phrases::prompt(self.token)
+    }
+
+    /// Connects and says to what.
+    pub(super) async fn greet(&mut self) -> Result<(), Failure> {
+        let client = self.client().await?;
+        let address = self.options.address();
+        let greeting = match client.server() {
+            ServerInfo::Current(hello) => {
+                let (server, version) = (neutralise(&hello.server), neutralise(&hello.version));
+                format!("Connected to {server} {version} at {address}. Type help for help.")
+            }
+            _ => format!("Connected to an old server at {address}. Type help for help."),
+        };
+        self.say(&greeting)
+    }
+
+    /// Does what was typed and says what came of it.
+    pub(super) async fn perform(&mut self, typed: Typed) -> Result<(), Failure> {
+        if let Some(refusal) = self.refusal(&typed) {
+            self.say(refusal)?;
+            return Err(ClientError::NotLoggedIn.into());
+        }
+        let outcome = self.perform_allowed(typed).await;
+        if let Err(Failure::Client(error)) = &outcome
+            && error.code() == Some(&ErrorCode::NoSession)
+        {
+            self.token = None;
+        }
+        outcome
+    }
+
+    /// Writes one line.
+    pub(super) fn say(&mut self, line: &str) -> Result<(), Failure> {
+        writeln!(self.out, "{line}")
+            .and_then(|()| self.out.flush())
+            .map_err(Failure::Output)
+    }
+
+    /// Says why something failed. What `perform` has explained already is not said again.
+    pub(super) fn explain(&mut self, failure: &Failure, to_a_person: bool) -> Result<(), Failure> {
+        if matches!(failure, Failure::Client(ClientError::NotLoggedIn)) {
+            return Ok(());
+        }
+        self.say(&phrases::error(&failure.message()))?;
+        let gone = matches!(
+            failure,
+            Failure::Client(
+                ClientError::Connect { .. }
+                    | ClientError::ConnectTimeout { .. }
+                    | ClientError::Closed { .. }
+            )
+        );
+        if gone && to_a_person {
+            self.say(phrases::TRY_AGAIN)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the login, since nobody will have its token any more. The server ends it later if that fails now.
+    pub(super) async fn end(&mut self) {
+        let Some(client) = self.client.take() else {
+            return;
+        };
+        let _ = tokio::time::timeout(END_TIMEOUT, async {
+            let _ = client.logout().await;
+            client.close().await;
+        })
+        .await;
+    }
+
+    /// What is said in place of doing it, before login.
+    fn refusal(&self, typed: &Typed) -> Option<&'static str> {
+        if self.token.is_some() {
+            return None;
+        }
+        match typed {
+            Typed::Logout => Some(phrases::LOG_IN_FIRST),
+            Typed::Nothing
+            | Typed::Help
+            | Typed::Quit
+            | Typed::Auth { .. }
+            | Typed::Register { .. } => None,
+            _ => Some(phrases::NOT_AUTHORIZED),
+        }
+    }
+
+    async fn perform_allowed(&mut self, typed: Typed) -> Result<(), Failure> {
+        match typed {
+            Typed::Nothing | Typed::Quit => Ok(()),
+            Typed::Help => self.say(phrases::HELP),
+            Typed::Auth { username, password } => {
+                self.log_in(&username, &password.unwrap_or_default()).await
+            }
+            Typed::Send { to, body } => {
+                self.client().await?.send(&to, &body).await?;
+                self.say(&phrases::sent_to(&to))
+            }
+            Typed::Inbox => self.inbox().await,
+            Typed::ActiveUsers => self.active_users().await,
+            Typed::Logout => self.log_out().await,
+            Typed::Whoami => {
+                let whoami = self.client().await?.whoami().await?;
+                self.say(&phrases::whoami(&whoami, &self.zone))
+            }
+            Typed::Sessions => self.sessions().await,
+            Typed::Revoke { session } => {
+                self.client().await?.revoke(&session).await?;
+                self.say(&format!("session {} ended", neutralise(&session)))
+            }
+            Typed::Register {
+                username,
+                password,
+                name,
+            } => self.register(&username, password, name).await,
+            Typed::ChangePassword(passwords) => self.change_password(passwords).await,
+        }
+    }
+
+    async fn log_in(&mut self, username: &str, password: &str) -> Result<(), Failure> {
+        let client = self.client().await?;
+        let token = client.login(username, password).await?;
+        if let Some(earlier) = self.token.replace(token) {
+            // Nobody has its token any more; if the server cannot end it now, it expires.
+            let _ = client.with_token(earlier).logout().await;
+        }
+        self.say(&phrases::logged_in(username, token))
+    }
+
+    async fn log_out(&mut self) -> Result<(), Failure> {
+        self.client().await?.logout().await?;
+        self.token = None;
+        self.say(phrases::LOGGED_OUT)
+    }
+
+    /// Shows a page, and says that it has arrived once it is written out.
+    async fn inbox(&mut self) -> Result<(), Failure> {
+        let delivery = self.client().await?.inbox().await?;
+        for message in delivery.messages() {
+            let line = message_line(message, &self.zone);
+            writeln!(self.out, "{line}").map_err(Failure::Output)?;
+        }
+        self.out.flush().map_err(Failure::Output)?;
+        delivery.ack().await?;
+        if delivery.messages().is_empty() {
+            self.say(phrases::NO_MESSAGES)
+        } else if delivery.more() {
+            self.say(phrases::MORE_MESSAGES)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn active_users(&mut self) -> Result<(), Failure> {
+        let active = self.client().await?.active_users().await?;
+        self.say(phrases::ACTIVE_USERS)?;
+        for user in &active.users {
+            self.say(&neutralise(user))?;
+        }
+        if active.more {
+            self.say("…")?;
+        }
+        Ok(())
+    }
+
+    async fn sessions(&mut self) -> Result<(), Failure> {
+        let sessions = self.client().await?.sessions().await?;
+        for session in &sessions {
+            let line = phrases::session(session, &self.zone);
+            self.say(&line)?;
+        }
+        Ok(())
+    }
+
+    async fn register(
+        &mut self,
+        username: &str,
+        password: Option<String>,
+        name: Option<String>,
+    ) -> Result<(), Failure> {
+        let name = name
+            .map(|name| name.parse())
+            .transpose()
+            .map_err(|error| Failure::Usage(format!("{error}")))?;
+        let password = password.unwrap_or_default();
+        let client = self.client().await?;
+        client.register(username, &password, name.as_ref()).await?;
+        let username = neutralise(username);
+        self.say(&format!("account {username} made; auth {username} logs in"))
+    }
+
+    async fn change_password(&mut self, passwords: Option<Passwords>) -> Result<(), Failure> {
+        let Some(Passwords { old, new }) = passwords else {
+            return Ok(());
+        };
+        let ended = self.client().await?.change_password(&old, &new).await?;
+        self.say(&format!("password changed, {ended} other logins ended"))
+    }
+
+    /// The connection; a new one, with the login so far, if there is none or it has ended.
+    async fn client(&mut self) -> Result<Client, Failure> {
+        if let Some(client) = &self.client {
+            let Some(reason) = client.close_reason() else {
+                return Ok(client.clone());
+            };
+            self.client = None;
+            self.say(&format!("({reason}; connecting again)"))?;
+        }
+        let mut client = Client::connect(self.options.clone()).await?;
+        if let Some(token) = self.token {
+            client = client.with_token(token);
+        }
+        self.client = Some(client.clone());
+        Ok(client)
+    }
+}
+
+/// How long leaving may take.
+const END_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,40 @@
+//! Passwords from the terminal or from standard input, never from arguments.
+
+use std::io::{self, BufRead as _};
+
+use crate::failure::Failure;
+
+/// Asks on the terminal without showing what is typed.
+pub(crate) fn ask(prompt: &str) -> Result<String, Failure> {
+    let password = rpassword::prompt_password(prompt).map_err(|error| match error.kind() {
+        io::ErrorKind::Interrupted => Failure::Interrupted,
+        _ => Failure::Password(error),
+    })?;
+    given(password)
+}
+
+/// Asks for a new password twice.
+pub(crate) fn ask_new() -> Result<String, Failure> {
+    let password = ask("New password: ")?;
+    if ask("Once more: ")? != password {
+        return Err(Failure::Usage("the two passwords differ".to_owned()));
+    }
+    Ok(password)
+}
+
+/// The first line of standard input.
+pub(crate) fn from_stdin() -> Result<String, Failure> {
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(Failure::Password)?;
+    given(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn given(password: String) -> Result<String, Failure> {
+    if password.is_empty() {
+        return Err(Failure::Usage("no password was given".to_owned()));
+    }
+    Ok(password)
+}

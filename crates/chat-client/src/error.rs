@@ -1,0 +1,294 @@
+//! [`ClientError`]: what went wrong, by whose fault, and whether to try again.
+
+use std::time::Duration;
+
+use chat_core::MessageBodyError;
+use chat_core::protocol::{ErrorCode, ErrorReply, ReplyError};
+
+use crate::CloseReason;
+
+/// Why a call did not give what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No connection could be made.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// The address tried, as `HOST:PORT`.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No connection, or no answer to the first request, within the time allowed.
+    #[error("no answer from {address} within {limit:?}")]
+    ConnectTimeout {
+        /// The address tried, as `HOST:PORT`.
+        address: String,
+        /// The limit ([`crate::ConnectOptions::connect_timeout`]).
+        limit: Duration,
+    },
+    /// The server said no.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The call needs a login and there is none.
+    #[error("not logged in")]
+    NotLoggedIn,
+    /// The arguments cannot be put into a request; nothing was sent.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// The server is one of the old ones and does not have this command; nothing was sent.
+    #[error("this old server has no `{command}`")]
+    Unsupported {
+        /// The command's word.
+        command: &'static str,
+    },
+    /// No reply within the time allowed. Whether the server acted is not known. The connection goes on.
+    #[error("no reply to `{command}` within {limit:?}")]
+    Timeout {
+        /// The command's word.
+        command: &'static str,
+        /// The limit ([`crate::ConnectOptions::request_timeout`]).
+        limit: Duration,
+    },
+    /// The connection is over. If `sent`, whether the server acted is not known.
+    #[error("the connection ended before the reply to `{command}`")]
+    Closed {
+        /// The command's word.
+        command: &'static str,
+        /// Whether the request may have reached the server.
+        sent: bool,
+        /// How the connection ended.
+        #[source]
+        reason: CloseReason,
+    },
+    /// What came is no reply to this request. Whether the server acted is not known. The connection goes on.
+    #[error(transparent)]
+    BadReply(#[from] ReplyError),
+}
+
+/// Who has to do something about a [`ClientError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The caller: wrong arguments, not logged in, not allowed.
+    User,
+    /// The server, or the network on the way to it.
+    Peer,
+    /// This library, which sent what it should not have.
+    Library,
+}
+
+impl ClientError {
+    /// The server's stable code, if the server said no. An old server's sentences are given the code they mean.
+    #[must_use]
+    pub fn code(&self) -> Option<&ErrorCode> {
+        match self {
+            Self::Server(error) => error.code.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may work if repeated (after [`retry_after`](Self::retry_after), and on a new
+    /// connection after [`Closed`](Self::Closed)), and cannot do anything twice.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::ConnectTimeout { .. } => true,
+            Self::Server(error) => error.is_retryable(),
+            Self::Timeout { command, .. } => is_repeatable(command),
+            Self::Closed { command, sent, .. } => !sent || is_repeatable(command),
+            _ => false,
+        }
+    }
+
+    /// How long the server asks to wait before the next try.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Server(error) => error.retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether a request may have been carried out although this error was returned. Never so for a request that
+    /// changes nothing.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Server(error) => error.is_outcome_unknown(),
+            Self::Timeout { command, .. } => !is_repeatable(command),
+            Self::Closed { command, sent, .. } => *sent && !is_repeatable(command),
+            Self::BadReply(ReplyError::Malformed { command, .. }) => !is_repeatable(command),
+            _ => false,
+        }
+    }
+
+    /// Who has to do something about it.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::NotLoggedIn | Self::Invalid(_) | Self::Unsupported { .. } => Fault::User,
+            Self::Server(error) => error.fault(),
+            _ => Fault::Peer,
+        }
+    }
+}
+
+/// An ERROR reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
+pub struct ServerError {
+    /// The word of the command it answers.
+    pub command: &'static str,
+    /// The stable code. `None` only from an old server that said something unknown.
+    pub code: Option<ErrorCode>,
+    /// The server's sentence for people. Written by the peer: neutralise it before showing it on a terminal.
+    pub message: String,
+    /// With `rate_limited`: how long to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl ServerError {
+    pub(crate) fn new(command: &'static str, reply: ErrorReply<'static>) -> Self {
+        Self {
+            command,
+            code: reply.code.or_else(|| code_of(&reply.message)),
+            retry_after: reply.retry_after_ms.map(Duration::from_millis),
+            message: reply.message.into_owned(),
+        }
+    }
+
+    fn is_retryable(&self) -> bool {
+        match self.code {
+            Some(ErrorCode::Busy | ErrorCode::RateLimited) => true,
+            Some(ErrorCode::Unavailable | ErrorCode::Internal) => is_repeatable(self.command),
+            _ => false,
+        }
+    }
+
+    fn is_outcome_unknown(&self) -> bool {
+        matches!(
+            self.code,
+            Some(ErrorCode::Unavailable | ErrorCode::Internal)
+        ) && !is_repeatable(self.command)
+    }
+
+    fn fault(&self) -> Fault {
+        match self.code {
+            None
+            | Some(
+                ErrorCode::Busy
+                | ErrorCode::Unavailable
+                | ErrorCode::Internal
+                | ErrorCode::Other(_),
+            ) => Fault::Peer,
+            Some(ErrorCode::BadCommand | ErrorCode::BadUtf8 | ErrorCode::FrameTooLong) => {
+                Fault::Library
+            }
+            Some(_) => Fault::User,
+        }
+    }
+}
+
+/// Why arguments cannot be put into a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// The message is empty, too long, or has control characters.
+    #[error(transparent)]
+    Body(#[from] MessageBodyError),
+    /// An argument cannot be written on the request's line, or the line is longer than the server takes.
+    #[error("cannot write `{command}`: {reason}")]
+    Argument {
+        /// The command's word.
+        command: &'static str,
+        /// Which argument and what is wrong with it; never its value.
+        reason: String,
+    },
+}
+
+/// Whether doing it twice is the same as doing it once.
+fn is_repeatable(command: &str) -> bool {
+    matches!(
+        command,
+        "hello" | "ping" | "list" | "user_aktif" | "whoami" | "sessions" | "peek" | "ack"
+    )
+}
+
+/// The code that an old server's sentence means.
+fn code_of(message: &str) -> Option<ErrorCode> {
+    match message {
+        "User Tidak Tersedia, Silahkan Coba Lagi" | "User Tidak Ada" => Some(ErrorCode::NoSuchUser),
+        "Password yang Anda Masukkan Salah, Silahkan Coba Lagi" | "Password Salah" => {
+            Some(ErrorCode::BadPassword)
+        }
+        "User Tidak Ditemukan" => Some(ErrorCode::NoSuchRecipient),
+        "Session Tidak Ditemukan" | "Informasi tidak ditemukan" => Some(ErrorCode::NoSession),
+        "**Protocol Tidak Benar" => Some(ErrorCode::BadCommand),
+        "--Protocol Tidak Benar" => Some(ErrorCode::BadArguments),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(command: &'static str, code: ErrorCode) -> ClientError {
+        ServerError {
+            command,
+            code: Some(code),
+            message: String::new(),
+            retry_after: None,
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_write_with_unknown_outcome_is_not_retryable() {
+        for code in [ErrorCode::Unavailable, ErrorCode::Internal] {
+            assert!(!server("send", code.clone()).is_retryable());
+            assert!(server("send", code.clone()).is_outcome_unknown());
+            assert!(server("peek", code.clone()).is_retryable());
+            assert!(!server("peek", code).is_outcome_unknown());
+        }
+        assert!(server("send", ErrorCode::Busy).is_retryable());
+        assert!(!server("send", ErrorCode::NoSuchRecipient).is_retryable());
+    }
+
+    #[test]
+    fn a_request_that_was_never_sent_is_retryable() {
+        let closed = |command, sent| ClientError::Closed {
+            command,
+            sent,
+            reason: CloseReason::EndOfStream,
+        };
+        assert!(closed("send", false).is_retryable());
+        assert!(!closed("send", true).is_retryable());
+        assert!(closed("send", true).is_outcome_unknown());
+        assert!(closed("ack", true).is_retryable());
+    }
+
+    #[test]
+    fn faults() {
+        assert_eq!(ClientError::NotLoggedIn.fault(), Fault::User);
+        assert_eq!(server("auth", ErrorCode::BadPassword).fault(), Fault::User);
+        assert_eq!(server("send", ErrorCode::Unavailable).fault(), Fault::Peer);
+        assert_eq!(server("send", ErrorCode::BadUtf8).fault(), Fault::Library);
+    }
+
+    #[test]
+    fn old_sentences_have_codes() {
+        let reply = ErrorReply {
+            message: "Password Salah".into(),
+            code: None,
+            retry_after_ms: None,
+        };
+        assert_eq!(
+            ServerError::new("auth", reply).code,
+            Some(ErrorCode::BadPassword)
+        );
+    }
+}
