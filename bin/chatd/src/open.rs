@@ -1,0 +1,30 @@
+//! Opens the store in its directory.
+
+use chat_core::store::{OpenError, Store};
+
+use crate::config::Config;
+use crate::datadir::DataDir;
+use crate::demo;
+use crate::exit::{Exit, Failure};
+
+/// Makes the directory if need be, opens the store, and fills a demo's.
+pub(crate) async fn open_store(config: &Config, directory: &DataDir) -> Result<Store, Failure> {
+    directory.prepare()?;
+    let sqlite = config.sqlite_options(directory.path());
+    let store = Store::open(sqlite, config.store_options())
+        .await
+        .map_err(cannot_open)?;
+    if directory.is_demo() {
+        demo::populate(&store, config.password_params()).await?;
+    }
+    Ok(store)
+}
+
+fn cannot_open(error: OpenError) -> Failure {
+    let exit = match &error {
+        OpenError::Locked { .. } => Exit::TryAgain,
+        OpenError::Engine { .. } => Exit::Io,
+        _ => Exit::CannotCreate,
+    };
+    Failure::new(exit, error.to_string())
+}
