@@ -435,7 +435,7 @@ impl<L: Log> Engine<L> {
 }
 
 /// How many records are read at once when the state is made anew.
-const REPLAY_CHUNK: usize = 10_000;
+const REPLAY_CHUNK: usize = 1_000;
 /// The first wait before a failed write is tried again.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest.

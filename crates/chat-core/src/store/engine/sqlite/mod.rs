@@ -76,6 +76,20 @@ impl SqliteLog {
             .unwrap()
     }
 
+    pub(crate) fn count(&self, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        self.connection
+            .query_row(&sql, [], |row| row.get(0))
+            .unwrap()
+    }
+
+    /// Writes a copy of the file that is as small as can be.
+    pub(crate) fn vacuum_into(&self, path: &std::path::Path) {
+        self.connection
+            .execute("VACUUM INTO ?1", [path.to_str()])
+            .unwrap();
+    }
+
     pub(crate) fn set_pragma(&self, name: &str, value: i64) {
         self.connection
             .pragma_update_and_check(None, name, value, |_| Ok(()))

@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod model;
+mod paging;
 mod retention;
 mod rig;
 #[cfg(feature = "embedded")]

@@ -1,7 +1,10 @@
 //! Keeping what is undelivered and letting go of the rest.
 
-use super::rig::{Rig, TestClock, bodies, options};
+use super::rig::{Rig, TestClock, bodies, options, outgoing};
+use crate::store::StoreOptions;
 use crate::store::engine::SimulatedLog;
+use crate::store::engine::log::Log;
+use crate::store::request::Operation;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -100,4 +103,62 @@ fn the_count_limit_is_a_floor_and_never_touches_what_waits() {
             .min(crate::MessageId::new(head.last.get() - 100))
     );
     assert_eq!(rig.peek_all(lineker).unwrap().len(), 150);
+}
+
+/// 1,000 accounts of which 1 % never read, over 40 days: the file stays near the least its content needs.
+#[cfg(feature = "embedded")]
+#[test]
+fn dormant_accounts_do_not_keep_the_file_large() {
+    use crate::store::engine::SqliteLog;
+    use crate::store::{Durability, SqliteOptions};
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut sqlite = SqliteOptions::new(directory.path());
+    sqlite.durability = Durability::ProcessCrash;
+    let clock = TestClock::default();
+    let options = StoreOptions {
+        stretch: 5_000,
+        cached_mailboxes: 10_000,
+        ..options(&clock)
+    };
+    let mut rig = Rig::with(SqliteLog::open(sqlite).unwrap(), clock, &options).unwrap();
+    let users: Vec<_> = (0..1_000).map(|n| rig.join(&format!("user{n}"))).collect();
+    for day in 0..40_usize {
+        for n in 0..10 {
+            let send = |from: usize| {
+                let to = format!("user{}", (from * 7 + n * 131 + day) % users.len());
+                Operation::Send(vec![outgoing(users[from], &to, &"x".repeat(100))])
+            };
+            rig.run_all(
+                (0..users.len())
+                    .step_by(10)
+                    .map(|at| send((at + n) % users.len()))
+                    .collect(),
+            );
+        }
+        for (number, session) in users.iter().enumerate() {
+            if number % 100 != 0 {
+                rig.take(*session, 1_000).unwrap();
+            }
+        }
+        rig.clock.advance(DAY);
+        rig.work(1_000);
+    }
+    // What is left is 30 days of the log; the dormant tenth of a mailbox in ten is parked.
+    let parked = rig.engine.log.count("parked");
+    assert!(parked > 0);
+    rig.engine.log.close().unwrap();
+    let size = |name: &str| {
+        std::fs::metadata(directory.path().join(name))
+            .unwrap()
+            .len()
+    };
+    rig.engine
+        .log
+        .vacuum_into(&directory.path().join("least.db"));
+    let (file, least) = (size("chat.db"), size("least.db"));
+    assert!(
+        file * 10 <= least * 13,
+        "{file} bytes where {least} would do"
+    );
 }

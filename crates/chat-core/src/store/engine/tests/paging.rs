@@ -1,0 +1,134 @@
+//! A page costs the page, wherever in however large a mailbox it lies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::rig::{Rig, TestClock, options, outgoing};
+use crate::MessageId;
+use crate::store::backend::Pages;
+use crate::store::engine::SimulatedLog;
+use crate::store::engine::index::IndexRow;
+use crate::store::engine::log::{AccountRow, LogError, PageSource, Record, View};
+use crate::store::engine::mailbox::Head;
+use crate::store::engine::pages::LogPages;
+use crate::store::request::{Answer, Operation};
+use crate::store::{AccountNumber, Message, PageLimit, StoreOptions};
+
+/// Counts what is read.
+struct Counting {
+    source: Arc<dyn PageSource>,
+    reads: AtomicUsize,
+}
+
+impl PageSource for Counting {
+    fn with_view(
+        &self,
+        read: &mut dyn FnMut(&dyn View) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        self.source.with_view(&mut |view| {
+            read(&CountingView {
+                view,
+                reads: &self.reads,
+            })
+        })
+    }
+}
+
+struct CountingView<'a> {
+    view: &'a dyn View,
+    reads: &'a AtomicUsize,
+}
+
+impl CountingView<'_> {
+    fn count(&self) -> &dyn View {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.view
+    }
+}
+
+impl View for CountingView<'_> {
+    fn records(&self, _: u64, _: usize) -> Result<Vec<(u64, Record)>, LogError> {
+        panic!("a page scans nothing")
+    }
+
+    fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
+        self.count().record(position)
+    }
+
+    fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError> {
+        self.count().head(mailbox)
+    }
+
+    fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError> {
+        self.count().index_row(mailbox, row)
+    }
+
+    fn parked(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> Result<Option<Arc<Message>>, LogError> {
+        self.count().parked(mailbox, id)
+    }
+
+    fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
+        self.count().account_by_key(key)
+    }
+
+    fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError> {
+        self.count().account(number)
+    }
+
+    fn accounts_after(&self, _: &str, _: usize) -> Result<Vec<AccountRow>, LogError> {
+        panic!("a page scans nothing")
+    }
+}
+
+/// How many reads a page of 50 after an id takes, in a mailbox of that many.
+fn reads(size: u64, after: u64) -> usize {
+    let clock = TestClock::default();
+    let options = StoreOptions {
+        stretch: 1_000,
+        mailbox_messages: u64::MAX,
+        mailbox_bytes: u64::MAX,
+        ..options(&clock)
+    };
+    let mut rig = Rig::with(SimulatedLog::new(), clock, &options).unwrap();
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    for _ in 0..size / 100 {
+        rig.run(Operation::Send(vec![
+            outgoing(messi, "lineker", "halo");
+            100
+        ]))
+        .unwrap();
+        rig.work(100);
+    }
+    let after = Some(MessageId::new(after));
+    let Ok(Answer::Plan(plan)) = rig.run(Operation::Peek {
+        session: lineker,
+        after,
+        messages: 50,
+    }) else {
+        panic!("no plan")
+    };
+    let counting = Arc::new(Counting {
+        source: crate::store::engine::log::Log::pages(&rig.engine.log),
+        reads: AtomicUsize::new(0),
+    });
+    let limit = PageLimit {
+        messages: 50,
+        bytes: usize::MAX,
+        cost: |_| 1,
+    };
+    let found = LogPages(counting.clone()).read(&plan, limit).unwrap();
+    assert_eq!(found.messages.len(), 50);
+    counting.reads.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_page_costs_the_page_at_any_place_in_any_mailbox() {
+    // 50 messages lie in at most two index rows.
+    for (size, after) in [(1_000, 0), (20_000, 0), (20_000, 9_973), (20_000, 17_000)] {
+        assert!(reads(size, after) <= 52, "{size} messages, after {after}");
+    }
+}
