@@ -235,7 +235,7 @@ impl<'a> Command<'a> {
         match *self {
             Self::Auth { username, password } => line.word("USER", username)?.word("PASSWORD", password)?,
             Self::Send { token, to, body } => line.word("TOKEN", token)?.word("USER", to)?.body("MESSAGE", body)?,
-            Self::List { token, after, limit } => {
+            Self::List { token, after, limit } | Self::Peek { token, after, limit } => {
                 line.word("TOKEN", token)?.optional("AFTER", after, limit)?.last("LIMIT", limit)?
             }
             Self::Inbox { token } | Self::ActiveUsers { token } | Self::Logout { token }
@@ -250,9 +250,6 @@ impl<'a> Command<'a> {
                 line.word("TOKEN", token)?.word("OLD", old)?.word("NEW", new)?
             }
             Self::Revoke { token, session } => line.word("TOKEN", token)?.word("SESSION", session)?,
-            Self::Peek { token, after, limit } => {
-                line.word("TOKEN", token)?.optional("AFTER", after, limit)?.last("LIMIT", limit)?
-            }
             Self::Ack { token, id, incarnation } => {
                 line.word("TOKEN", token)?.word("ID", id)?.last("INCARNATION", incarnation)?
             }
