@@ -1,9 +1,9 @@
 //! The chat daemon.
 //!
 //! * [`args`] the command line; [`config`] the config file and what overrides it; [`environment`] the variables;
-//! * [`serve`] the daemon itself: [`files`] and [`listen`] before it starts, [`signals`] to end it;
+//! * [`mod@serve`] the daemon itself: [`files`] and [`listen`] before it starts, [`signals`] to end it;
 //! * [`datadir`] and [`open`] the store's directory and the store; [`demo`] one to play with;
-//! * [`control`] how commands reach a running daemon; [`user`] the commands about accounts;
+//! * [`control`] how commands reach a running daemon; [`mod@user`] the commands about accounts;
 //! * [`exit`] what went wrong and its exit code; [`terminal`] and [`logging`] what people see.
 
 mod args;

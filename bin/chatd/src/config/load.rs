@@ -252,7 +252,8 @@ mod tests {
     fn keys_that_contradict_each_other_are_refused() {
         assert!(error("listen = []").contains("listen"));
         assert!(error("[messages]\nmax_size = \"64 KiB\"").contains("connections.max_frame"));
-        assert!(error("[passwords]\nlanes = 4\nmemory = \"8 KiB\"").contains("passwords.memory"));
+        assert!(error("[passwords]\nlanes = 4\nmemory = \"8 KiB\"").contains("[passwords]"));
+        assert!(error("[connections]\nkeepalive = \"5ms\"").contains("keepalive is 5ms"));
     }
 
     #[test]

@@ -70,22 +70,18 @@ impl Config {
             .max_size
             .bytes()
             .saturating_add(FRAME_ROOM_BYTES);
-        let least_memory = u64::from(self.passwords.lanes.get()).saturating_mul(LANE_BYTES);
         if self.listen.is_empty() {
             Some("listen is empty: give at least one address".to_owned())
         } else if self.connections.max_frame.bytes() < least_frame {
             Some(format!(
                 "connections.max_frame has no room for a message of messages.max_size: make it at least {least_frame}"
             ))
-        } else if self.passwords.memory.bytes() < least_memory {
-            Some(format!(
-                "passwords.memory is too small for so many passwords.lanes: make it at least {least_memory}"
-            ))
+        } else if let Err(error) = self.password_params().check() {
+            Some(format!("[passwords] {error}"))
+        } else if let Err(error) = self.server_config().check() {
+            Some(format!("[connections] {error}"))
         } else {
-            self.server_config()
-                .check()
-                .err()
-                .map(|error| format!("[connections] {error}"))
+            None
         }
     }
 }
@@ -207,5 +203,3 @@ fn at_least_one(number: usize) -> NonZeroUsize {
 const DEFAULT_LISTEN: &str = "127.0.0.1:8889";
 /// What a request line has beside its message: a command, a token, a key and two usernames of full length.
 const FRAME_ROOM_BYTES: u64 = 512;
-/// Argon2 needs eight blocks of 1 KiB for each lane (RFC 9106, section 3.1).
-const LANE_BYTES: u64 = 8 * 1024;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chat_core::store::Durability;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Which events are logged: a level, or directives as `info,chat_server=debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +36,8 @@ impl FromStr for LogFilter {
     fn from_str(text: &str) -> Result<Self, String> {
         // The library takes any bare word for the name of a target, so a misspelt level would silence everything.
         let is_word = !text.contains([',', '=', '[']);
-        if is_word
-            && text
-                .parse::<tracing_subscriber::filter::LevelFilter>()
-                .is_err()
-        {
+        let is_level = text.parse::<LevelFilter>().is_ok() && !text.is_empty();
+        if is_word && !is_level {
             return Err(format!("{text:?} is not a log level: {LEVEL_RULE}"));
         }
         match EnvFilter::try_new(text) {

@@ -1,8 +1,8 @@
 //! The control socket: how commands reach the daemon that holds the store.
 //!
-//! A Unix socket that only its owner and root can open. JSON lines: the daemon says [`Greeting`] first; then each line
+//! A Unix socket that only its owner and root can open. JSON lines: the daemon says [`wire::Greeting`] first; then each line
 //! is a [`Request`] and each answer a `Result<Answer, Refusal>`. Whether a command goes through the socket or to a
-//! store of its own, the same [`Session`] carries it out.
+//! store of its own, the same [`session::Session`] carries it out.
 
 mod client;
 mod line;

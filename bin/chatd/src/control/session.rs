@@ -49,11 +49,7 @@ impl Session {
                     .map(|undelivered| Answer::Removed { undelivered })
                     .map_err(|error| about(&username, error))
             }
-            Request::Release { username } => {
-                let done = self.store.release_username(&username).await;
-                done.map(|()| Answer::Done)
-                    .map_err(|error| about(&username, error))
-            }
+            Request::Release { username } => self.release(&username).await,
             Request::List { after, limit } => self.list(after.as_deref(), limit).await,
             Request::BeginImport => self.begin_import().await,
             Request::StageImport { accounts } => self.stage_import(accounts).await,
@@ -110,6 +106,17 @@ impl Session {
             Ok(()) => Ok(Answer::Done),
             Err(error @ StoreError::UserExists) => {
                 Err(self.explain(new_username.unwrap_or(username), error).await)
+            }
+            Err(error) => Err(about(username, error)),
+        }
+    }
+
+    async fn release(&self, username: &str) -> Result<Answer, Refusal> {
+        match self.store.release_username(username).await {
+            Ok(()) => Ok(Answer::Done),
+            Err(StoreError::NoSuchUser) if self.store.account(username).await.is_ok() => {
+                let why = "there is an account; only the username of a removed one can be freed";
+                Err(Refusal::invalid(format_args!("{username}: {why}")))
             }
             Err(error) => Err(about(username, error)),
         }

@@ -117,6 +117,10 @@ async fn remove(username: String, yes: bool, operator: &mut Operator) -> Result<
     let Answer::Account { account } = operator.call(request).await? else {
         return Err(unexpected());
     };
+    if account.removed.is_some() {
+        let why = "removed already; `chatd user release` frees the username";
+        return Err(Failure::new(Exit::NoUser, format!("{username}: {why}")));
+    }
     let (full_name, waiting) = (list::plain(&account.name), account.undelivered);
     if !yes {
         let question = format!(
