@@ -25,6 +25,8 @@ pub(crate) async fn run<B: Backend>(
 ) {
     let closed = run_inner(&mut requests, &mut backend, &options).await;
     backend.close();
+    // Whoever waits for the end may open the directory again at once, so its lock goes first.
+    drop(backend);
     for done in closed {
         // Whoever asked may have gone away.
         let _ = done.send(());
