@@ -84,7 +84,7 @@ async fn end_with_their_error_after_a_line_that_is_too_long() {
 
 #[tokio::test]
 async fn end_with_their_error_when_a_line_is_never_finished() {
-    let (_site, daemon) = site("[connections]\nline_timeout = \"100ms\"\n").await;
+    let (_site, daemon) = site("[connections]\nline_timeout = \"1s\"\n").await;
     let mut client = TextClient::connect(daemon.address()).await;
     client.send(b"auth ana").await.unwrap();
     // The server may say why before it closes.
