@@ -65,58 +65,56 @@ impl Ledger {
         for user in 0..USERS {
             let mut client = TextClient::connect(address).await;
             let kept = client.mailbox(&self.tokens[user]).await;
-            let before = &self.mailboxes[user];
+            let name = username(user);
             assert!(
-                kept.starts_with(before),
-                "what {} was shown has changed",
-                username(user)
+                kept.starts_with(&self.mailboxes[user]),
+                "what {name} was shown has changed"
             );
-            self.judge(user, &kept);
+            judge(&self.attempts, user, &kept).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
             self.mailboxes[user] = kept;
         }
     }
+}
 
-    /// Ids without a hole; what was acknowledged once, in order; nothing else twice; nothing that was never sent.
-    fn judge(&self, user: usize, kept: &[Kept]) {
-        let ids = kept.iter().map(|kept| kept.id);
-        assert!(
-            ids.eq((1..).take(kept.len())),
-            "holes in the ids of {}",
-            username(user)
-        );
-        let sent: HashMap<&str, (usize, usize)> = self
-            .attempts
+/// What can be wrong with a mailbox.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    Hole,
+    Invented(String),
+    RepeatedOrOutOfOrder(String),
+    Lost(String),
+}
+
+/// Ids without a hole; what was acknowledged once, in order; nothing else twice; nothing that was never sent.
+fn judge(attempts: &[Attempt], user: usize, kept: &[Kept]) -> Result<(), Fault> {
+    let ids = kept.iter().map(|kept| kept.id);
+    if !ids.eq((1..).take(kept.len())) {
+        return Err(Fault::Hole);
+    }
+    let to_user = || {
+        attempts
             .iter()
             .enumerate()
             .filter(|(_, attempt)| attempt.to == user)
-            .map(|(order, attempt)| (attempt.body.as_str(), (attempt.from, order)))
-            .collect();
-        let mut last_of = HashMap::new();
-        for message in kept {
-            let &(from, order) = sent
-                .get(message.body.as_str())
-                .expect("a message nobody sent");
-            assert_eq!(message.from, username(from));
-            let last = last_of.insert(from, order);
-            assert!(
-                last < Some(order),
-                "{} is repeated or out of order",
-                message.body
-            );
-        }
-        let there: HashSet<&str> = kept.iter().map(|kept| kept.body.as_str()).collect();
-        for attempt in self
-            .attempts
-            .iter()
-            .filter(|a| a.to == user && a.acknowledged)
-        {
-            assert!(
-                there.contains(attempt.body.as_str()),
-                "{} is lost",
-                attempt.body
-            );
+    };
+    let sent: HashMap<_, _> = to_user()
+        .map(|(order, a)| (a.body.as_str(), (a.from, order)))
+        .collect();
+    let mut last_of = HashMap::new();
+    for Kept { from, body, .. } in kept {
+        let &(sender, order) = sent
+            .get(body.as_str())
+            .filter(|(sender, _)| username(*sender) == *from)
+            .ok_or_else(|| Fault::Invented(body.clone()))?;
+        if last_of.insert(sender, order) >= Some(order) {
+            return Err(Fault::RepeatedOrOutOfOrder(body.clone()));
         }
     }
+    let there: HashSet<&str> = kept.iter().map(|kept| kept.body.as_str()).collect();
+    let lost = to_user().find(|(_, a)| a.acknowledged && !there.contains(a.body.as_str()));
+    lost.map_or(Ok(()), |(_, attempt)| {
+        Err(Fault::Lost(attempt.body.clone()))
+    })
 }
 
 async fn tokens(daemon: &Daemon) -> Arc<[String]> {
@@ -238,3 +236,60 @@ const MOST_ACKNOWLEDGED: u32 = 600;
 const USUAL_PADDING: usize = 200;
 /// Now and then a message takes more than a page of the store's file.
 const MOST_PADDING: usize = 6_000;
+
+mod the_judge {
+    use super::*;
+
+    /// Two senders; the second message of the first was not acknowledged.
+    fn attempts() -> Vec<Attempt> {
+        let attempt = |from, body: &str, acknowledged| Attempt {
+            from,
+            to: 0,
+            body: body.to_owned(),
+            acknowledged,
+        };
+        vec![
+            attempt(1, "1/a", true),
+            attempt(1, "1/b", false),
+            attempt(1, "1/c", true),
+            attempt(2, "2/a", true),
+        ]
+    }
+
+    fn verdict(bodies: &[&str]) -> Result<(), Fault> {
+        let kept = bodies.iter().zip(1..).map(|(body, id)| Kept {
+            id,
+            from: format!("user{}", &body[..1]),
+            body: (*body).to_owned(),
+        });
+        judge(&attempts(), 0, &kept.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn accepts_the_unacknowledged_once_or_never() {
+        assert_eq!(verdict(&["1/a", "1/b", "2/a", "1/c"]), Ok(()));
+        assert_eq!(verdict(&["2/a", "1/a", "1/c"]), Ok(()));
+    }
+
+    #[test]
+    fn catches_each_fault() {
+        assert_eq!(
+            verdict(&["1/a", "1/b", "1/c"]),
+            Err(Fault::Lost("2/a".to_owned()))
+        );
+        let repeated = |body: &str| Err(Fault::RepeatedOrOutOfOrder(body.to_owned()));
+        assert_eq!(
+            verdict(&["1/a", "1/b", "1/b", "1/c", "2/a"]),
+            repeated("1/b")
+        );
+        assert_eq!(verdict(&["1/a", "1/c", "1/b", "2/a"]), repeated("1/b"));
+        let invented = Err(Fault::Invented("1/x".to_owned()));
+        assert_eq!(verdict(&["1/a", "1/c", "1/x", "2/a"]), invented);
+        let holed = [Kept {
+            id: 2,
+            from: "user1".to_owned(),
+            body: "1/a".to_owned(),
+        }];
+        assert_eq!(judge(&attempts(), 0, &holed), Err(Fault::Hole));
+    }
+}
