@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::login::LoggedIn;
 use crate::plan::Plan;
@@ -36,8 +36,6 @@ pub(crate) struct Client {
     random: Rng,
     /// Messages still to send, with `--count`.
     left: Option<u64>,
-    /// Whether the user's own mailbox is being read (`--drain`).
-    draining: bool,
     pending: VecDeque<Pending>,
     outgoing: BytesMut,
     replies: Replies,
@@ -64,7 +62,6 @@ impl Client {
             inbox_line: format!("inbox {token}\r\n").into_bytes(),
             random: seeded(plan.seed, client),
             left: plan.share(client),
-            draining: false,
             pending: VecDeque::with_capacity(plan.in_flight),
             outgoing: BytesMut::new(),
             replies: Replies::default(),
@@ -92,7 +89,7 @@ impl Client {
     async fn turns(&mut self, window: Window, tally: &Mutex<Tally>) -> io::Result<()> {
         let mut now = Instant::now();
         loop {
-            self.ask(now, window);
+            self.ask(now, window).await;
             if self.pending.is_empty() {
                 return Ok(());
             }
@@ -103,11 +100,11 @@ impl Client {
     }
 
     /// Puts as many requests into the buffer as may be in flight.
-    fn ask(&mut self, now: Instant, window: Window) {
+    async fn ask(&mut self, now: Instant, window: Window) {
         if window.until.is_some_and(|until| now >= until) {
             return;
         }
-        if self.must_drain() {
+        if self.plan.is_full(self.user) {
             // A page counts as delivered by the next request, and only if that was not sent ahead of it.
             if self.pending.is_empty() {
                 self.outgoing.put_slice(&self.inbox_line);
@@ -116,13 +113,20 @@ impl Client {
             return;
         }
         while self.pending.len() < self.plan.in_flight && self.left != Some(0) {
-            self.ask_send(now);
+            match self.recipient() {
+                Ok(to) => self.ask_send(to, now),
+                // Nobody has room: one more attempt, after a pause for those who read.
+                Err(full) if self.pending.is_empty() => {
+                    sleep(FULL_PAUSE).await;
+                    return self.ask_send(full, Instant::now());
+                }
+                Err(_) => return,
+            }
         }
     }
 
-    fn ask_send(&mut self, at: Instant) {
+    fn ask_send(&mut self, to: usize, at: Instant) {
         self.left = self.left.map(|left| left.saturating_sub(1));
-        let to = self.recipient();
         let Some(account) = self.plan.accounts.get(to) else {
             return;
         };
@@ -134,27 +138,17 @@ impl Client {
         self.pending.push_back(Pending::Send { to, at });
     }
 
-    /// Any recipient but oneself, each as likely.
-    fn recipient(&mut self) -> usize {
-        if self.user >= self.plan.recipients {
-            return self.random.usize(..self.plan.recipients);
-        }
-        let among_others = self.random.usize(..self.plan.recipients - 1);
-        if among_others < self.user {
-            among_others
-        } else {
-            among_others + 1
-        }
-    }
-
-    fn must_drain(&mut self) -> bool {
-        let Some(full) = self.plan.full.as_ref().and_then(|full| full.get(self.user)) else {
-            return false;
-        };
-        if full.load(Ordering::Relaxed) && full.swap(false, Ordering::Relaxed) {
-            self.draining = true;
-        }
-        self.draining
+    /// Any recipient but oneself, each as likely. One whose mailbox is being read is passed over for the next; when
+    /// that goes for all of them, the first choice is the error.
+    fn recipient(&mut self) -> Result<usize, usize> {
+        let (user, recipients) = (self.user, self.plan.recipients);
+        let others = recipients - usize::from(user < recipients);
+        let first = self.random.usize(..others);
+        let other = |nth: usize| nth + usize::from(nth >= user);
+        (0..others)
+            .map(|step| other((first + step) % others))
+            .find(|&other| !self.plan.is_full(other))
+            .ok_or_else(|| other(first))
     }
 
     /// Writes what can be written and waits until something came, or until more can be written.
@@ -213,24 +207,22 @@ impl Client {
         let cause = Fields::parse(reply)
             .err()
             .unwrap_or_else(|| "not_a_reply".to_owned());
-        if cause == "inbox_full"
-            && let Some(full) = self.plan.full.as_ref().and_then(|full| full.get(to))
-        {
-            full.store(true, Ordering::Relaxed);
+        if cause == "inbox_full" {
+            self.plan.set_full(to, true);
         }
         tally.refused(cause);
     }
 
-    fn page(&mut self, reply: &Reply, tally: &mut Tally) {
+    fn page(&self, reply: &Reply, tally: &mut Tally) {
         let fields = match reply {
             Reply::Sent => Err("not_a_reply".to_owned()),
             Reply::Other(reply) => Fields::parse(reply),
         };
         tally.inbox_pages += 1;
         match fields {
-            Ok(fields) => self.draining = fields.more,
+            Ok(fields) => self.plan.set_full(self.user, fields.more),
             Err(cause) => {
-                self.draining = false;
+                self.plan.set_full(self.user, false);
                 tally.refused(cause);
             }
         }
@@ -246,3 +238,6 @@ fn seeded(seed: u64, client: usize) -> Rng {
 fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A few round trips on loopback.
+const FULL_PAUSE: Duration = Duration::from_millis(1);

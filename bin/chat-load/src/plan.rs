@@ -1,7 +1,7 @@
 //! What a run does: the command line, checked and made ready.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::accounts::{Account, AccountsError, accounts};
@@ -20,8 +20,8 @@ pub(crate) struct Plan {
     pub(crate) accounts: Vec<Account>,
     /// How many of the accounts, from the first on, get messages.
     pub(crate) recipients: usize,
-    /// With `--drain`: whether this user's mailbox was found full.
-    pub(crate) full: Option<Vec<AtomicBool>>,
+    /// With `--drain`: whether this user's mailbox was found full and is not read yet.
+    full: Option<Vec<AtomicBool>>,
     pub(crate) threads: usize,
     pub(crate) pid: Option<u32>,
     pub(crate) timeout: Duration,
@@ -96,6 +96,19 @@ impl Plan {
         let clients = u64::try_from(self.clients).ok()?;
         let odd = u64::try_from(client).is_ok_and(|client| client < count % clients);
         Some(count / clients + u64::from(odd))
+    }
+
+    /// Whether a user's mailbox waits to be read; never without `--drain`.
+    pub(crate) fn is_full(&self, user: usize) -> bool {
+        let full = self.full.as_ref().and_then(|full| full.get(user));
+        full.is_some_and(|full| full.load(Ordering::Relaxed))
+    }
+
+    /// Notes that a user's mailbox was found full, or that it was read.
+    pub(crate) fn set_full(&self, user: usize, is_full: bool) {
+        if let Some(full) = self.full.as_ref().and_then(|full| full.get(user)) {
+            full.store(is_full, Ordering::Relaxed);
+        }
     }
 
     /// The user that a client is.
