@@ -80,12 +80,7 @@ impl Failure {
 
     /// The whole reason on one line, safe to show.
     pub(crate) fn message(&self) -> String {
-        let mut message = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            message = format!("{message}: {error}");
-            source = error.source();
-        }
+        let mut message = with_sources(self);
         if self.exit() == Exit::OutcomeUnknown {
             message.push_str("; it may have been done or not");
         }
@@ -128,6 +123,17 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.number())
     }
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }
 
 fn exit_of(error: &ClientError) -> Exit {

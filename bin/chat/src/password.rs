@@ -1,16 +1,21 @@
 //! Passwords from the terminal or from standard input, never from arguments.
 
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead as _, Write as _};
 
 use crate::failure::Failure;
 
 /// Asks on the terminal without showing what is typed.
 pub(crate) fn ask(prompt: &str) -> Result<String, Failure> {
-    let password = rpassword::prompt_password(prompt).map_err(|error| match error.kind() {
-        io::ErrorKind::Interrupted => Failure::Interrupted,
-        _ => Failure::Password(error),
-    })?;
-    given(password)
+    match rpassword::prompt_password(prompt) {
+        Ok(password) => given(password),
+        // Ctrl-C and Ctrl-D. After the second the cursor still stands behind the prompt.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => given(String::new()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let _ = writeln!(io::stderr());
+            given(String::new())
+        }
+        Err(error) => Err(Failure::Password(error)),
+    }
 }
 
 /// Asks for a new password twice.

@@ -1,13 +1,10 @@
 //! [`Client`]: the handle.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use chat_core::protocol::{
-    ActiveUsers, Command, Directory, ErrorCode, HelloOptions, List, Reply, ReplyError,
-    SessionEntry, Whoami,
-};
-use chat_core::{FullName, MessageId, Token, check_body};
+use chat_core::Token;
+use chat_core::protocol::{Command, ErrorCode, HelloOptions, Reply, ReplyError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -17,9 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::{Bounds, Connection, Inbound};
 use crate::request::{Request, encode};
-use crate::{
-    ClientError, CloseReason, ConnectOptions, Delivery, InvalidRequest, ServerError, ServerInfo,
-};
+use crate::{ClientError, CloseReason, ConnectOptions, ServerError, ServerInfo};
 
 /// A handle on a connection to a chat server.
 ///
@@ -40,7 +35,6 @@ struct Shared {
     closed: Arc<OnceLock<CloseReason>>,
     task: TaskTracker,
     server: ServerInfo,
-    /// An old server that answers `user_aktif` in place of `list`.
     says_user_aktif: AtomicBool,
     options: ConnectOptions,
 }
@@ -175,275 +169,6 @@ impl Client {
         }
     }
 
-    /// Logs in; this handle and its clones use the login from now on. An earlier login is not ended.
-    ///
-    /// # Errors
-    /// Codes `no_such_user`, `bad_password`, `busy`, `rate_limited`; and those of any request.
-    ///
-    /// # Cancel safety
-    /// The server may have made a session that nobody has the token of; it expires by itself.
-    pub async fn login(&self, username: &str, password: &str) -> Result<Token, ClientError> {
-        match self.call(Command::Auth { username, password }).await? {
-            Reply::LoggedIn(token) => {
-                self.set_login(Some(token));
-                Ok(token)
-            }
-            _ => Err(unexpected("auth")),
-        }
-    }
-
-    /// Ends the login, on the server and in this handle and its clones.
-    ///
-    /// # Errors
-    /// [`NotLoggedIn`](ClientError::NotLoggedIn); code `no_session` if the server had ended it already, in which case
-    /// it is forgotten here too; and those of any request.
-    ///
-    /// # Cancel safety
-    /// The server may have ended the session while this handle still uses it; calling it again is safe.
-    pub async fn logout(&self) -> Result<(), ClientError> {
-        let token = self.word()?;
-        let answer = self.call(Command::Logout { token: &token }).await;
-        let over = match &answer {
-            Ok(_) => true,
-            Err(error) => error.code() == Some(&ErrorCode::NoSession),
-        };
-        // Another login may have come in between; that one stays.
-        if over && self.word().is_ok_and(|now| now == token) {
-            self.set_login(None);
-        }
-        match answer? {
-            Reply::LoggedOut => Ok(()),
-            _ => Err(unexpected("logout")),
-        }
-    }
-
-    /// Sends a message. Once this returns `Ok`, a current server keeps it through a crash of its machine.
-    ///
-    /// # Errors
-    /// [`Invalid`](ClientError::Invalid) for what cannot be a message (empty, over the server's limit, a control
-    /// character other than tab) or a recipient; codes `no_such_recipient`, `inbox_full`, `not_allowed`; and those of any
-    /// request. After [`is_outcome_unknown`](ClientError::is_outcome_unknown), sending again may send it twice.
-    ///
-    /// # Cancel safety
-    /// The message may have been sent.
-    pub async fn send(&self, to: &str, body: &str) -> Result<(), ClientError> {
-        check_body(body, self.shared.server.max_message_bytes()).map_err(InvalidRequest::from)?;
-        let token = &self.word()?;
-        match self.call(Command::Send { token, to, body }).await? {
-            Reply::Sent => Ok(()),
-            _ => Err(unexpected("send")),
-        }
-    }
-
-    /// The undelivered messages, oldest first, a page at a time. They stay undelivered until [`Delivery::ack`]:
-    /// calling this again without it gives the same ones.
-    ///
-    /// From an old server these are the messages' only appearance.
-    ///
-    /// # Errors
-    /// Those of any request.
-    ///
-    /// # Cancel safety
-    /// Nothing is delivered. (An old server may have given the messages up.)
-    pub async fn inbox(&self) -> Result<Delivery, ClientError> {
-        if !self.is_legacy() {
-            return self.peek(None, None).await;
-        }
-        let (token, handle) = self.pinned()?;
-        match self.call(Command::Inbox { token: &token }).await? {
-            Reply::Inbox(page) => Ok(Delivery::legacy(handle, page.messages)),
-            _ => Err(unexpected("inbox")),
-        }
-    }
-
-    /// Undelivered messages with ids beyond `after`, at most `limit` of them (the server has a limit of its own).
-    /// Acknowledging the result acknowledges all up to its last message, those before `after` too.
-    ///
-    /// # Errors
-    /// [`Unsupported`](ClientError::Unsupported) by an old server; and those of any request.
-    ///
-    /// # Cancel safety
-    /// It changes nothing.
-    pub async fn peek(
-        &self,
-        after: Option<MessageId>,
-        limit: Option<u32>,
-    ) -> Result<Delivery, ClientError> {
-        let (token, handle) = self.pinned()?;
-        let after = after.map(|id| id.to_string());
-        let limit = limit.map(|limit| limit.to_string());
-        let command = Command::Peek {
-            token: &token,
-            after: after.as_deref(),
-            limit: limit.as_deref(),
-        };
-        match self.call_current(command).await? {
-            Reply::Peek(page) => Ok(Delivery::current(handle, page)),
-            _ => Err(unexpected("peek")),
-        }
-    }
-
-    /// Acknowledges every message up to `id` of that incarnation of the mailbox. [`Delivery::ack`] is the usual way.
-    ///
-    /// # Errors
-    /// Codes `stale_incarnation`, `bad_arguments` (beyond the end); [`Unsupported`](ClientError::Unsupported) by an old
-    /// server; and those of any request. All change nothing.
-    ///
-    /// # Cancel safety
-    /// Whether the messages are acknowledged is then not known; calling it again is safe.
-    pub async fn ack(&self, id: MessageId, incarnation: &str) -> Result<(), ClientError> {
-        let command = Command::Ack {
-            token: &self.word()?,
-            id: &id.to_string(),
-            incarnation: Some(incarnation),
-        };
-        match self.call_current(command).await? {
-            Reply::Acked => Ok(()),
-            _ => Err(unexpected("ack")),
-        }
-    }
-
-    /// Who is here, and from a current server the first page of who has an account.
-    ///
-    /// # Errors
-    /// Those of any request.
-    ///
-    /// # Cancel safety
-    /// It changes nothing.
-    pub async fn list(&self) -> Result<List<'static>, ClientError> {
-        if self.is_legacy() {
-            let active = self.legacy_active_users().await?;
-            return Ok(List {
-                active,
-                directory: None,
-            });
-        }
-        self.call_list(None, None).await
-    }
-
-    /// A page of who has an account, in order of username: those after `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`Unsupported`](ClientError::Unsupported) by an old server; and those of any request.
-    ///
-    /// # Cancel safety
-    /// It changes nothing.
-    pub async fn directory(
-        &self,
-        after: Option<&str>,
-        limit: Option<u32>,
-    ) -> Result<Directory<'static>, ClientError> {
-        let limit = limit.map(|limit| limit.to_string());
-        self.current_only("list")?;
-        let list = self.call_list(after, limit.as_deref()).await?;
-        list.directory.ok_or_else(|| unexpected("list"))
-    }
-
-    /// Who is here: users with a session in use, oldest session first.
-    ///
-    /// # Errors
-    /// Those of any request.
-    ///
-    /// # Cancel safety
-    /// It changes nothing.
-    pub async fn active_users(&self) -> Result<ActiveUsers<'static>, ClientError> {
-        if self.is_legacy() {
-            return self.legacy_active_users().await;
-        }
-        self.call_active_users().await
-    }
-
-    /// Whose login this is, and until when.
-    ///
-    /// # Errors
-    /// Code `no_session`; [`Unsupported`](ClientError::Unsupported) by an old server; and those of any request.
-    ///
-    /// # Cancel safety
-    /// It changes nothing.
-    pub async fn whoami(&self) -> Result<Whoami<'static>, ClientError> {
-        let token = &self.word()?;
-        match self.call_current(Command::Whoami { token }).await? {
-            Reply::Whoami(whoami) => Ok(whoami),
-            _ => Err(unexpected("whoami")),
-        }
-    }
-
-    /// The user's sessions, oldest first.
-    ///
-    /// # Errors
-    /// As [`whoami`](Self::whoami).
-    ///
-    /// # Cancel safety
-    /// It changes nothing.
-    pub async fn sessions(&self) -> Result<Vec<SessionEntry<'static>>, ClientError> {
-        let token = &self.word()?;
-        match self.call_current(Command::Sessions { token }).await? {
-            Reply::Sessions(sessions) => Ok(sessions),
-            _ => Err(unexpected("sessions")),
-        }
-    }
-
-    /// Ends one of the user's sessions, by its name in [`sessions`](Self::sessions).
-    ///
-    /// # Errors
-    /// Code `no_such_session`; and as [`whoami`](Self::whoami).
-    ///
-    /// # Cancel safety
-    /// The session may have been ended.
-    pub async fn revoke(&self, session: &str) -> Result<(), ClientError> {
-        let token = &self.word()?;
-        match self
-            .call_current(Command::Revoke { token, session })
-            .await?
-        {
-            Reply::Revoked => Ok(()),
-            _ => Err(unexpected("revoke")),
-        }
-    }
-
-    /// Makes an account, where the server allows it. Does not log in.
-    ///
-    /// # Errors
-    /// Codes `not_allowed`, `user_exists`, `bad_username`, `weak_password`; [`Unsupported`](ClientError::Unsupported) by
-    /// an old server; and those of any request.
-    ///
-    /// # Cancel safety
-    /// The account may have been made.
-    pub async fn register(
-        &self,
-        username: &str,
-        password: &str,
-        name: Option<&FullName>,
-    ) -> Result<(), ClientError> {
-        let command = Command::Register {
-            username,
-            password,
-            name: name.map(FullName::as_str),
-        };
-        match self.call_current(command).await? {
-            Reply::Registered(_) => Ok(()),
-            _ => Err(unexpected("register")),
-        }
-    }
-
-    /// Changes the password and ends the user's other sessions. Returns how many those were.
-    ///
-    /// # Errors
-    /// Codes `bad_password`, `weak_password`; and as [`whoami`](Self::whoami).
-    ///
-    /// # Cancel safety
-    /// The password may have been changed.
-    pub async fn change_password(&self, old: &str, new: &str) -> Result<u64, ClientError> {
-        let token = &self.word()?;
-        match self
-            .call_current(Command::ChangePassword { token, old, new })
-            .await?
-        {
-            Reply::PasswordChanged(sessions_ended) => Ok(sessions_ended),
-            _ => Err(unexpected("passwd")),
-        }
-    }
-
     /// Asks for a sign of life. Returns `text` as the server gave it back.
     ///
     /// # Errors
@@ -458,58 +183,23 @@ impl Client {
         }
     }
 
-    async fn call_list(
-        &self,
-        after: Option<&str>,
-        limit: Option<&str>,
-    ) -> Result<List<'static>, ClientError> {
-        let command = Command::List {
-            token: &self.word()?,
-            after,
-            limit,
-        };
-        match self.call(command).await? {
-            Reply::List(list) => Ok(list),
-            _ => Err(unexpected("list")),
-        }
-    }
-
-    async fn call_active_users(&self) -> Result<ActiveUsers<'static>, ClientError> {
-        let token = &self.word()?;
-        match self.call(Command::ActiveUsers { token }).await? {
-            Reply::ActiveUsers(active) => Ok(active),
-            _ => Err(unexpected("user_aktif")),
-        }
-    }
-
-    /// The old servers answer `list` or `user_aktif`, never both. Which one is remembered.
-    async fn legacy_active_users(&self) -> Result<ActiveUsers<'static>, ClientError> {
-        let says_user_aktif = &self.shared.says_user_aktif;
-        if !says_user_aktif.load(Ordering::Relaxed) {
-            match self.call_list(None, None).await {
-                Err(error) if error.code() == Some(&ErrorCode::BadCommand) => {
-                    says_user_aktif.store(true, Ordering::Relaxed);
-                }
-                answer => return Ok(answer?.active),
-            }
-        }
-        self.call_active_users().await
-    }
-
     /// A command that the old servers do not have.
-    async fn call_current(&self, command: Command<'_>) -> Result<Reply<'static>, ClientError> {
+    pub(crate) async fn call_current(
+        &self,
+        command: Command<'_>,
+    ) -> Result<Reply<'static>, ClientError> {
         self.current_only(command.name())?;
         self.call(command).await
     }
 
-    fn current_only(&self, command: &'static str) -> Result<(), ClientError> {
+    pub(crate) fn current_only(&self, command: &'static str) -> Result<(), ClientError> {
         if self.is_legacy() {
             return Err(ClientError::Unsupported { command });
         }
         Ok(())
     }
 
-    async fn call(&self, command: Command<'_>) -> Result<Reply<'static>, ClientError> {
+    pub(crate) async fn call(&self, command: Command<'_>) -> Result<Reply<'static>, ClientError> {
         let line = encode(&command, self.shared.server.max_frame_bytes())?;
         let command = command.name();
         let limit = self.shared.options.request_timeout;
@@ -527,6 +217,11 @@ impl Client {
         understand(command, Reply::decode(command, &frame)?)
     }
 
+    /// Whether this is the old server that answers `user_aktif` in place of `list`, as far as is known.
+    pub(crate) fn says_user_aktif(&self) -> &AtomicBool {
+        &self.shared.says_user_aktif
+    }
+
     fn closed(&self, command: &'static str, sent: bool) -> ClientError {
         // Without a reason the task has not set one: its runtime is gone, or `close` is under way.
         let reason = self.close_reason().unwrap_or(CloseReason::ByClient);
@@ -538,18 +233,18 @@ impl Client {
     }
 
     /// The token as a word of a request.
-    fn word(&self) -> Result<String, ClientError> {
+    pub(crate) fn word(&self) -> Result<String, ClientError> {
         let token = self.token().ok_or(ClientError::NotLoggedIn)?;
         Ok(token.expose())
     }
 
     /// The token, and a handle that keeps it when this one logs in as somebody else.
-    fn pinned(&self) -> Result<(String, Self), ClientError> {
+    pub(crate) fn pinned(&self) -> Result<(String, Self), ClientError> {
         let token = self.token().ok_or(ClientError::NotLoggedIn)?;
         Ok((token.expose(), self.with_token(token)))
     }
 
-    fn set_login(&self, token: Option<Token>) {
+    pub(crate) fn set_login(&self, token: Option<Token>) {
         *self.login.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 }
@@ -585,7 +280,7 @@ fn understand(command: &'static str, reply: Reply<'static>) -> Result<Reply<'sta
     }
 }
 
-fn unexpected(command: &'static str) -> ClientError {
+pub(crate) fn unexpected(command: &'static str) -> ClientError {
     ReplyError::Malformed {
         command,
         reason: "it is the reply to another command".to_owned(),

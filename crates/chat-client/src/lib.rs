@@ -29,10 +29,13 @@
 //! is never sent, and the reply to one that was is read and thrown away. Whether the server acted on it is then
 //! not known. Each method says what that means for it.
 
+mod accounts;
 mod client;
 mod connection;
 mod delivery;
 mod error;
+mod listing;
+mod messages;
 mod options;
 mod request;
 mod server;
@@ -40,7 +43,7 @@ mod server;
 pub use chat_core::protocol::{
     ActiveUsers, Directory, DirectoryEntry, ErrorCode, Hello, Limits, List, SessionEntry, Whoami,
 };
-pub use chat_core::{MessageId, Timestamp, Token};
+pub use chat_core::{FullName, MessageId, Timestamp, Token};
 pub use client::Client;
 pub use connection::CloseReason;
 pub use delivery::{Delivery, Message};

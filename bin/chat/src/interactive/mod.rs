@@ -42,7 +42,8 @@ struct Conversation<'a> {
 impl Conversation<'_> {
     fn run(&mut self) -> Result<(), Failure> {
         if self.input.is_terminal() {
-            let greeted = self.runtime.block_on(self.session.greet());
+            let greeted = unless_interrupted(true, self.session.greet());
+            let greeted = self.runtime.block_on(greeted);
             self.report(greeted)?;
         }
         loop {
@@ -68,13 +69,8 @@ impl Conversation<'_> {
             Ok(complete) => complete,
             Err(mistyped) => return self.refuse(mistyped),
         };
-        let session = &mut self.session;
-        self.runtime.block_on(async {
-            tokio::select! {
-                outcome = session.perform(complete) => outcome,
-                () = interrupt(on_terminal) => Err(Failure::Interrupted),
-            }
-        })
+        let performed = unless_interrupted(on_terminal, self.session.perform(complete));
+        self.runtime.block_on(performed)
     }
 
     fn refuse(&mut self, mistyped: Mistyped) -> Result<(), Failure> {
@@ -138,9 +134,18 @@ fn ask_for_the_rest(typed: Typed, on_terminal: bool) -> Result<Result<Typed, Mis
     }))
 }
 
-/// Ctrl-C while waiting for an answer. In a pipe it ends the process, as everywhere.
-async fn interrupt(on_terminal: bool) {
-    if !on_terminal || tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Waits for the answer, on a terminal at most until Ctrl-C. From the first call on Ctrl-C no longer ends the process,
+/// also at a password's prompt, which turns it into a signal. In a pipe it does, as everywhere.
+async fn unless_interrupted(
+    on_terminal: bool,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    if !on_terminal {
+        return work.await;
+    }
+    tokio::select! {
+        biased;
+        Ok(()) = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        outcome = work => outcome,
     }
 }

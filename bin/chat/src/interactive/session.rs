@@ -7,7 +7,7 @@ use chat_client::{Client, ClientError, ConnectOptions, ErrorCode, ServerInfo, To
 use jiff::tz::TimeZone;
 
 use super::typed::{Passwords, Typed};
-use crate::failure::Failure;
+use crate::failure::{Failure, with_sources};
 use crate::phrases;
 use crate::text::{message_line, neutralise};
 
@@ -75,6 +75,10 @@ impl<W: Write> Session<W> {
     pub(super) fn explain(&mut self, failure: &Failure, to_a_person: bool) -> Result<(), Failure> {
         if matches!(failure, Failure::Client(ClientError::NotLoggedIn)) {
             return Ok(());
+        }
+        if matches!(failure, Failure::Interrupted) {
+            // The terminal has shown `^C` on this line.
+            self.say("")?;
         }
         self.say(&phrases::error(&failure.message()))?;
         let gone = matches!(
@@ -238,6 +242,7 @@ impl<W: Write> Session<W> {
                 return Ok(client.clone());
             };
             self.client = None;
+            let reason = with_sources(&reason);
             self.say(&format!("({reason}; connecting again)"))?;
         }
         let mut client = Client::connect(self.options.clone()).await?;
