@@ -130,7 +130,7 @@ async fn announce(
     ));
     for address in addresses {
         say(format_args!("listening on {address}"));
-        tracing::info!(%address, "listening");
+        tracing::debug!(%address, "listening");
     }
     match addresses.first() {
         Some(address) if directory.is_demo() => {
