@@ -85,6 +85,10 @@ impl Cache {
                 Vec::new()
             });
             if let Some(list) = self.replayed.get_mut(&mailbox) {
+                // What came before is void, and the head it builds on may be gone from the disk already.
+                if matches!(replayed, Replayed::Removed { .. }) {
+                    list.clear();
+                }
                 list.push(replayed);
             }
         }
