@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{ListenAddr, LogFilter, LogFormat, Overrides};
+use crate::config::{self, Config, ListenAddr, Loaded, LogFilter, LogFormat, Overrides};
+use crate::datadir::DataDir;
+use crate::environment::Environment;
+use crate::exit::Failure;
 
 /// The chat daemon: keeps people's messages safe and hands them on.
 ///
@@ -36,7 +39,8 @@ pub(crate) struct Common {
     /// Use a store of its own with four accounts whose passwords everybody knows; only on loopback
     #[arg(long, global = true)]
     pub(crate) demo: bool,
-    /// The control socket [default: where the data directory says]
+    /// The control socket: where the daemon makes it, and where commands look for it [default: control.sock in the data
+    /// directory, which may lead elsewhere]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
     /// What to log: off, error, warn, info, debug, trace, or directives as in info,chat_server=debug [env: CHATD_LOG]
@@ -142,8 +146,26 @@ pub(crate) struct PasswordSource {
 }
 
 impl Args {
+    /// The config in effect.
+    pub(crate) fn load(&self, environment: &Environment) -> Result<Loaded, Failure> {
+        let file = self.common.config.as_deref();
+        Ok(config::load(file, environment, self.overrides())?)
+    }
+
+    /// The data directory in effect, which is of the kind that is asked for.
+    pub(crate) fn directory(
+        &self,
+        config: &Config,
+        environment: &Environment,
+    ) -> Result<DataDir, Failure> {
+        let Common { data, demo, .. } = &self.common;
+        let directory = DataDir::locate(config, environment, *demo, data.is_some())?;
+        directory.check_kind()?;
+        Ok(directory)
+    }
+
     /// What the flags say in place of the config file.
-    pub(crate) fn overrides(&self) -> Overrides {
+    fn overrides(&self) -> Overrides {
         Overrides {
             listen: self.listen.clone(),
             data: self.common.data.clone(),

@@ -1,6 +1,7 @@
 //! The chat daemon.
 //!
-//! * [`args`] the command line; [`config`] the config file and what overrides it; [`environment`] the variables;
+//! * [`args`] the command line; [`config`] the config file and what overrides it, [`inspect`] a look at it;
+//!   [`environment`] the variables;
 //! * [`mod@serve`] the daemon itself: [`files`] and [`listen`] before it starts, [`signals`] to end it;
 //! * [`datadir`] and [`open`] the store's directory and the store; [`demo`] one to play with;
 //! * [`control`] how commands reach a running daemon; [`mod@user`] the commands about accounts;
@@ -14,6 +15,7 @@ mod demo;
 mod environment;
 mod exit;
 mod files;
+mod inspect;
 mod listen;
 mod logging;
 mod open;
@@ -22,14 +24,12 @@ mod signals;
 mod terminal;
 mod user;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use args::{Args, Command, Common, ConfigCommand, UserCommand};
-use config::{ConfigError, Loaded, LogFilter};
-use datadir::DataDir;
+use args::{Args, Command, UserCommand};
+use config::{Loaded, LogFilter};
 use environment::Environment;
 use exit::{Exit, Failure};
 
@@ -61,8 +61,7 @@ fn run(mut args: Args, environment: &Environment) -> Result<(), Failure> {
     match args.command.take() {
         None => serve(&args, environment),
         Some(Command::User(command)) => user(command, &args, environment),
-        Some(Command::Config(ConfigCommand::Show)) => show(&args, environment),
-        Some(Command::Config(ConfigCommand::Check { file })) => check(file, &args, environment),
+        Some(Command::Config(command)) => inspect::run(command, &args, environment),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "chatd", &mut script);
@@ -73,80 +72,34 @@ fn run(mut args: Args, environment: &Environment) -> Result<(), Failure> {
 }
 
 fn serve(args: &Args, environment: &Environment) -> Result<(), Failure> {
-    let Loaded { config, file } = load(args, environment)?;
+    let Loaded { config, file } = args.load(environment)?;
     logging::start(&config.log);
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "config");
     }
-    let Common {
-        data,
-        control,
-        demo,
-        ..
-    } = &args.common;
-    let directory = DataDir::locate(&config, environment, *demo, data.is_some())?;
-    directory.check_kind()?;
+    let directory = args.directory(&config, environment)?;
+    let control = args.common.control.as_deref();
     let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
-    runtime.block_on(serve::run(
-        config,
-        &directory,
-        control.as_deref(),
-        environment,
-    ))
+    let outcome = runtime.block_on(serve::run(config, &directory, control, environment));
+    // What still runs, a store that did not finish opening, has nothing to lose.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn user(command: UserCommand, args: &Args, environment: &Environment) -> Result<(), Failure> {
     if !args.listen.is_empty() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "--listen goes with serving, not with a command",
-        ));
+        let why = "--listen goes with serving, not with a command";
+        return Err(Failure::new(Exit::Usage, why));
     }
-    let Loaded { mut config, .. } = load(args, environment)?;
+    let Loaded { mut config, .. } = args.load(environment)?;
     if args.common.log.is_none() {
         config.log.level = LogFilter::quiet();
     }
     logging::start(&config.log);
-    let Common {
-        data,
-        control,
-        demo,
-        ..
-    } = &args.common;
-    let directory = DataDir::locate(&config, environment, *demo, data.is_some())?;
-    directory.check_kind()?;
+    let directory = args.directory(&config, environment)?;
+    let control = args.common.control.as_deref();
     let runtime = runtime(tokio::runtime::Builder::new_current_thread())?;
-    runtime.block_on(user::run(command, &config, &directory, control.as_deref()))
-}
-
-fn show(args: &Args, environment: &Environment) -> Result<(), Failure> {
-    let Loaded { mut config, .. } = load(args, environment)?;
-    config.data = config.data.or_else(|| environment.default_data_directory());
-    terminal::print(&config::render(&config));
-    Ok(())
-}
-
-fn check(file: Option<PathBuf>, args: &Args, environment: &Environment) -> Result<(), Failure> {
-    let file = match file {
-        Some(file) => {
-            config::check_file(&file)?;
-            Some(file)
-        }
-        None => load(args, environment)?.file,
-    };
-    match file {
-        Some(file) => terminal::say(format_args!("{}: ok", file.display())),
-        None => terminal::say("there is no config file; the defaults apply"),
-    }
-    Ok(())
-}
-
-fn load(args: &Args, environment: &Environment) -> Result<Loaded, Failure> {
-    Ok(config::load(
-        args.common.config.as_deref(),
-        environment,
-        args.overrides(),
-    )?)
+    runtime.block_on(user::run(command, &config, &directory, control))
 }
 
 fn runtime(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
@@ -154,10 +107,4 @@ fn runtime(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runti
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::System, format!("cannot start: {error}")))
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Usage, error.to_string())
-    }
 }

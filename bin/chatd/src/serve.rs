@@ -39,22 +39,24 @@ pub(crate) async fn run(
         .iter()
         .map(listen::address_of)
         .collect::<Result<Vec<_>, _>>()?;
-    let store = open_store(&config, directory).await?;
+    let store = tokio::select! {
+        store = open_store(&config, directory) => store?,
+        _ = signals.next() => {
+            tracing::info!("ended before the store was open");
+            return Ok(());
+        }
+    };
     let outcome = match Daemon::start(&config, listeners, &store, place) {
-        Ok(mut daemon) => {
+        Ok(daemon) => {
             announce(directory, &addresses, &store, environment).await;
-            let outcome = daemon.run_until(&mut signals).await;
-            tokio::select! {
-                () = daemon.finish(config.shutdown.deadline.duration()) => outcome,
-                never = signals.end_at_next() => match never {},
-            }
+            daemon
+                .run(&mut signals, config.shutdown.deadline.duration())
+                .await
         }
         Err(failure) => Err(failure),
     };
-    tokio::select! {
-        closed = close(&store) => outcome.and(closed),
-        never = signals.end_at_next() => match never {},
-    }
+    let closed = signals.last_work(close(&store)).await;
+    outcome.and(closed)
 }
 
 /// The tasks that serve, and what stops them.
@@ -86,8 +88,8 @@ impl Daemon {
         Ok(Self { tasks, stop })
     }
 
-    /// Waits for a signal; or for a task that ends without one, which is a fault.
-    async fn run_until(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+    /// Waits for a signal, then for all tasks to end. A task that ends without a signal is a fault.
+    async fn run(mut self, signals: &mut Signals, deadline: Duration) -> Result<(), Failure> {
         notify(NotifyState::Ready);
         let outcome = tokio::select! {
             kind = signals.next() => {
@@ -99,6 +101,7 @@ impl Daemon {
             }
         };
         notify(NotifyState::Stopping);
+        signals.last_work(self.finish(deadline)).await;
         outcome
     }
 

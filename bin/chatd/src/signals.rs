@@ -1,7 +1,5 @@
 //! SIGINT and SIGTERM: the first asks for an orderly end, the second ends at once.
 
-use std::convert::Infallible;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
@@ -35,10 +33,14 @@ impl Signals {
         }
     }
 
-    /// Waits for one more, and ends the process then with the exit code of the signal.
-    pub(crate) async fn end_at_next(&mut self) -> Infallible {
-        let kind = self.next().await;
-        tracing::warn!("a second signal: ending at once");
-        std::process::exit(128 + kind.as_raw_value());
+    /// Does the last work of the process; another signal ends the process at once, with the exit code of that signal.
+    pub(crate) async fn last_work<F: Future>(&mut self, work: F) -> F::Output {
+        tokio::select! {
+            output = work => output,
+            kind = self.next() => {
+                tracing::warn!("a second signal: ending at once");
+                std::process::exit(128 + kind.as_raw_value());
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::environment::Environment;
+use crate::exit::{Exit, Failure};
 
 /// A config ready for use, and where it came from.
 #[derive(Debug)]
@@ -73,6 +74,12 @@ pub(crate) fn check_file(path: &Path) -> Result<Config, ConfigError> {
         source,
     })?;
     parse(&path.display().to_string(), &bytes)
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Usage, error.to_string())
+    }
 }
 
 impl Overrides {

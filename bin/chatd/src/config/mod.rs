@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use keys::render;
-pub(crate) use load::{ConfigError, Loaded, Overrides, check_file, load};
+pub(crate) use load::{Loaded, Overrides, check_file, load};
 pub(crate) use units::{ByteSize, ListenAddr, Span};
 pub(crate) use values::{DurabilityLevel, LogFilter, LogFormat};
 
