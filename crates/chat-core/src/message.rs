@@ -67,10 +67,20 @@ pub fn check_body(body: &str, max_bytes: usize) -> Result<(), MessageBodyError> 
     if body.len() > max_bytes {
         return Err(MessageBodyError::TooLong { max_bytes });
     }
-    if body.chars().any(|c| c.is_control() && c != '\t') {
+    if has_control_characters(body) {
         return Err(MessageBodyError::ControlCharacter);
     }
     Ok(())
+}
+
+/// Whether there is a character of category Cc other than tab. Those are U+0000 to U+001F, U+007F, and U+0080 to U+009F;
+/// only the last have two bytes, the first of them C2.
+fn has_control_characters(body: &str) -> bool {
+    // Without a branch a byte, so that the compiler looks at many at once.
+    let suspect = body.bytes().fold(false, |suspect, byte| {
+        suspect | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f) | (byte == 0xc2)
+    });
+    suspect && body.chars().any(|c| c.is_control() && c != '\t')
 }
 
 /// Why a text cannot be sent.
@@ -102,6 +112,11 @@ mod tests {
         assert_eq!(
             check_body("abc", 2),
             Err(MessageBodyError::TooLong { max_bytes: 2 })
+        );
+        assert_eq!(
+            check_body("\u{a0}\u{bf}", 100),
+            Ok(()),
+            "C2, and no control"
         );
         for bad in ["a\0", "a\rb", "\u{7f}", "\u{85}"] {
             assert_eq!(

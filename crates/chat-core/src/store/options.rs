@@ -32,7 +32,7 @@ pub struct StoreOptions {
     pub batch: usize,
     /// How many log positions the newest stretch may cover before it is flushed to the index. Default 200,000.
     pub stretch: u64,
-    /// Bytes of the newest message bodies kept in memory, so that reading soon after sending costs no disk. Default 16 MiB.
+    /// Bytes of the newest message bodies kept in memory, so that reading soon after sending costs no disk. Default 4 MiB.
     pub recent_bytes: usize,
     /// How many mailboxes without unflushed changes stay in memory. Default 100,000.
     pub cached_mailboxes: usize,
@@ -58,7 +58,7 @@ impl Default for StoreOptions {
             queue: 4_096,
             batch: 1_024,
             stretch: 200_000,
-            recent_bytes: 16 * 1024 * 1024,
+            recent_bytes: 4 * 1024 * 1024,
             cached_mailboxes: 100_000,
             password: PasswordParams::default(),
             hide_unknown_users: false,

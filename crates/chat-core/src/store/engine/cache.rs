@@ -1,7 +1,8 @@
 //! [`Cache`]: accounts and their mailboxes, as many as are in use or not yet written behind.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::index::{Entry, IndexRow};
 use super::log::{AccountChange, AccountRow, LogError, Record, View};
@@ -27,6 +28,19 @@ enum Replayed {
     Message { entry: Entry, id: MessageId },
     Cursor { upto: MessageId, position: u64 },
     Removed { position: u64 },
+}
+
+/// Why a message was not added to a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undeliverable {
+    /// The mailbox is not in memory.
+    NotLoaded,
+    /// The account was removed.
+    Removed,
+    /// Who holds how much has to be counted first ([`Mailbox::share_out`]).
+    NeedsShares,
+    /// There is no room.
+    Full,
 }
 
 #[derive(Debug)]
@@ -144,6 +158,35 @@ impl Cache {
         self.insert(row, mailbox);
     }
 
+    /// Adds a message to a mailbox and gives its id, if there is room for it.
+    ///
+    /// The one look-up of the path every message takes.
+    pub(crate) fn deliver(
+        &mut self,
+        number: AccountNumber,
+        entry: Entry,
+    ) -> Result<MessageId, Undeliverable> {
+        let cached = self
+            .by_number
+            .get_mut(&number)
+            .ok_or(Undeliverable::NotLoaded)?;
+        cached.used = self.generation;
+        let mailbox = &mut cached.mailbox;
+        if cached.removed {
+            return Err(Undeliverable::Removed);
+        }
+        if mailbox.needs_shares(self.quota) {
+            return Err(Undeliverable::NeedsShares);
+        }
+        if !mailbox.admits(entry.sender, entry.size, self.quota) {
+            return Err(Undeliverable::Full);
+        }
+        if !mailbox.dirty {
+            self.dirty.push(number);
+        }
+        Ok(mailbox.append(entry))
+    }
+
     /// Notes that a mailbox is about to change.
     pub(crate) fn touch(&mut self, number: AccountNumber) {
         if let Some(cached) = self.by_number.get_mut(&number)
@@ -178,7 +221,8 @@ impl Cache {
     }
 
     fn insert(&mut self, row: &AccountRow, mailbox: Mailbox) {
-        if let Some(key) = &row.key {
+        // Who was removed is not found by name any more.
+        if let Some(key) = row.key.as_ref().filter(|_| row.removed.is_none()) {
             self.by_key.insert(key.clone(), row.number);
         }
         let cached = Cached {

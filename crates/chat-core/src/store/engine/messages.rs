@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cache::entries;
+use super::cache::{Undeliverable, entries};
 use super::index::Entry;
 use super::log::{Log, Record};
 use super::{Engine, State};
@@ -13,56 +13,99 @@ use crate::store::{
 };
 use crate::{MessageBodyError, MessageId, Timestamp, check_body};
 
+/// Who sends.
+struct Sender {
+    session: SessionKey,
+    account: AccountNumber,
+    username: Arc<str>,
+    name: Arc<str>,
+}
+
 impl<L: Log> Engine<L> {
     pub(super) fn send(&mut self, messages: Vec<Outgoing>, now: Timestamp) -> Outcome {
         self.can_write()?;
-        Ok(Answer::Sent(
-            messages
-                .into_iter()
-                .map(|message| self.send_one(message, now))
-                .collect(),
-        ))
+        let mut sender = None;
+        let outcomes = messages.into_iter().map(|message| {
+            // A connection's messages come from one session, as a rule: it is looked up once.
+            if sender
+                .as_ref()
+                .is_none_or(|sender: &Sender| sender.session != message.session)
+            {
+                sender = Some(self.sender(message.session, now)?);
+            }
+            let sender = sender.as_ref().ok_or(StoreError::Internal)?;
+            self.send_one(sender, &message.to, message.body, now)
+        });
+        Ok(Answer::Sent(outcomes.collect()))
     }
 
-    fn send_one(&mut self, outgoing: Outgoing, now: Timestamp) -> Result<Receipt, StoreError> {
-        let Outgoing { session, to, body } = outgoing;
-        let sender = self.user(session, now)?;
-        let recipient = self.recipient(&to)?;
+    fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {
+        let account = self.user(session, now)?;
+        let (username, name) = self.names(account)?;
+        Ok(Sender {
+            session,
+            account,
+            username,
+            name,
+        })
+    }
+
+    fn send_one(
+        &mut self,
+        sender: &Sender,
+        to: &str,
+        body: Box<str>,
+        now: Timestamp,
+    ) -> Result<Receipt, StoreError> {
+        let recipient = self.recipient(to)?;
         check_body(&body, self.options.message_bytes).map_err(body_error)?;
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
-        self.reserve(recipient, sender, size)?;
-        let (from, from_name) = self.names(sender)?;
-        let state = self.state()?;
-        let position = state.pending.next();
-        state.cache.touch(recipient);
-        let cached = state.cache.get(recipient).ok_or(StoreError::Internal)?;
-        let id = cached.mailbox.append(Entry {
-            position,
-            sender,
-            size,
-        });
+        let id = self.deliver(recipient, sender.account, size)?;
+        let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
         let message = Arc::new(Message {
             id,
             time: now,
-            sender,
+            sender: sender.account,
             from,
             from_name,
             body,
         });
-        state.pending.records.push(Record::Message {
+        self.state()?.pending.records.push(Record::Message {
             mailbox: recipient,
             message,
         });
         Ok(Receipt { time: now })
     }
 
-    /// Whether there is room for a message.
-    fn reserve(
+    /// Gives a message its place in the mailbox and in the log.
+    fn deliver(
         &mut self,
         recipient: AccountNumber,
         sender: AccountNumber,
         size: u32,
-    ) -> Result<(), StoreError> {
+    ) -> Result<MessageId, StoreError> {
+        let state = self.state()?;
+        let entry = Entry {
+            position: state.pending.next(),
+            sender,
+            size,
+        };
+        match state.cache.deliver(recipient, entry) {
+            Ok(id) => Ok(id),
+            Err(Undeliverable::Full) => Err(StoreError::InboxFull),
+            Err(Undeliverable::Removed) => Err(StoreError::NoSuchRecipient),
+            Err(Undeliverable::NotLoaded | Undeliverable::NeedsShares) => {
+                self.prepare(recipient)?;
+                self.state()?
+                    .cache
+                    .deliver(recipient, entry)
+                    .map_err(|_| StoreError::InboxFull)
+            }
+        }
+    }
+
+    /// Takes a mailbox into memory and counts, if need be, who holds how much of it.
+    fn prepare(&mut self, recipient: AccountNumber) -> Result<(), StoreError> {
         let quota = self.quota();
         self.cached(recipient)?;
         let Self {
@@ -84,10 +127,7 @@ impl<L: Log> Engine<L> {
             );
             mailbox.share_out(waiting.map_err(Self::unreadable)?);
         }
-        mailbox
-            .admits(sender, size, quota)
-            .then_some(())
-            .ok_or(StoreError::InboxFull)
+        Ok(())
     }
 
     fn recipient(&mut self, username: &str) -> Result<AccountNumber, StoreError> {
@@ -99,8 +139,7 @@ impl<L: Log> Engine<L> {
         lower.make_ascii_lowercase();
         let key = std::str::from_utf8(lower).map_err(|_| StoreError::NoSuchRecipient)?;
         if let Some(number) = self.state()?.cache.number(key) {
-            let found = !self.cached(number)?.removed;
-            return found.then_some(number).ok_or(StoreError::NoSuchRecipient);
+            return Ok(number);
         }
         match self.live_account(key) {
             Ok(row) => Ok(row.number),

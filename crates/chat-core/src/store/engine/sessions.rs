@@ -1,7 +1,9 @@
 //! [`Sessions`]: who is logged in, and who is here. Pure state: the time comes in as an argument.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::log::{SessionChange, SessionRow};
 use crate::Timestamp;
