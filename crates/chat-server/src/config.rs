@@ -1,0 +1,171 @@
+//! [`ServerConfig`]: limits and times, checked before anything is bound.
+
+use std::time::Duration;
+
+use chat_core::MAX_MESSAGE_BYTES;
+use chat_core::protocol::DEFAULT_MAX_FRAME_BYTES;
+
+/// How a [`Server`](crate::Server) behaves. `Default` gives the documented defaults.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// The program's name, told in the reply to `hello`. Default `chatd`.
+    pub name: String,
+    /// Its version, told in the reply to `hello`. Default the version of this crate.
+    pub version: String,
+    /// Longest request line, its end not counted, in bytes. Default 64 KiB.
+    pub frame_bytes: usize,
+    /// Longest message body told in the reply to `hello`, in bytes. The store enforces its own
+    /// ([`StoreOptions::message_bytes`](chat_core::store::StoreOptions::message_bytes)); give the same here.
+    /// Default 16 KiB.
+    pub message_bytes: usize,
+    /// Whether `register` makes accounts. Default off.
+    pub registration: bool,
+    /// Most connections at once, over all listeners. Default 10,000.
+    pub connections: usize,
+    /// How long a request line may stay unfinished, from its first byte. Default 30 s.
+    pub line_timeout: Duration,
+    /// How long a reply may wait for the peer to read without any progress; never a limit on the whole. Default 30 s.
+    pub write_timeout: Duration,
+    /// How long a connection whose sending is over is kept for the peer to read, to end, or to fail. Default 2 s.
+    pub linger: Duration,
+    /// After how long without traffic TCP asks whether the peer is still there. Default 60 s.
+    pub keepalive: Duration,
+    /// How long shutdown waits for connections before it cuts them off. Default 10 s.
+    pub shutdown_deadline: Duration,
+    /// Encoded replies gathered before they are written, in bytes: a turn ends with the reply that reaches this.
+    /// Default 256 KiB.
+    pub turn_bytes: usize,
+    /// Most messages in a reply. Default 1,000.
+    pub page_messages: usize,
+    /// Most bytes of an encoded page, but for a page of one message. Default 64 KiB, as existing clients print it piece
+    /// by piece.
+    pub page_bytes: usize,
+    /// The same after `hello`. Default 1 MiB.
+    pub hello_page_bytes: usize,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            name: "chatd".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            frame_bytes: DEFAULT_MAX_FRAME_BYTES,
+            message_bytes: MAX_MESSAGE_BYTES,
+            registration: false,
+            connections: 10_000,
+            line_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            keepalive: Duration::from_secs(60),
+            shutdown_deadline: Duration::from_secs(10),
+            turn_bytes: 256 * 1024,
+            page_messages: 1_000,
+            page_bytes: 64 * 1024,
+            hello_page_bytes: 1024 * 1024,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Whether a server can run with these values.
+    ///
+    /// # Errors
+    /// The first value that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let numbers = [
+            ("frame_bytes", self.frame_bytes, SMALLEST_FRAME_BYTES),
+            ("message_bytes", self.message_bytes, 1),
+            ("connections", self.connections, 1),
+            ("turn_bytes", self.turn_bytes, 1),
+            ("page_messages", self.page_messages, 1),
+            ("page_bytes", self.page_bytes, 1),
+            ("hello_page_bytes", self.hello_page_bytes, 1),
+        ];
+        let times = [
+            ("line_timeout", self.line_timeout),
+            ("write_timeout", self.write_timeout),
+            // TCP counts it in whole seconds.
+            ("keepalive", self.keepalive),
+        ];
+        for (name, value, least) in numbers {
+            if value < least {
+                return Err(ConfigError::TooSmall { name, value, least });
+            }
+        }
+        for (name, value) in times {
+            if value < Duration::from_secs(1) {
+                return Err(ConfigError::TooShort { name, value });
+            }
+        }
+        // More permits than a semaphore can count.
+        if self.connections > tokio::sync::Semaphore::MAX_PERMITS {
+            return Err(ConfigError::TooManyConnections);
+        }
+        Ok(())
+    }
+}
+
+/// Why a server cannot run with a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number below its least value.
+    #[error("{name} is {value}, it must be at least {least}")]
+    TooSmall {
+        /// The field.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// The least it may be.
+        least: usize,
+    },
+    /// A time limit below one second.
+    #[error("{name} is {value:?}, it must be at least 1s")]
+    TooShort {
+        /// The field.
+        name: &'static str,
+        /// Its value.
+        value: Duration,
+    },
+    /// More connections than can be counted.
+    #[error("connections is larger than can be counted")]
+    TooManyConnections,
+}
+
+/// Room for every command with a token, two usernames of full length and a short text.
+const SMALLEST_FRAME_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_right_and_nonsense_is_refused() {
+        assert_eq!(ServerConfig::default().check(), Ok(()));
+        let mut config = ServerConfig {
+            connections: 0,
+            ..ServerConfig::default()
+        };
+        assert!(matches!(
+            config.check(),
+            Err(ConfigError::TooSmall {
+                name: "connections",
+                ..
+            })
+        ));
+        config.connections = usize::MAX;
+        assert_eq!(config.check(), Err(ConfigError::TooManyConnections));
+        config = ServerConfig {
+            line_timeout: Duration::ZERO,
+            ..ServerConfig::default()
+        };
+        assert!(matches!(
+            config.check(),
+            Err(ConfigError::TooShort {
+                name: "line_timeout",
+                ..
+            })
+        ));
+    }
+}

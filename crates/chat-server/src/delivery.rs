@@ -1,0 +1,105 @@
+//! [`Delivery`]: what a connection was shown of mailboxes, and when that counts as delivered.
+
+use std::collections::VecDeque;
+
+use chat_core::MessageId;
+use chat_core::store::Shown;
+
+/// A connection's side of guarantee 3 (`docs/protocol.md`).
+///
+/// What replies to `inbox` carried is in flight. It is *armed* when something is read while all replies were accepted by
+/// the transport and no input was held; then the next request confirms it, or the peer's orderly end.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    explicit_ack: bool,
+    armed: bool,
+    in_flight: Ranges,
+    shown: Ranges,
+}
+
+/// Ranges of consecutive messages, joined where they meet. At most [`MOST_RANGES`].
+#[derive(Debug, Default)]
+pub(crate) struct Ranges(VecDeque<Shown>);
+
+impl Delivery {
+    /// From now on only `ack` confirms, pages already in flight included.
+    pub(crate) fn require_explicit_ack(&mut self) {
+        self.explicit_ack = true;
+        self.armed = false;
+    }
+
+    /// A reply to `inbox` carries these.
+    pub(crate) fn carried(&mut self, shown: Shown) {
+        self.shown.add(shown.clone());
+        self.in_flight.add(shown);
+    }
+
+    /// A reply showed these, and left them undelivered.
+    pub(crate) fn showed(&mut self, shown: Shown) {
+        self.shown.add(shown);
+    }
+
+    /// What the next page must not repeat.
+    pub(crate) fn in_flight(&mut self) -> &[Shown] {
+        self.in_flight.as_slice()
+    }
+
+    /// What `ack` may name without an incarnation.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        self.shown.0.iter().cloned().collect()
+    }
+
+    /// Whether anything is in flight that the connection itself may yet confirm.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.explicit_ack && !self.in_flight.0.is_empty()
+    }
+
+    /// The first byte of a line was read while nothing was held, in or out.
+    pub(crate) fn arm(&mut self) {
+        self.armed = self.is_open();
+    }
+
+    /// Whether the next request confirms what is in flight.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Takes what is in flight, to be confirmed.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Shown> + use<> {
+        self.armed = false;
+        std::mem::take(&mut self.in_flight.0).into_iter()
+    }
+}
+
+impl Ranges {
+    fn add(&mut self, mut new: Shown) {
+        self.0.retain(|old| {
+            let joined = meet(old, &new);
+            if joined {
+                new.first = new.first.min(old.first);
+                new.last = new.last.max(old.last);
+            }
+            !joined
+        });
+        if self.0.len() == MOST_RANGES {
+            self.0.pop_front();
+        }
+        self.0.push_back(new);
+    }
+
+    fn as_slice(&mut self) -> &[Shown] {
+        self.0.make_contiguous()
+    }
+}
+
+/// Whether two ranges are of one mailbox and overlap, or one follows the other.
+fn meet(a: &Shown, b: &Shown) -> bool {
+    let after = |shown: &Shown| MessageId::new(shown.last.get().saturating_add(1));
+    a.account == b.account
+        && a.incarnation == b.incarnation
+        && a.first <= after(b)
+        && b.first <= after(a)
+}
+
+/// A connection reads one mailbox, rarely a few. To forget the oldest range only means that its messages are given again.
+const MOST_RANGES: usize = 8;

@@ -1,0 +1,124 @@
+//! [`Server`]: wires store, listener and connections together; starts and stops them.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use chat_core::store::Store;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error, info, info_span, warn};
+
+use crate::connection::Connection;
+use crate::listener::accept;
+use crate::seats::{Seat, Seats};
+use crate::service::Service;
+use crate::{ConfigError, Listener, ServerConfig, Transport as _};
+
+/// Serves the chat protocol from a store. It brings no runtime, listener or signal handling of its own.
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<ServerConfig>,
+    service: Arc<Service>,
+    seats: Arc<Seats>,
+}
+
+/// What became of the connections of one [`Server::serve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Served {
+    /// How many were served.
+    pub connections: u64,
+    /// How many of them did not end before the shutdown deadline, and were cut off.
+    pub cut_off: usize,
+}
+
+impl Server {
+    /// A server of this store.
+    ///
+    /// # Errors
+    /// A value of the configuration is out of its range.
+    pub fn new(store: Store, config: ServerConfig) -> Result<Self, ConfigError> {
+        config.check()?;
+        let config = Arc::new(config);
+        Ok(Self {
+            service: Arc::new(Service::new(store, Arc::clone(&config))),
+            seats: Seats::new(config.connections),
+            config,
+        })
+    }
+
+    /// Serves what the listener accepts until `stop` is cancelled. Then it stops accepting and closes the listener, lets
+    /// each connection serve and answer the requests it has read, and returns when all are gone, at the latest
+    /// [`shutdown_deadline`](ServerConfig::shutdown_deadline) later. The store stays open: close it after.
+    ///
+    /// It may be called for several listeners at once; they share the limit on connections. Dropping the future cuts off
+    /// its connections at once; to the store the sessions of these, and of those cut off at the deadline, stay in use.
+    pub async fn serve<L: Listener>(&self, listener: L, stop: CancellationToken) -> Served {
+        let (mut served, mut tasks) = (Served::default(), JoinSet::new());
+        {
+            let mut arrival = pin!(self.next(listener, &stop));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    Some(ended) = tasks.join_next() => report(ended),
+                    (transport, peer, seat, listener) = &mut arrival => {
+                        let span = info_span!("connection", number = seat.number(), %peer);
+                        let connection = Connection::new(
+                            transport, seat, Arc::clone(&self.service), Arc::clone(&self.config),
+                        );
+                        tasks.spawn(connection.run().instrument(span));
+                        served.connections += 1;
+                        arrival.set(self.next(listener, &stop));
+                    }
+                }
+            }
+        }
+        served.cut_off = self.drain(tasks).await;
+        served
+    }
+
+    /// The next connection, with a place for it.
+    async fn next<L: Listener>(
+        &self,
+        mut listener: L,
+        stop: &CancellationToken,
+    ) -> (L::Transport, String, Seat, L) {
+        loop {
+            let (mut transport, peer) = accept(&mut listener).await;
+            match transport.configure(&self.config) {
+                Ok(()) => return (transport, peer, self.seats.take(stop).await, listener),
+                Err(error) => debug!(%error, %peer, "a connection failed as it was accepted"),
+            }
+        }
+    }
+
+    /// Waits for the connections to end; says how many had to be cut off.
+    async fn drain(&self, mut tasks: JoinSet<()>) -> usize {
+        info!(
+            connections = tasks.len(),
+            "stopped accepting; connections are finishing"
+        );
+        let all_ended = async {
+            while let Some(ended) = tasks.join_next().await {
+                report(ended);
+            }
+        };
+        if timeout(self.config.shutdown_deadline, all_ended)
+            .await
+            .is_ok()
+        {
+            return 0;
+        }
+        let left = tasks.len();
+        warn!(connections = left, deadline = ?self.config.shutdown_deadline, "cutting off connections at the shutdown deadline");
+        tasks.shutdown().await;
+        left
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "a connection's task failed");
+    }
+}

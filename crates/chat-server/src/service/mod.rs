@@ -1,0 +1,319 @@
+//! [`Service`]: a request and what is known of the peer in, store calls, a reply out. It knows no socket.
+
+mod mailbox;
+mod people;
+mod replies;
+mod session;
+
+pub(crate) use replies::Replies;
+
+use std::sync::Arc;
+
+use chat_core::protocol::{
+    Command, ErrorCode, ErrorReply, Frame, Hello, HelloOptions, Limits, Reply,
+};
+use chat_core::store::{Outgoing, SessionKey, Store, StoreError};
+
+use crate::ServerConfig;
+use crate::peer::Peer;
+
+/// Answers the requests of all connections.
+#[derive(Debug)]
+pub(crate) struct Service {
+    store: Store,
+    config: Arc<ServerConfig>,
+}
+
+/// One request being answered.
+#[derive(Debug)]
+struct Exchange<'a> {
+    store: &'a Store,
+    config: &'a ServerConfig,
+    peer: &'a mut Peer,
+    replies: &'a mut Replies,
+}
+
+impl Service {
+    pub(crate) fn new(store: Store, config: Arc<ServerConfig>) -> Self {
+        Self { store, config }
+    }
+
+    /// Serves one request. Consecutive `send`s are only gathered: [`Service::finish`] stores them, and so does any other
+    /// request before it is served itself.
+    ///
+    /// Futures of what is not asked often are boxed, so that an idle connection does not carry room for the largest.
+    pub(crate) async fn request(&self, frame: &Frame, peer: &mut Peer, replies: &mut Replies) {
+        let command = Command::parse(frame);
+        if let Ok(Command::Hello(HelloOptions { explicit_ack: true })) = command {
+            peer.delivery.require_explicit_ack();
+        }
+        if peer.delivery.is_armed() {
+            Box::pin(self.confirm(peer)).await;
+        }
+        if let Ok(Command::Send { token, to, body }) = command
+            && let Some(session) = peer.session_key(token)
+            && peer.attached == Some(session)
+        {
+            gather(peer, session, to, body);
+        } else {
+            Box::pin(self.answer(command.map_err(|error| error.code()), peer, replies)).await;
+        }
+    }
+
+    /// Stores what [`Service::request`] gathered, and answers it.
+    pub(crate) async fn finish(&self, peer: &mut Peer, replies: &mut Replies) {
+        if peer.outgoing.is_empty() {
+            return;
+        }
+        let outgoing = std::mem::take(&mut peer.outgoing);
+        peer.last_outgoing = outgoing.len();
+        for outcome in self.store.send(outgoing).await {
+            match outcome {
+                Ok(_receipt) => replies.push(&Reply::Sent),
+                Err(error) => replies.push(&Reply::Error(error_reply(&error))),
+            }
+        }
+    }
+
+    /// What is in flight to this connection is delivered.
+    pub(crate) async fn confirm(&self, peer: &mut Peer) {
+        for shown in peer.delivery.take() {
+            self.store.confirm(shown).await;
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) async fn leave(&self, peer: &mut Peer) {
+        if let Some(session) = peer.attached.take() {
+            self.store.detach(session).await;
+        }
+    }
+
+    async fn answer(
+        &self,
+        command: Result<Command<'_>, ErrorCode>,
+        peer: &mut Peer,
+        replies: &mut Replies,
+    ) {
+        self.finish(peer, replies).await;
+        let mut exchange = Exchange {
+            store: &self.store,
+            config: &self.config,
+            peer,
+            replies,
+        };
+        let outcome = match command {
+            Ok(command) => exchange.serve(command).await,
+            Err(code) => {
+                exchange.refuse_with(code);
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            replies.push(&Reply::Error(error_reply(&error)));
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Serves any command; those of one subject stand together in a submodule.
+    async fn serve(&mut self, command: Command<'_>) -> Result<(), StoreError> {
+        match command {
+            Command::Auth { username, password } => self.auth(username, password).await,
+            Command::Send { token, to, body } => self.send(token, to, body).await,
+            Command::Inbox { token } => self.inbox(token).await,
+            Command::List {
+                token,
+                after,
+                limit,
+            } => self.list(token, after, limit).await,
+            Command::ActiveUsers { token } => self.active_users(token).await,
+            Command::Logout { token } => self.logout(token).await,
+            Command::Hello(_) => self.hello(),
+            Command::Ping { text } => self.reply(&Reply::Pong(text.into())),
+            Command::Register {
+                username,
+                password,
+                name,
+            } => self.register(username, password, name).await,
+            Command::ChangePassword { token, old, new } => {
+                self.change_password(token, old, new).await
+            }
+            Command::Whoami { token } => self.whoami(token).await,
+            Command::Sessions { token } => self.sessions(token).await,
+            Command::Revoke { token, session } => self.revoke(token, session).await,
+            Command::Peek {
+                token,
+                after,
+                limit,
+            } => self.peek(token, after, limit).await,
+            Command::Ack {
+                token,
+                id,
+                incarnation,
+            } => self.ack(token, id, incarnation).await,
+            // One that the protocol knows and this server does not.
+            _ => {
+                self.refuse_with(ErrorCode::BadCommand);
+                Ok(())
+            }
+        }
+    }
+
+    fn hello(&mut self) -> Result<(), StoreError> {
+        self.peer.greeted = true;
+        let offered = |command: &&str| self.config.registration || *command != "register";
+        let hello = Hello {
+            server: self.config.name.as_str().into(),
+            version: self.config.version.as_str().into(),
+            protocol: PROTOCOL_VERSION,
+            commands: COMMANDS
+                .iter()
+                .copied()
+                .filter(offered)
+                .map(Into::into)
+                .collect(),
+            limits: Limits {
+                frame_bytes: wire(self.config.frame_bytes),
+                message_bytes: wire(self.config.message_bytes),
+                page_messages: wire(self.config.page_messages),
+                page_bytes: wire(self.config.hello_page_bytes),
+            },
+            features: FEATURES.iter().copied().map(Into::into).collect(),
+        };
+        self.reply(&Reply::Hello(hello))
+    }
+
+    /// The session of a token. One that was not in use on this connection is from now on, if it exists; whether one that
+    /// was still exists the store says at the next call.
+    async fn session(&mut self, token: &str) -> Result<SessionKey, StoreError> {
+        let session = self.peer.session_key(token).ok_or(StoreError::NoSession)?;
+        if self.peer.attached != Some(session) {
+            self.attach(session).await?;
+        }
+        Ok(session)
+    }
+
+    /// From now on this session is in use here, in place of any other. After a failure none is.
+    async fn attach(&mut self, session: SessionKey) -> Result<(), StoreError> {
+        self.store
+            .attach(session, self.peer.attached.take())
+            .await?;
+        self.peer.attached = Some(session);
+        self.peer.logged_in = true;
+        Ok(())
+    }
+
+    /// A word after the token is wrong. That is the answer unless the token is wrong as well.
+    async fn bad_arguments(&self, session: SessionKey, reason: &'static str) -> StoreError {
+        match self.store.whoami(session).await {
+            Ok(_) => StoreError::BadArguments(reason),
+            Err(error) => error,
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply<'_>) -> Result<(), StoreError> {
+        self.replies.push(reply);
+        Ok(())
+    }
+
+    fn refuse_with(&mut self, code: ErrorCode) {
+        self.replies.push(&Reply::Error(code.into()));
+    }
+}
+
+fn gather(peer: &mut Peer, session: SessionKey, to: &str, body: &str) {
+    if peer.outgoing.is_empty() {
+        // As many as last time, within reason: who pipelines sixteen does so again.
+        peer.outgoing
+            .reserve_exact(peer.last_outgoing.clamp(1, MOST_EXPECTED));
+    }
+    peer.outgoing.push(Outgoing {
+        session,
+        to: to.into(),
+        body: body.into(),
+    });
+}
+
+/// The reply's text is the standard one of its code, unless the store knows more.
+fn error_reply(error: &StoreError) -> ErrorReply<'static> {
+    let mut reply = ErrorReply::from(error.code());
+    match error {
+        StoreError::BadUsername(_)
+        | StoreError::WeakPassword(_)
+        | StoreError::MessageTooLong { .. }
+        | StoreError::BadArguments(_) => reply.message = error.to_string().into(),
+        StoreError::Busy { retry_after } => {
+            reply.retry_after_ms = Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
+        }
+        _ => {}
+    }
+    reply
+}
+
+/// A word of decimal digits and nothing else.
+fn number(word: &str) -> Option<u64> {
+    let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| word.parse().ok()).flatten()
+}
+
+/// The LIMIT of a command: 1 to the most messages or names a reply may hold.
+fn page_limit(word: Option<&str>, default: usize) -> Option<usize> {
+    let Some(word) = word else {
+        return Some(default);
+    };
+    number(word)
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|limit| (1..=MOST_ENTRIES).contains(limit))
+}
+
+fn wire(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// `docs/protocol.md` describes version 1.
+const PROTOCOL_VERSION: u32 = 1;
+/// The largest LIMIT, by the contract.
+const MOST_ENTRIES: usize = 1_000;
+/// Room for so many messages at most is made before they are seen: 4 KiB.
+const MOST_EXPECTED: usize = 64;
+const FEATURES: &[&str] = &["explicit_ack"];
+const COMMANDS: &[&str] = &[
+    "auth",
+    "send",
+    "inbox",
+    "list",
+    "user_aktif",
+    "logout",
+    "hello",
+    "ping",
+    "register",
+    "passwd",
+    "whoami",
+    "sessions",
+    "revoke",
+    "peek",
+    "ack",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits_alone() {
+        assert_eq!(number("007"), Some(7));
+        for word in ["", "+1", "-1", "1 ", "1.0", "99999999999999999999"] {
+            assert_eq!(number(word), None, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn limits_have_a_range() {
+        assert_eq!(page_limit(None, 20), Some(20));
+        assert_eq!(page_limit(Some("1000"), 20), Some(1000));
+        for word in ["0", "1001", "x"] {
+            assert_eq!(page_limit(Some(word), 20), None, "{word}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! [`Replies`]: encoded replies on their way out.
+
+use bytes::BytesMut;
+use chat_core::protocol::{Reply, ServerCodec};
+use tokio_util::codec::Encoder as _;
+use tracing::error;
+
+/// Encoded replies in the order of their requests.
+#[derive(Debug)]
+pub(crate) struct Replies {
+    codec: ServerCodec,
+    bytes: BytesMut,
+}
+
+impl Replies {
+    pub(crate) fn new(codec: ServerCodec) -> Self {
+        Self {
+            codec,
+            bytes: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, reply: &Reply<'_>) {
+        if let Err(error) = self.codec.encode(reply, &mut self.bytes) {
+            // The codec documents that it never does.
+            error!(%error, "cannot encode a reply");
+        }
+    }
+
+    /// What is to be written; what was written is advanced over.
+    pub(crate) fn bytes(&mut self) -> &mut BytesMut {
+        &mut self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
