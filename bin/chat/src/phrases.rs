@@ -56,16 +56,17 @@ pub(crate) fn session(session: &SessionEntry<'_>, zone: &TimeZone) -> String {
 }
 
 pub(crate) const HELP: &str = "\
-auth USER [PASSWORD]         log in; without PASSWORD it is asked for and not shown
-send USER MESSAGE            send a message
-inbox                        show new messages; they count as delivered once shown
-list, user_aktif             show who is here
-logout                       log out
-whoami                       show whose login this is
-sessions                     show your logins, here and elsewhere
-revoke SESSION               end one of them
-register USER [PASSWORD [FULL NAME]]   make an account, where the server allows it
-passwd [OLD NEW]             change your password; ends your other logins
-help                         show this
-quit                         log out and leave (also Ctrl-D)
-Ctrl-C stops waiting for an answer. Lines with passwords never reach the history.";
+auth USER [PASSWORD]     log in; without PASSWORD it is asked for and not shown
+send USER MESSAGE        send a message
+inbox                    show new messages; once shown they count as delivered
+list, user_aktif         show who is here
+logout                   log out
+whoami                   show whose login this is
+sessions                 show your logins, here and elsewhere
+revoke SESSION           end one of them
+register USER [PASSWORD [FULL NAME]]
+                         make an account, where the server allows it
+passwd [OLD NEW]         change your password; ends your other logins
+help                     show this
+quit                     log out and leave (also Ctrl-D)
+Ctrl-C stops waiting for an answer. Passwords never reach the history.";

@@ -2,28 +2,34 @@
 //!
 //! `cargo run -p chat-client --example send_and_read -- 127.0.0.1:8889 messi surabaya`
 
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
-
 use std::error::Error;
+use std::io::{self, Write};
 
 use chat_client::Client;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(server), Some(username), Some(password)) =
-        (arguments.next(), arguments.next(), arguments.next())
-    else {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [server, username, password] = arguments.as_slice() else {
         return Err("usage: send_and_read HOST:PORT USER PASSWORD".into());
     };
+    send_and_read(server, username, password, &mut io::stdout()).await
+}
 
+/// The example itself, apart so that the tests can run it.
+pub async fn send_and_read(
+    server: &str,
+    username: &str,
+    password: &str,
+    output: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
     let client = Client::connect(server).await?;
-    client.login(&username, &password).await?;
-    client.send(&username, "catatan untuk diri sendiri").await?;
+    client.login(username, password).await?;
+    client.send(username, "catatan untuk diri sendiri").await?;
 
     let delivery = client.inbox().await?;
     for message in delivery.messages() {
-        println!("{}: {}", message.from, message.body);
+        writeln!(output, "{}: {}", message.from, message.body)?;
     }
     // Shown, so now they count as delivered. Without this they are there again next time.
     delivery.ack().await?;

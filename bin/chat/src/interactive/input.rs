@@ -9,7 +9,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Helper};
+use rustyline::{CompletionType, Config, Context, Helper};
 
 use super::typed::{COMMANDS, belongs_in_history};
 use crate::failure::Failure;
@@ -69,6 +69,7 @@ impl Editor {
     fn open() -> Result<Self, Failure> {
         let config = Config::builder()
             .auto_add_history(false)
+            .completion_type(CompletionType::List)
             .max_history_size(MAX_HISTORY_LINES)
             .map_err(terminal)?
             .build();
