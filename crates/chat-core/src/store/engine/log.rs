@@ -199,6 +199,11 @@ pub(crate) enum LogError {
 pub(crate) trait Log: View + Send + 'static {
     /// What is there now.
     fn recover(&mut self) -> Result<Recovered, LogError>;
+    /// What is read from here to the next append, put or [`rest`](Self::rest) belongs together. Each read by itself
+    /// would cost a lock.
+    fn begin(&mut self) -> Result<(), LogError>;
+    /// Nothing is to be written after all.
+    fn rest(&mut self) -> Result<(), LogError>;
     /// Makes a batch durable. When this returns `Ok` the batch survives what the log promises to survive.
     fn append(&mut self, batch: &Batch) -> Result<(), LogError>;
     /// Puts one step of background work. Need not be durable before the next append is.

@@ -265,7 +265,7 @@ impl<L: Log> Engine<L> {
             return Err(StoreError::Unavailable);
         };
         if state.pending.is_empty() {
-            return Ok(());
+            return self.log.rest().map_err(Self::unreadable);
         }
         if let Err(error) = self.log.append(&state.pending) {
             self.fail(error);
@@ -339,6 +339,11 @@ impl<L: Log> Engine<L> {
 
 impl<L: Log> Backend for Engine<L> {
     fn run(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome> {
+        if self.state.is_some()
+            && let Err(error) = self.log.begin()
+        {
+            self.fail(error);
+        }
         let outcomes: Vec<_> = operations
             .into_iter()
             .map(|operation| self.apply(operation, now))

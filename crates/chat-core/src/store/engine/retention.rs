@@ -19,6 +19,7 @@ impl<L: Log> Engine<L> {
         if !state.retention_timer.is_due(now, LOOK_EVERY) {
             return Ok(false);
         }
+        self.log.begin()?;
         let mut old = match state.start <= state.covered {
             true => self.log.records(state.start, SLICE_RECORDS)?,
             false => Vec::new(),

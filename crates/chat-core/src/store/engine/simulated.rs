@@ -279,6 +279,14 @@ impl Log for SimulatedLog {
         })
     }
 
+    fn begin(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
         self.write(Write::Batch(batch.clone()))
     }

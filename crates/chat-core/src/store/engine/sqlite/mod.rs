@@ -104,18 +104,26 @@ impl Log for SqliteLog {
         Ok(recovered)
     }
 
+    fn begin(&mut self) -> Result<(), LogError> {
+        write::begin(&self.connection).map_err(engine_error)
+    }
+
+    fn rest(&mut self) -> Result<(), LogError> {
+        write::rest(&self.connection).map_err(engine_error)
+    }
+
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        write::append(&mut self.connection, batch).map_err(engine_error)?;
+        write::append(&self.connection, batch).map_err(engine_error)?;
         self.checkpointer.after_commit(&self.connection);
         Ok(())
     }
 
     fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
-        write::put(&mut self.connection, slice).map_err(engine_error)
+        write::put(&self.connection, slice).map_err(engine_error)
     }
 
     fn probe(&mut self) -> Result<(), LogError> {
-        write::probe(&mut self.connection).map_err(engine_error)
+        write::probe(&self.connection).map_err(engine_error)
     }
 
     fn reopen(&mut self) -> Result<(), LogError> {

@@ -1,6 +1,6 @@
-//! The writing half: batches and slices, each one transaction.
+//! The writing half: batches and slices, each one connection.
 
-use rusqlite::{CachedStatement, Connection, Result, Transaction, params};
+use rusqlite::{CachedStatement, Connection, Result, params};
 
 use crate::store::engine::log::{
     AccountChange, AccountRow, Batch, ImportChange, Record, SessionChange, Slice,
@@ -15,31 +15,58 @@ pub(super) mod kind {
     pub(in super::super) const REMOVED: i64 = 4;
 }
 
-/// Commits a batch, and syncs it if the connection does.
-pub(super) fn append(connection: &mut Connection, batch: &Batch) -> Result<()> {
-    let transaction = connection.transaction()?;
-    append_records(&transaction, batch)?;
-    for account in &batch.accounts {
-        put_account(&transaction, account)?;
+/// Opens a transaction, if none is open. It locks nothing before the first read or write.
+pub(super) fn begin(connection: &Connection) -> Result<()> {
+    if connection.is_autocommit() {
+        connection.prepare_cached("BEGIN")?.execute([])?;
     }
-    for change in &batch.sessions {
-        change_session(&transaction, change)?;
-    }
-    for change in &batch.imports {
-        change_import(&transaction, change)?;
-    }
-    if let Some(name) = batch.incarnation {
-        transaction.execute(
-            "INSERT OR REPLACE INTO incarnations VALUES (?1, ?2)",
-            params![batch.first, name],
-        )?;
-    }
-    transaction.commit()
+    Ok(())
 }
 
-fn append_records(transaction: &Transaction<'_>, batch: &Batch) -> Result<()> {
-    let mut insert = transaction
-        .prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+/// Ends a transaction that only read, if one is open.
+pub(super) fn rest(connection: &Connection) -> Result<()> {
+    if !connection.is_autocommit() {
+        connection.prepare_cached("ROLLBACK")?.execute([])?;
+    }
+    Ok(())
+}
+
+/// Runs `write` in a transaction, the one that is open if there is one. It is committed, and synced if the connection
+/// does so, or rolled back.
+fn transact(connection: &Connection, write: impl FnOnce() -> Result<()>) -> Result<()> {
+    begin(connection)?;
+    let written = write().and_then(|()| connection.prepare_cached("COMMIT")?.execute([]).map(drop));
+    if written.is_err() {
+        // An error may have ended the transaction already, and the first error is the one to tell.
+        let _ = rest(connection);
+    }
+    written
+}
+
+/// Commits a batch.
+pub(super) fn append(connection: &Connection, batch: &Batch) -> Result<()> {
+    transact(connection, || {
+        append_records(connection, batch)?;
+        for account in &batch.accounts {
+            put_account(connection, account)?;
+        }
+        for change in &batch.sessions {
+            change_session(connection, change)?;
+        }
+        for change in &batch.imports {
+            change_import(connection, change)?;
+        }
+        if let Some(name) = batch.incarnation {
+            let sql = "INSERT OR REPLACE INTO incarnations VALUES (?1, ?2)";
+            connection.execute(sql, params![batch.first, name])?;
+        }
+        Ok(())
+    })
+}
+
+fn append_records(connection: &Connection, batch: &Batch) -> Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
     for (position, record) in (batch.first..).zip(&batch.records) {
         append_record(&mut insert, position, record)?;
     }
@@ -101,8 +128,8 @@ fn bare_record(
     ])
 }
 
-fn put_account(transaction: &Transaction<'_>, row: &AccountRow) -> Result<()> {
-    let mut put = transaction.prepare_cached(
+fn put_account(connection: &Connection, row: &AccountRow) -> Result<()> {
+    let mut put = connection.prepare_cached(
         "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (number) DO UPDATE SET key = excluded.key, username = excluded.username, name = excluded.name,
          password = excluded.password, removed = excluded.removed, import = excluded.import",
@@ -120,9 +147,9 @@ fn put_account(transaction: &Transaction<'_>, row: &AccountRow) -> Result<()> {
     Ok(())
 }
 
-fn change_session(transaction: &Transaction<'_>, change: &SessionChange) -> Result<()> {
+fn change_session(connection: &Connection, change: &SessionChange) -> Result<()> {
     match change {
-        SessionChange::Put(key, row) => transaction
+        SessionChange::Put(key, row) => connection
             .prepare_cached("INSERT OR REPLACE INTO sessions VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![
                 key.0,
@@ -131,59 +158,60 @@ fn change_session(transaction: &Transaction<'_>, change: &SessionChange) -> Resu
                 row.created.as_millis(),
                 row.last_used.as_millis()
             ])?,
-        SessionChange::Delete(key) => transaction
+        SessionChange::Delete(key) => connection
             .prepare_cached("DELETE FROM sessions WHERE key = ?1")?
             .execute([key.0])?,
     };
     Ok(())
 }
 
-fn change_import(transaction: &Transaction<'_>, change: &ImportChange) -> Result<()> {
+fn change_import(connection: &Connection, change: &ImportChange) -> Result<()> {
     match change {
-        ImportChange::Begin(import, first) => transaction.execute(
+        ImportChange::Begin(import, first) => connection.execute(
             "INSERT INTO imports VALUES (?1, ?2)",
             params![import.0, first.0],
         )?,
         ImportChange::End(import) => {
-            transaction.execute("DELETE FROM imports WHERE id = ?1", [import.0])?
+            connection.execute("DELETE FROM imports WHERE id = ?1", [import.0])?
         }
     };
     Ok(())
 }
 
 /// Puts a slice of background work. The next batch's sync makes it durable: the write-ahead log keeps their order.
-pub(super) fn put(connection: &mut Connection, slice: &Slice) -> Result<()> {
-    let transaction = connection.transaction()?;
-    put_index(&transaction, slice)?;
-    drop_index(&transaction, slice)?;
-    park(&transaction, slice)?;
-    if let Some(before) = slice.trim_before {
-        transaction
-            .prepare_cached("DELETE FROM log WHERE position < ?1")?
-            .execute([before])?;
-    }
-    if let Some(covered) = slice.covered {
-        transaction
-            .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'covered'")?
-            .execute([covered])?;
-    }
-    if let Some((import, from, to)) = slice.drop_accounts {
-        transaction
-            .prepare_cached(
-                "DELETE FROM accounts WHERE number >= ?2 AND number < ?3 AND import = ?1",
-            )?
-            .execute([import.0, from.0, to.0])?;
-    }
-    transaction.commit()
+pub(super) fn put(connection: &Connection, slice: &Slice) -> Result<()> {
+    transact(connection, || {
+        put_index(connection, slice)?;
+        drop_index(connection, slice)?;
+        park(connection, slice)?;
+        if let Some(before) = slice.trim_before {
+            connection
+                .prepare_cached("DELETE FROM log WHERE position < ?1")?
+                .execute([before])?;
+        }
+        if let Some(covered) = slice.covered {
+            connection
+                .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'covered'")?
+                .execute([covered])?;
+        }
+        if let Some((import, from, to)) = slice.drop_accounts {
+            connection
+                .prepare_cached(
+                    "DELETE FROM accounts WHERE number >= ?2 AND number < ?3 AND import = ?1",
+                )?
+                .execute([import.0, from.0, to.0])?;
+        }
+        Ok(())
+    })
 }
 
-fn put_index(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
+fn put_index(connection: &Connection, slice: &Slice) -> Result<()> {
     let mut put =
-        transaction.prepare_cached("INSERT OR REPLACE INTO mailbox_index VALUES (?1, ?2, ?3)")?;
+        connection.prepare_cached("INSERT OR REPLACE INTO mailbox_index VALUES (?1, ?2, ?3)")?;
     for (mailbox, number, row) in &slice.rows {
         put.execute(params![mailbox.0, number, row.encode()])?;
     }
-    let mut put = transaction
+    let mut put = connection
         .prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for (mailbox, head) in &slice.heads {
         put.execute([
@@ -198,8 +226,8 @@ fn put_index(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
     Ok(())
 }
 
-fn drop_index(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
-    let mut drop_rows = transaction
+fn drop_index(connection: &Connection, slice: &Slice) -> Result<()> {
+    let mut drop_rows = connection
         .prepare_cached("DELETE FROM mailbox_index WHERE mailbox = ?1 AND number < ?2")?;
     for (mailbox, below) in &slice.drop_rows {
         drop_rows.execute([mailbox.0, *below])?;
@@ -210,21 +238,19 @@ fn drop_index(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
             "DELETE FROM mailbox_index WHERE mailbox = ?1",
             "DELETE FROM parked WHERE mailbox = ?1",
         ] {
-            transaction
-                .prepare_cached(statement)?
-                .execute([mailbox.0])?;
+            connection.prepare_cached(statement)?.execute([mailbox.0])?;
         }
     }
     Ok(())
 }
 
-fn park(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
+fn park(connection: &Connection, slice: &Slice) -> Result<()> {
     let mut drop =
-        transaction.prepare_cached("DELETE FROM parked WHERE mailbox = ?1 AND id <= ?2")?;
+        connection.prepare_cached("DELETE FROM parked WHERE mailbox = ?1 AND id <= ?2")?;
     for (mailbox, upto) in &slice.drop_parked {
         drop.execute([mailbox.0, upto.get()])?;
     }
-    let mut park = transaction
+    let mut park = connection
         .prepare_cached("INSERT OR REPLACE INTO parked VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     for (mailbox, message) in &slice.park {
         park.execute(params![
@@ -241,14 +267,12 @@ fn park(transaction: &Transaction<'_>, slice: &Slice) -> Result<()> {
 }
 
 /// Writes and takes back about as much as a busy commit needs, so that success means there is room again.
-pub(super) fn probe(connection: &mut Connection) -> Result<()> {
+pub(super) fn probe(connection: &Connection) -> Result<()> {
     for filler in [PROBE_BYTES, 0] {
-        let transaction = connection.transaction()?;
-        transaction.execute(
-            "UPDATE meta SET value = zeroblob(?1) WHERE name = 'probe'",
-            [filler],
-        )?;
-        transaction.commit()?;
+        transact(connection, || {
+            let sql = "UPDATE meta SET value = zeroblob(?1) WHERE name = 'probe'";
+            connection.execute(sql, [filler]).map(drop)
+        })?;
     }
     Ok(())
 }
