@@ -30,10 +30,7 @@ async fn two_people_chat_and_a_restart_forgets_nothing() {
     let empty = budi.ok(&format!("inbox {budi_token}")).await;
     assert_eq!(empty["messages"], serde_json::json!({}));
     budi.ok(&format!("logout {budi_token}")).await;
-    assert_eq!(
-        budi.error(&format!("inbox {budi_token}")).await,
-        "no_session"
-    );
+    assert_eq!(budi.error(&format!("inbox {budi_token}")).await, "no_session");
     daemon.stop().await;
 }
 
@@ -42,16 +39,10 @@ async fn a_half_close_after_a_request_gets_the_answer() {
     let (_site, daemon) = site().await;
     for end in ["\n", "\r\n", "\r\n\r\n", " \r\n"] {
         let mut client = TextClient::connect(daemon.address()).await;
-        client
-            .send(format!("auth ana {PASSWORD}{end}").as_bytes())
-            .await
-            .unwrap();
+        client.send(format!("auth ana {PASSWORD}{end}").as_bytes()).await.unwrap();
         client.half_close().await;
         let reply = String::from_utf8(client.receive().await.unwrap()).unwrap();
-        assert!(
-            reply.starts_with("{\"status\": \"OK\", \"tokenid\": "),
-            "{reply}"
-        );
+        assert!(reply.starts_with("{\"status\": \"OK\", \"tokenid\": "), "{reply}");
         assert_eq!(client.closing().await, Closing::End);
     }
     daemon.stop().await;
@@ -65,17 +56,10 @@ async fn a_request_may_come_byte_by_byte_and_many_at_once() {
         ana.send(std::slice::from_ref(byte)).await.unwrap();
     }
     ana.receive().await.unwrap();
-    let requests: String = (0..2_000)
-        .map(|n| format!("send {token} budi pesan {n}\n"))
-        .collect();
+    let requests: String = (0..2_000).map(|n| format!("send {token} budi pesan {n}\n")).collect();
     ana.send(requests.as_bytes()).await.unwrap();
     for _ in 0..2_000 {
-        assert!(
-            ana.receive()
-                .await
-                .unwrap()
-                .starts_with(b"{\"status\": \"OK\"")
-        );
+        assert!(ana.receive().await.unwrap().starts_with(b"{\"status\": \"OK\""));
     }
     let (mut budi, token) = TextClient::login(daemon.address(), "budi", PASSWORD).await;
     let kept = budi.mailbox(&token).await;
@@ -94,23 +78,9 @@ async fn accounts_come_and_go_while_the_daemon_runs() {
     cita.ok(&format!("send {token} ana halo")).await;
     let removed = site.run(&["user", "remove", "cita", "--yes"], "").await;
     assert!(removed.status.success(), "{removed:?}");
-    assert_eq!(
-        cita.error(&format!("send {token} ana halo")).await,
-        "no_session"
-    );
-    assert_eq!(
-        cita.error(&format!("auth cita {PASSWORD}")).await,
-        "no_such_user"
-    );
-    let again = site
-        .run(
-            &["user", "add", "cita", "--password-stdin"],
-            "another-password\n",
-        )
-        .await;
-    assert!(
-        !again.status.success(),
-        "the name stays reserved: {again:?}"
-    );
+    assert_eq!(cita.error(&format!("send {token} ana halo")).await, "no_session");
+    assert_eq!(cita.error(&format!("auth cita {PASSWORD}")).await, "no_such_user");
+    let again = site.run(&["user", "add", "cita", "--password-stdin"], "another-password\n").await;
+    assert!(!again.status.success(), "the name stays reserved: {again:?}");
     daemon.stop().await;
 }

@@ -27,9 +27,7 @@ async fn an_outage(fault: Fault) {
 
     recorder.fail(fault);
     for attempt in 0..20 {
-        let code = ana
-            .error(&format!("send {ana_token} budi during {attempt}"))
-            .await;
+        let code = ana.error(&format!("send {ana_token} budi during {attempt}")).await;
         assert_eq!(code, "unavailable");
         check_read(&mut budi, &budi_token, fault).await;
     }
@@ -68,10 +66,7 @@ fn judge(kept: &[Kept]) {
     assert_eq!(bodies.last(), Some(&"after"));
     for body in &bodies {
         let times = bodies.iter().filter(|other| *other == body).count();
-        assert!(
-            times == 1 || *body == "after",
-            "{body} is there {times} times"
-        );
+        assert!(times == 1 || *body == "after", "{body} is there {times} times");
     }
     let ids: Vec<u64> = kept.iter().map(|kept| kept.id).collect();
     assert!(ids.iter().copied().eq((1..).take(ids.len())), "{ids:?}");

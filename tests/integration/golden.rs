@@ -64,10 +64,7 @@ async fn replay(transcript: &str) -> BTreeMap<&'static str, usize> {
             connections.insert(exchange.conn.clone(), client);
         }
         let connection = connections.get_mut(&exchange.conn).unwrap();
-        connection
-            .send(with_tokens(&exchange.send, &tokens).as_bytes())
-            .await
-            .unwrap();
+        connection.send(with_tokens(&exchange.send, &tokens).as_bytes()).await.unwrap();
         let reply = String::from_utf8(connection.receive().await.unwrap()).unwrap();
         let reply = reply.strip_suffix(REPLY_END).expect("a whole reply");
         bind_token(&mut expected, reply, &mut tokens);
@@ -78,11 +75,7 @@ async fn replay(transcript: &str) -> BTreeMap<&'static str, usize> {
 }
 
 fn with_tokens(request: &str, tokens: &HashMap<String, String>) -> String {
-    tokens
-        .iter()
-        .fold(request.to_owned(), |text, (name, token)| {
-            text.replace(name, token)
-        })
+    tokens.iter().fold(request.to_owned(), |text, (name, token)| text.replace(name, token))
 }
 
 /// Where the record has `{token:NAME}` the reply has a UUID, which NAME then stands for.
@@ -90,37 +83,20 @@ fn bind_token(expected: &mut Json, reply: &str, tokens: &mut HashMap<String, Str
     let Some(Json::String(recorded)) = expected.get_mut("tokenid") else {
         return;
     };
-    let token = Json::parse(reply)
-        .get("tokenid")
-        .and_then(Json::as_str)
-        .expect("a token")
-        .to_owned();
-    assert_eq!(
-        token.split('-').map(str::len).collect::<Vec<_>>(),
-        [8, 4, 4, 4, 12],
-        "{token}"
-    );
+    let token =
+        Json::parse(reply).get("tokenid").and_then(Json::as_str).expect("a token").to_owned();
+    assert_eq!(token.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{token}");
     tokens.insert(std::mem::replace(recorded, token.clone()), token);
 }
 
 fn compare(request: &str, reply: &str, expected: &Json) {
     let mut actual = Json::parse(reply);
-    assert_eq!(
-        actual.to_string(),
-        reply,
-        "separators or escapes differ in the reply to {request}"
-    );
+    assert_eq!(actual.to_string(), reply, "separators or escapes differ in the reply to {request}");
     remove_extra_keys(request, &mut actual, expected);
     assert_eq!(actual.to_string(), expected.to_string(), "{request}");
     if expected.get("status").and_then(Json::as_str) == Some("ERROR") {
-        let code = Json::parse(reply)
-            .get("code")
-            .and_then(Json::as_str)
-            .map(str::to_owned);
-        assert!(
-            code.is_some_and(|code| !code.is_empty()),
-            "no code: {reply}"
-        );
+        let code = Json::parse(reply).get("code").and_then(Json::as_str).map(str::to_owned);
+        assert!(code.is_some_and(|code| !code.is_empty()), "no code: {reply}");
     }
 }
 
@@ -134,9 +110,7 @@ fn remove_extra_keys(request: &str, actual: &mut Json, expected: &Json) {
     actual.without(&extra);
     if let Some(Json::Object(senders)) = actual.get_mut("messages") {
         for (_, messages) in senders {
-            let Json::Array(messages) = messages else {
-                panic!("{messages}")
-            };
+            let Json::Array(messages) = messages else { panic!("{messages}") };
             for message in messages {
                 message.without(&["id", "time"]);
             }
@@ -167,10 +141,7 @@ const CORRECTIONS: &[(&str, Correction)] = &[
     ("user_aktif_needs_a_token", user_aktif_needs_a_token),
     ("unknown_token_has_one_text", unknown_token_has_one_text),
     ("each_user_once", each_user_once),
-    (
-        "login_errors_are_the_first_dialects",
-        login_errors_are_the_first_dialects,
-    ),
+    ("login_errors_are_the_first_dialects", login_errors_are_the_first_dialects),
     ("logout_has_both_texts", logout_has_both_texts),
 ];
 
@@ -181,19 +152,11 @@ fn body_is_verbatim(_: &str, reply: &mut Json) -> bool {
     };
     let mut changed = false;
     for (_, messages) in senders {
-        let Json::Array(messages) = messages else {
-            panic!("{messages}")
-        };
+        let Json::Array(messages) = messages else { panic!("{messages}") };
         for message in messages {
-            let Some(Json::String(body)) = message.get_mut("msg") else {
-                panic!("no msg")
-            };
-            let sent = body
-                .strip_prefix(' ')
-                .and_then(|body| body.strip_suffix("\r\n"));
-            *body = sent
-                .expect("a space in front and the line's end behind")
-                .to_owned();
+            let Some(Json::String(body)) = message.get_mut("msg") else { panic!("no msg") };
+            let sent = body.strip_prefix(' ').and_then(|body| body.strip_suffix("\r\n"));
+            *body = sent.expect("a space in front and the line's end behind").to_owned();
             changed = true;
         }
     }
@@ -221,12 +184,7 @@ fn user_aktif_needs_a_token(request: &str, reply: &mut Json) -> bool {
 
 /// They had two sentences for it.
 fn unknown_token_has_one_text(_: &str, reply: &mut Json) -> bool {
-    replace_text(
-        reply,
-        "message",
-        "Informasi tidak ditemukan",
-        "Session Tidak Ditemukan",
-    )
+    replace_text(reply, "message", "Informasi tidak ditemukan", "Session Tidak Ditemukan")
 }
 
 /// The second listed a user once for each session.
@@ -262,10 +220,7 @@ fn logout_has_both_texts(_: &str, reply: &mut Json) -> bool {
     let first = "logout telah berhasil, Terimakasih telah menggunakan Chat :)";
     let changed = replace_text(reply, "messages", "logout success", first);
     if changed && let Json::Object(fields) = reply {
-        fields.push((
-            "message".to_owned(),
-            Json::String("logout success".to_owned()),
-        ));
+        fields.push(("message".to_owned(), Json::String("logout success".to_owned())));
     }
     changed
 }

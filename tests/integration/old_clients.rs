@@ -14,10 +14,7 @@ async fn site(config: &str) -> (Site, Daemon) {
 
 async fn login(daemon: &Daemon, username: &str) -> (OldClient, String) {
     let mut client = OldClient::connect(daemon.address()).await;
-    let reply = client
-        .command(&format!("auth {username} {PASSWORD}"))
-        .await
-        .unwrap();
+    let reply = client.command(&format!("auth {username} {PASSWORD}")).await.unwrap();
     let reply: Value = serde_json::from_str(&reply).unwrap();
     (client, reply["tokenid"].as_str().unwrap().to_owned())
 }
@@ -33,16 +30,9 @@ async fn survive_a_conversation_in_emoji_and_chinese() {
     let (mut budi, budi_token) = login(&daemon, "budi").await;
     // Every length, so that characters fall on every place of a 64-byte piece.
     for length in 1..70 {
-        for character in [
-            "\u{1F600}",
-            "\u{4f60}",
-            "\u{e9}",
-            "\u{1F468}\u{200d}\u{1F469}",
-        ] {
+        for character in ["\u{1F600}", "\u{4f60}", "\u{e9}", "\u{1F468}\u{200d}\u{1F469}"] {
             let body = character.repeat(length);
-            ana.command(&format!("send {ana_token} budi {body}"))
-                .await
-                .unwrap();
+            ana.command(&format!("send {ana_token} budi {body}")).await.unwrap();
             let reply = budi.command(&format!("inbox {budi_token}")).await.unwrap();
             let reply: Value = serde_json::from_str(&reply).unwrap();
             assert_eq!(reply["messages"]["ana"][0]["msg"], format!("{body} "));

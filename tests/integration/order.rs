@@ -16,10 +16,7 @@ async fn no_ok_leaves_before_the_sync_that_covers_it() {
 async fn relaxed_durability_is_seen_to_answer_earlier() {
     let (records, conversations) = recorded_run("[store]\ndurability = \"process-crash\"\n").await;
     let verdict = audit(&records, &conversations);
-    assert!(
-        matches!(verdict, Err(Violation::NotSynced { .. })),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Err(Violation::NotSynced { .. })), "{verdict:?}");
 }
 
 /// Some clients send tagged messages, one at a time and pipelined, to a recorded daemon.
@@ -34,12 +31,7 @@ async fn recorded_run(config: &str) -> (Vec<Record>, Vec<Conversation>) {
     }
     let conversations = clients.join_all().await;
     let records = recorder.records();
-    assert!(
-        records
-            .iter()
-            .any(|r| matches!(r.event, Event::Write { .. })),
-        "nothing recorded"
-    );
+    assert!(records.iter().any(|r| matches!(r.event, Event::Write { .. })), "nothing recorded");
     daemon.stop().await;
     (records, conversations)
 }
@@ -49,29 +41,16 @@ async fn converse(address: std::net::SocketAddr, number: u64) -> Conversation {
     let to = (number + 1) % CLIENTS;
     let mut confirmed = Vec::new();
     for burst in 0..BURSTS {
-        let tags: Vec<_> = (0..=burst % 4)
-            .map(|n| tag(number << 32 | burst << 8 | n))
-            .collect();
-        let lines: String = tags
-            .iter()
-            .map(|tag| format!("send {token} user{to} {tag}\r\n"))
-            .collect();
+        let tags: Vec<_> = (0..=burst % 4).map(|n| tag(number << 32 | burst << 8 | n)).collect();
+        let lines: String =
+            tags.iter().map(|tag| format!("send {token} user{to} {tag}\r\n")).collect();
         client.send(lines.as_bytes()).await.unwrap();
         for tag in tags {
-            assert!(
-                client
-                    .receive()
-                    .await
-                    .unwrap()
-                    .starts_with(b"{\"status\": \"OK\"")
-            );
+            assert!(client.receive().await.unwrap().starts_with(b"{\"status\": \"OK\""));
             confirmed.push(tag);
         }
     }
-    Conversation {
-        port: client.port(),
-        confirmed,
-    }
+    Conversation { port: client.port(), confirmed }
 }
 
 const CLIENTS: u64 = 8;

@@ -29,10 +29,7 @@ async fn nothing_acknowledged_is_lost_when_the_plug_is_pulled() {
         daemon = site.start().await;
         ledger.check(daemon.address()).await;
     }
-    assert!(
-        ledger.attempts.iter().any(|attempt| attempt.acknowledged),
-        "nothing was tested"
-    );
+    assert!(ledger.attempts.iter().any(|attempt| attempt.acknowledged), "nothing was tested");
     daemon.stop().await;
 }
 
@@ -54,11 +51,7 @@ struct Ledger {
 
 impl Ledger {
     fn new(tokens: Arc<[String]>) -> Self {
-        Self {
-            tokens,
-            attempts: Vec::new(),
-            mailboxes: vec![Vec::new(); USERS],
-        }
+        Self { tokens, attempts: Vec::new(), mailboxes: vec![Vec::new(); USERS] }
     }
 
     async fn check(&mut self, address: SocketAddr) {
@@ -66,10 +59,7 @@ impl Ledger {
             let mut client = TextClient::connect(address).await;
             let kept = client.mailbox(&self.tokens[user]).await;
             let name = username(user);
-            assert!(
-                kept.starts_with(&self.mailboxes[user]),
-                "what {name} was shown has changed"
-            );
+            assert!(kept.starts_with(&self.mailboxes[user]), "what {name} was shown has changed");
             judge(&self.attempts, user, &kept).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
             self.mailboxes[user] = kept;
         }
@@ -91,15 +81,9 @@ fn judge(attempts: &[Attempt], user: usize, kept: &[Kept]) -> Result<(), Fault> 
     if !ids.eq((1..).take(kept.len())) {
         return Err(Fault::Hole);
     }
-    let to_user = || {
-        attempts
-            .iter()
-            .enumerate()
-            .filter(|(_, attempt)| attempt.to == user)
-    };
-    let sent: HashMap<_, _> = to_user()
-        .map(|(order, a)| (a.body.as_str(), (a.from, order)))
-        .collect();
+    let to_user = || attempts.iter().enumerate().filter(|(_, attempt)| attempt.to == user);
+    let sent: HashMap<_, _> =
+        to_user().map(|(order, a)| (a.body.as_str(), (a.from, order))).collect();
     let mut last_of = HashMap::new();
     for Kept { from, body, .. } in kept {
         let &(sender, order) = sent
@@ -112,19 +96,13 @@ fn judge(attempts: &[Attempt], user: usize, kept: &[Kept]) -> Result<(), Fault> 
     }
     let there: HashSet<&str> = kept.iter().map(|kept| kept.body.as_str()).collect();
     let lost = to_user().find(|(_, a)| a.acknowledged && !there.contains(a.body.as_str()));
-    lost.map_or(Ok(()), |(_, attempt)| {
-        Err(Fault::Lost(attempt.body.clone()))
-    })
+    lost.map_or(Ok(()), |(_, attempt)| Err(Fault::Lost(attempt.body.clone())))
 }
 
 async fn tokens(daemon: &Daemon) -> Arc<[String]> {
     let mut tokens = Vec::new();
     for user in 0..USERS {
-        tokens.push(
-            TextClient::login(daemon.address(), &username(user), PASSWORD)
-                .await
-                .1,
-        );
+        tokens.push(TextClient::login(daemon.address(), &username(user), PASSWORD).await.1);
     }
     tokens.into()
 }
@@ -152,13 +130,10 @@ async fn pull_plug(
         senders.spawn(sender.run(round));
     }
     let enough = random.u32(0..=MOST_ACKNOWLEDGED);
-    within(
-        "messages to be acknowledged",
-        acknowledged.acquire_many(enough),
-    )
-    .await
-    .unwrap()
-    .forget();
+    within("messages to be acknowledged", acknowledged.acquire_many(enough))
+        .await
+        .unwrap()
+        .forget();
     daemon.kill().await;
     senders.join_all().await.into_iter().flatten().collect()
 }
@@ -198,24 +173,11 @@ impl Sender {
 
     fn next(&mut self, round: u64) -> String {
         let (from, to) = (self.user, self.random.usize(..USERS));
-        let most = if self.random.u8(..) < 16 {
-            MOST_PADDING
-        } else {
-            USUAL_PADDING
-        };
+        let most = if self.random.u8(..) < 16 { MOST_PADDING } else { USUAL_PADDING };
         let size = self.random.usize(..most);
-        let body = format!(
-            "{round}/{from}/{}/{}",
-            self.attempts.len(),
-            "x".repeat(size)
-        );
+        let body = format!("{round}/{from}/{}/{}", self.attempts.len(), "x".repeat(size));
         let line = format!("send {} {} {body}\r\n", self.tokens[from], username(to));
-        self.attempts.push(Attempt {
-            from,
-            to,
-            body,
-            acknowledged: false,
-        });
+        self.attempts.push(Attempt { from, to, body, acknowledged: false });
         line
     }
 }
@@ -225,9 +187,7 @@ fn username(user: usize) -> String {
 }
 
 fn setting(variable: &str) -> Option<u64> {
-    std::env::var(variable)
-        .ok()
-        .map(|value| value.parse().expect(variable))
+    std::env::var(variable).ok().map(|value| value.parse().expect(variable))
 }
 
 const USERS: usize = 24;
@@ -273,23 +233,13 @@ mod the_judge {
 
     #[test]
     fn catches_each_fault() {
-        assert_eq!(
-            verdict(&["1/a", "1/b", "1/c"]),
-            Err(Fault::Lost("2/a".to_owned()))
-        );
+        assert_eq!(verdict(&["1/a", "1/b", "1/c"]), Err(Fault::Lost("2/a".to_owned())));
         let repeated = |body: &str| Err(Fault::RepeatedOrOutOfOrder(body.to_owned()));
-        assert_eq!(
-            verdict(&["1/a", "1/b", "1/b", "1/c", "2/a"]),
-            repeated("1/b")
-        );
+        assert_eq!(verdict(&["1/a", "1/b", "1/b", "1/c", "2/a"]), repeated("1/b"));
         assert_eq!(verdict(&["1/a", "1/c", "1/b", "2/a"]), repeated("1/b"));
         let invented = Err(Fault::Invented("1/x".to_owned()));
         assert_eq!(verdict(&["1/a", "1/c", "1/x", "2/a"]), invented);
-        let holed = [Kept {
-            id: 2,
-            from: "user1".to_owned(),
-            body: "1/a".to_owned(),
-        }];
+        let holed = [Kept { id: 2, from: "user1".to_owned(), body: "1/a".to_owned() }];
         assert_eq!(judge(&attempts(), 0, &holed), Err(Fault::Hole));
     }
 }

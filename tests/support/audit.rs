@@ -52,10 +52,7 @@ pub fn audit(records: &[Record], conversations: &[Conversation]) -> Result<(), V
     let syncs = syncs(records);
     for conversation in conversations {
         let left = confirmations(records, conversation.port);
-        assert!(
-            left.len() >= conversation.confirmed.len(),
-            "OKs are missing in the recording"
-        );
+        assert!(left.len() >= conversation.confirmed.len(), "OKs are missing in the recording");
         for (tag, &left) in conversation.confirmed.iter().zip(&left) {
             judge(tag, left, &writes, &syncs)?;
         }
@@ -73,11 +70,7 @@ fn judge(
     let write = writes.get(&tag()).filter(|write| write.at < left);
     let write = write.ok_or_else(|| Violation::NeverWritten { tag: tag() })?;
     let covers = |s: &Sync| s.inode == write.inode && write.at < s.begin && s.end < left;
-    if syncs.iter().any(covers) {
-        Ok(())
-    } else {
-        Err(Violation::NotSynced { tag: tag() })
-    }
+    if syncs.iter().any(covers) { Ok(()) } else { Err(Violation::NotSynced { tag: tag() }) }
 }
 
 struct FirstWrite {
@@ -119,15 +112,9 @@ fn syncs(records: &[Record]) -> Vec<Sync> {
             Event::SyncBegin { .. } => {
                 begun.insert(record.thread, at);
             }
-            Event::SyncEnd {
-                inode, error: 0, ..
-            } => {
+            Event::SyncEnd { inode, error: 0, .. } => {
                 let begin = begun[&record.thread];
-                syncs.push(Sync {
-                    inode: *inode,
-                    begin,
-                    end: at,
-                });
+                syncs.push(Sync { inode: *inode, begin, end: at });
             }
             _ => {}
         }
@@ -148,10 +135,7 @@ fn confirmations(records: &[Record], port: u16) -> Vec<usize> {
         }
     }
     let found = stream.windows(CONFIRMATION.len()).enumerate();
-    found
-        .filter(|(_, window)| *window == CONFIRMATION)
-        .map(|(start, _)| left_at[start])
-        .collect()
+    found.filter(|(_, window)| *window == CONFIRMATION).map(|(start, _)| left_at[start]).collect()
 }
 
 /// How many bytes the send that begins here took; nothing when the daemon did not live to see it.
@@ -174,50 +158,26 @@ mod tests {
     const PORT: u16 = 7;
 
     fn write(inode: u64, text: &str) -> Event {
-        Event::Write {
-            inode,
-            path: PathBuf::new(),
-            offset: 0,
-            data: text.into(),
-        }
+        Event::Write { inode, path: PathBuf::new(), offset: 0, data: text.into() }
     }
 
     fn begin(inode: u64) -> Event {
-        Event::SyncBegin {
-            inode,
-            path: PathBuf::new(),
-        }
+        Event::SyncBegin { inode, path: PathBuf::new() }
     }
 
     fn end(inode: u64, error: i32) -> Event {
-        Event::SyncEnd {
-            inode,
-            path: PathBuf::new(),
-            error,
-        }
+        Event::SyncEnd { inode, path: PathBuf::new(), error }
     }
 
     fn ok() -> [Event; 2] {
         let data = [CONFIRMATION, b"}\r\n\r\n"].concat();
         let taken = u64::try_from(data.len()).unwrap();
-        [
-            Event::Send { port: PORT, data },
-            Event::Sent { port: PORT, taken },
-        ]
+        [Event::Send { port: PORT, data }, Event::Sent { port: PORT, taken }]
     }
 
     fn judged(events: impl IntoIterator<Item = Event>) -> Result<(), Violation> {
-        let records: Vec<_> = events
-            .into_iter()
-            .map(|event| Record { event, thread: 1 })
-            .collect();
-        audit(
-            &records,
-            &[Conversation {
-                port: PORT,
-                confirmed: vec![tag(1)],
-            }],
-        )
+        let records: Vec<_> = events.into_iter().map(|event| Record { event, thread: 1 }).collect();
+        audit(&records, &[Conversation { port: PORT, confirmed: vec![tag(1)] }])
     }
 
     fn not_synced() -> Result<(), Violation> {
@@ -228,10 +188,7 @@ mod tests {
     fn a_sync_between_write_and_ok_is_right() {
         let page = format!("page {} end", tag(1));
         let [send, sent] = ok();
-        assert_eq!(
-            judged([write(3, &page), begin(3), end(3, 0), send, sent]),
-            Ok(())
-        );
+        assert_eq!(judged([write(3, &page), begin(3), end(3, 0), send, sent]), Ok(()));
     }
 
     #[test]
@@ -239,26 +196,11 @@ mod tests {
         let page = || write(3, &tag(1));
         let [send, sent] = ok();
         let (send, sent) = (|| send.clone(), || sent.clone());
-        assert_eq!(
-            judged([page(), send(), sent(), begin(3), end(3, 0)]),
-            not_synced()
-        );
-        assert_eq!(
-            judged([page(), begin(3), send(), sent(), end(3, 0)]),
-            not_synced()
-        );
-        assert_eq!(
-            judged([begin(3), page(), end(3, 0), send(), sent()]),
-            not_synced()
-        );
-        assert_eq!(
-            judged([page(), begin(4), end(4, 0), send(), sent()]),
-            not_synced()
-        );
-        assert_eq!(
-            judged([page(), begin(3), end(3, 5), send(), sent()]),
-            not_synced()
-        );
+        assert_eq!(judged([page(), send(), sent(), begin(3), end(3, 0)]), not_synced());
+        assert_eq!(judged([page(), begin(3), send(), sent(), end(3, 0)]), not_synced());
+        assert_eq!(judged([begin(3), page(), end(3, 0), send(), sent()]), not_synced());
+        assert_eq!(judged([page(), begin(4), end(4, 0), send(), sent()]), not_synced());
+        assert_eq!(judged([page(), begin(3), end(3, 5), send(), sent()]), not_synced());
         let never = Err(Violation::NeverWritten { tag: tag(1) });
         assert_eq!(judged([begin(3), end(3, 0), send(), sent(), page()]), never);
     }
@@ -267,21 +209,13 @@ mod tests {
     fn an_ok_in_two_parts_left_with_its_first_byte() {
         let text = [CONFIRMATION, b"}\r\n\r\n"].concat();
         let part = |data: &[u8], taken| {
-            [
-                Event::Send {
-                    port: PORT,
-                    data: data.to_vec(),
-                },
-                Event::Sent { port: PORT, taken },
-            ]
+            [Event::Send { port: PORT, data: data.to_vec() }, Event::Sent { port: PORT, taken }]
         };
         let [early, early_end] = part(&text, 5);
         let [late, late_end] = part(&text[5..], u64::try_from(text.len() - 5).unwrap());
         let sync = [begin(3), end(3, 0)];
-        let events = [write(3, &tag(1)), early, early_end]
-            .into_iter()
-            .chain(sync)
-            .chain([late, late_end]);
+        let events =
+            [write(3, &tag(1)), early, early_end].into_iter().chain(sync).chain([late, late_end]);
         assert_eq!(judged(events), not_synced());
     }
 }

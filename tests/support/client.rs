@@ -28,14 +28,9 @@ pub enum Closing {
 impl TextClient {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = within("a connection", TcpStream::connect(address))
-            .await
-            .unwrap();
+        let stream = within("a connection", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            received: Vec::new(),
-        }
+        Self { stream, received: Vec::new() }
     }
 
     /// Connects and logs in; gives the token, too.
@@ -108,12 +103,7 @@ impl TextClient {
     /// Waits until the server closes, which must not be preceded by another byte.
     pub async fn closing(&mut self) -> Closing {
         assert!(self.received.is_empty(), "unread: {:?}", self.received);
-        match within(
-            "the server to close",
-            self.stream.read_buf(&mut self.received),
-        )
-        .await
-        {
+        match within("the server to close", self.stream.read_buf(&mut self.received)).await {
             Ok(0) => Closing::End,
             Ok(_) => panic!("unasked: {:?}", String::from_utf8_lossy(&self.received)),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Closing::Reset,
@@ -125,17 +115,9 @@ impl TextClient {
     pub async fn mailbox(&mut self, token: &str) -> Vec<Kept> {
         let mut messages: Vec<Kept> = Vec::new();
         loop {
-            let after = messages
-                .last()
-                .map_or("-".to_owned(), |last| last.id.to_string());
+            let after = messages.last().map_or("-".to_owned(), |last| last.id.to_string());
             let page = self.ok(&format!("peek {token} {after} 1000")).await;
-            messages.extend(
-                page["messages"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(Kept::from_json),
-            );
+            messages.extend(page["messages"].as_array().unwrap().iter().map(Kept::from_json));
             if page["more"] != true {
                 return messages;
             }
@@ -157,11 +139,7 @@ pub struct Kept {
 impl Kept {
     fn from_json(message: &Value) -> Self {
         let text = |key: &str| message[key].as_str().expect(key).to_owned();
-        Self {
-            id: text("id").parse().unwrap(),
-            from: text("from"),
-            body: text("body"),
-        }
+        Self { id: text("id").parse().unwrap(), from: text("from"), body: text("body") }
     }
 }
 

@@ -38,11 +38,8 @@ impl Site {
     /// An empty site. Password hashes are cheap, so that a login costs nothing; `config` is added to its file.
     #[must_use]
     pub fn new(config: &str) -> Self {
-        let site = Self {
-            directory: tempfile::tempdir().unwrap(),
-            demo: false,
-            environment: Vec::new(),
-        };
+        let site =
+            Self { directory: tempfile::tempdir().unwrap(), demo: false, environment: Vec::new() };
         std::fs::write(site.config(), format!("{CHEAP_PASSWORDS}{config}")).unwrap();
         site
     }
@@ -50,16 +47,12 @@ impl Site {
     /// A site for `chatd --demo`.
     #[must_use]
     pub fn demo() -> Self {
-        Self {
-            demo: true,
-            ..Self::new("")
-        }
+        Self { demo: true, ..Self::new("") }
     }
 
     /// Sets a variable in the environment of the daemons started from here.
     pub fn set(&mut self, variable: &str, path: &Path) {
-        self.environment
-            .push((variable.to_owned(), path.to_owned()));
+        self.environment.push((variable.to_owned(), path.to_owned()));
     }
 
     /// Where everything of the site lies.
@@ -104,10 +97,7 @@ impl Site {
     /// Runs a command of `chatd` to its end.
     pub async fn run(&self, arguments: &[&str], stdin: &str) -> Output {
         let mut command = self.command(arguments);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         let work = async {
@@ -128,24 +118,15 @@ impl Site {
         for (variable, path) in &self.environment {
             command.env(variable, path);
         }
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log())
-            .unwrap();
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         Daemon::spawn(&mut command, self.log()).await
     }
 
     /// What [`set`](Self::set) was told.
     #[cfg(test)]
     pub(crate) fn environment(&self) -> impl Iterator<Item = (&String, &PathBuf)> {
-        self.environment
-            .iter()
-            .map(|(variable, path)| (variable, path))
+        self.environment.iter().map(|(variable, path)| (variable, path))
     }
 
     fn config(&self) -> PathBuf {
@@ -171,17 +152,9 @@ impl Daemon {
         };
         let Some(address) = within("chatd to listen", listening).await else {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
-            panic!(
-                "chatd ended before it listened: {:?}\n{said}",
-                child.wait().await
-            );
+            panic!("chatd ended before it listened: {:?}\n{said}", child.wait().await);
         };
-        Self {
-            child,
-            address,
-            log,
-            _stdout: stdout,
-        }
+        Self { child, address, log, _stdout: stdout }
     }
 
     /// Where it listens.
@@ -216,9 +189,7 @@ impl Daemon {
 
     /// Pulls the plug: SIGKILL.
     pub async fn kill(mut self) {
-        within("chatd to be killed", self.child.kill())
-            .await
-            .unwrap();
+        within("chatd to be killed", self.child.kill()).await.unwrap();
     }
 
     /// Whether it still runs.
@@ -233,10 +204,7 @@ impl Daemon {
     }
 }
 
-#[allow(
-    clippy::print_stderr,
-    reason = "the log of a daemon whose test has failed"
-)]
+#[allow(clippy::print_stderr, reason = "the log of a daemon whose test has failed")]
 impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -263,11 +231,7 @@ fn chatd() -> &'static Path {
             build.arg("--release");
         }
         let output = build.output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         profile.join("chatd")
     })
 }

@@ -40,10 +40,7 @@ impl Json {
         let Self::Object(fields) = self else {
             return None;
         };
-        fields
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// The value under a key of an object, to be changed.
@@ -51,10 +48,7 @@ impl Json {
         let Self::Object(fields) = self else {
             return None;
         };
-        fields
-            .iter_mut()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        fields.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// The text of a string.
@@ -112,10 +106,7 @@ fn quote(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             '\u{8}' => f.write_str("\\b")?,
             '\u{c}' => f.write_str("\\f")?,
             ' '..='\u{7f}' => f.write_char(c)?,
-            _ => c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .try_for_each(|u| write!(f, "\\u{u:04x}"))?,
+            _ => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|u| write!(f, "\\u{u:04x}"))?,
         }
     }
     f.write_char('"')

@@ -29,20 +29,13 @@ pub enum Trouble {
 impl OldClient {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
-        Self {
-            stream: within("a connection", TcpStream::connect(address))
-                .await
-                .unwrap(),
-        }
+        Self { stream: within("a connection", TcpStream::connect(address)).await.unwrap() }
     }
 
     /// Sends a command as the old clients do, with a space before the line's end, and receives the reply.
     pub async fn command(&mut self, words: &str) -> Result<String, Trouble> {
         let line = format!("{words} \r\n");
-        self.stream
-            .write_all(line.as_bytes())
-            .await
-            .map_err(Trouble::Gagal)?;
+        self.stream.write_all(line.as_bytes()).await.map_err(Trouble::Gagal)?;
         self.receive().await
     }
 
@@ -53,9 +46,7 @@ impl OldClient {
         loop {
             let mut piece = [0; PIECE_BYTES];
             let read = self.stream.read(&mut piece);
-            let length = within("an old client's read", read)
-                .await
-                .map_err(Trouble::Gagal)?;
+            let length = within("an old client's read", read).await.map_err(Trouble::Gagal)?;
             empty_reads = if length == 0 { empty_reads + 1 } else { 0 };
             if empty_reads == FOR_EVER {
                 return Err(Trouble::GoesRoundForEver);

@@ -37,37 +37,19 @@ pub struct Record {
 #[allow(missing_docs, reason = "the fields say it")]
 pub enum Event {
     /// A write to a file has returned.
-    Write {
-        inode: u64,
-        path: PathBuf,
-        offset: u64,
-        data: Vec<u8>,
-    },
+    Write { inode: u64, path: PathBuf, offset: u64, data: Vec<u8> },
     /// A sync of a file or directory begins.
     SyncBegin { inode: u64, path: PathBuf },
     /// It has returned; `error` is 0 when it worked.
-    SyncEnd {
-        inode: u64,
-        path: PathBuf,
-        error: i32,
-    },
+    SyncEnd { inode: u64, path: PathBuf, error: i32 },
     /// A send to a peer begins.
     Send { port: u16, data: Vec<u8> },
     /// It has returned, having taken so many bytes.
     Sent { port: u16, taken: u64 },
     /// A file has another size.
-    Truncate {
-        inode: u64,
-        path: PathBuf,
-        size: u64,
-    },
+    Truncate { inode: u64, path: PathBuf, size: u64 },
     /// A file has got room.
-    Allocate {
-        inode: u64,
-        path: PathBuf,
-        offset: u64,
-        length: u64,
-    },
+    Allocate { inode: u64, path: PathBuf, offset: u64, length: u64 },
     /// A file was made.
     Create { inode: u64, path: PathBuf },
     /// A file was removed.
@@ -82,10 +64,7 @@ impl Recorder {
     /// Has the daemons that are started from this site recorded.
     pub fn install(site: &mut Site) -> Self {
         let root = fs::canonicalize(site.path()).unwrap();
-        let recorder = Self {
-            log: root.join("recorded"),
-            faults: root.join("faults"),
-        };
+        let recorder = Self { log: root.join("recorded"), faults: root.join("faults") };
         fs::create_dir(&recorder.faults).unwrap();
         site.set("LD_PRELOAD", &library());
         site.set("CHAT_RECORD_ROOT", &root.join("data"));
@@ -123,11 +102,7 @@ fn library() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/recorder.c");
     let mut hasher = DefaultHasher::new();
     fs::read(&source).unwrap().hash(&mut hasher);
-    let directory = std::env::current_exe()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .to_owned();
+    let directory = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let library = directory.join(format!("recorder-{:016x}.so", hasher.finish()));
     if !library.exists() {
         compile(&source, &library);
@@ -139,15 +114,9 @@ fn library() -> PathBuf {
 fn compile(source: &Path, library: &Path) {
     let fresh = library.with_extension(format!("{}.tmp", std::process::id()));
     let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o"])
-        .arg(&fresh)
-        .arg(source);
+    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o"]).arg(&fresh).arg(source);
     let output = cc.output().expect("a C compiler, as for SQLite");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::rename(&fresh, library).unwrap();
 }
 
@@ -174,46 +143,20 @@ fn record(bytes: &[u8]) -> Record {
     let as_path = |bytes: &[u8]| PathBuf::from(std::str::from_utf8(bytes).unwrap());
     let (path, port) = (as_path(path), u16::try_from(offset & 0xffff).unwrap());
     let event = match kind {
-        1 => Event::Write {
-            inode,
-            path,
-            offset,
-            data: data.to_vec(),
-        },
+        1 => Event::Write { inode, path, offset, data: data.to_vec() },
         2 => Event::SyncBegin { inode, path },
         3 => Event::SyncEnd { inode, path, error },
-        4 => Event::Send {
-            port,
-            data: data.to_vec(),
-        },
-        5 => Event::Sent {
-            port,
-            taken: if error == 0 { result } else { 0 },
-        },
-        6 => Event::Truncate {
-            inode,
-            path,
-            size: offset,
-        },
-        7 => Event::Allocate {
-            inode,
-            path,
-            offset,
-            length: result,
-        },
+        4 => Event::Send { port, data: data.to_vec() },
+        5 => Event::Sent { port, taken: if error == 0 { result } else { 0 } },
+        6 => Event::Truncate { inode, path, size: offset },
+        7 => Event::Allocate { inode, path, offset, length: result },
         8 => Event::Create { inode, path },
         9 => Event::Unlink { path },
-        10 => Event::Rename {
-            path,
-            to: as_path(data),
-        },
+        10 => Event::Rename { path, to: as_path(data) },
         11 => Event::MakeDirectory { path },
         _ => panic!("a record of unknown kind {kind}"),
     };
-    Record {
-        event,
-        thread: u32_at(bytes, 8),
-    }
+    Record { event, thread: u32_at(bytes, 8) }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -244,42 +187,20 @@ mod tests {
             recorder.fail(fault);
         }
         let mut shell = Command::new("sh");
-        shell
-            .args(["-c", script])
-            .current_dir(site.data())
-            .envs(site.environment());
+        shell.args(["-c", script]).current_dir(site.data()).envs(site.environment());
         let worked = shell.output().unwrap().status.success();
-        let events = recorder
-            .records()
-            .into_iter()
-            .map(|record| record.event)
-            .collect();
+        let events = recorder.records().into_iter().map(|record| record.event).collect();
         (events, worked)
     }
 
     #[test]
     fn records_files_in_order() {
-        let (events, worked) = recorded(
-            "dd if=/dev/zero of=a bs=3 count=1 conv=fsync && mv a b && rm b",
-            None,
-        );
+        let (events, worked) =
+            recorded("dd if=/dev/zero of=a bs=3 count=1 conv=fsync && mv a b && rm b", None);
         assert!(worked, "{events:?}");
         let kinds: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
-        let at = |start: &str| {
-            kinds
-                .iter()
-                .position(|k| k.starts_with(start))
-                .expect(start)
-        };
-        let order = [
-            "Create",
-            "Write",
-            "SyncBegin",
-            "SyncEnd",
-            "Rename",
-            "Unlink",
-        ]
-        .map(at);
+        let at = |start: &str| kinds.iter().position(|k| k.starts_with(start)).expect(start);
+        let order = ["Create", "Write", "SyncBegin", "SyncEnd", "Rename", "Unlink"].map(at);
         assert!(order.is_sorted(), "{kinds:?}");
         assert!(
             matches!(&events[order[1]], Event::Write { offset: 0, data, .. } if data == &[0; 3])
@@ -293,16 +214,10 @@ mod tests {
     fn a_full_disk_refuses_writes_and_a_failing_one_syncs() {
         let script = "dd if=/dev/zero of=a bs=3 count=1 conv=fsync";
         let (events, worked) = recorded(script, Some(Fault::Full));
-        assert!(
-            !worked && !events.iter().any(|e| matches!(e, Event::Write { .. })),
-            "{events:?}"
-        );
+        assert!(!worked && !events.iter().any(|e| matches!(e, Event::Write { .. })), "{events:?}");
         let (events, worked) = recorded(script, Some(Fault::Sync));
         assert!(
-            !worked
-                && events
-                    .iter()
-                    .any(|e| matches!(e, Event::SyncEnd { error: 5, .. })),
+            !worked && events.iter().any(|e| matches!(e, Event::SyncEnd { error: 5, .. })),
             "{events:?}"
         );
     }

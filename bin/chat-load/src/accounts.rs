@@ -34,61 +34,39 @@ pub(crate) fn accounts(args: &LoadArgs) -> Result<Vec<Account>, AccountsError> {
         (None, None) => demo(),
     };
     if accounts.len() < 2 {
-        return Err(AccountsError::TooFew {
-            count: accounts.len(),
-        });
+        return Err(AccountsError::TooFew { count: accounts.len() });
     }
     Ok(accounts)
 }
 
 fn from_file(path: &Path) -> Result<Vec<Account>, AccountsError> {
-    let read = || {
-        csv::Reader::from_path(path)?
-            .deserialize()
-            .collect::<Result<_, _>>()
-    };
-    read().map_err(|source| AccountsError::File {
-        path: path.to_owned(),
-        source,
-    })
+    let read = || csv::Reader::from_path(path)?.deserialize().collect::<Result<_, _>>();
+    read().map_err(|source| AccountsError::File { path: path.to_owned(), source })
 }
 
 fn numbered(prefix: &str, count: usize, password: &str) -> Vec<Account> {
-    (0..count)
-        .map(|n| Account::new(&format!("{prefix}{n}"), password))
-        .collect()
+    (0..count).map(|n| Account::new(&format!("{prefix}{n}"), password)).collect()
 }
 
 /// What a server started with `--demo` has.
 fn demo() -> Vec<Account> {
-    DEMO.iter()
-        .map(|(username, password)| Account::new(username, password))
-        .collect()
+    DEMO.iter().map(|(username, password)| Account::new(username, password)).collect()
 }
 
 impl Account {
     fn new(username: &str, password: &str) -> Self {
-        Self {
-            username: username.to_owned(),
-            password: password.to_owned(),
-        }
+        Self { username: username.to_owned(), password: password.to_owned() }
     }
 }
 
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("Account").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
-const DEMO: &[(&str, &str)] = &[
-    ("messi", "surabaya"),
-    ("henderson", "surabaya"),
-    ("lineker", "surabaya"),
-    ("arini", "hehe"),
-];
+const DEMO: &[(&str, &str)] =
+    &[("messi", "surabaya"), ("henderson", "surabaya"), ("lineker", "surabaya"), ("arini", "hehe")];
 
 #[cfg(test)]
 mod tests {
@@ -101,10 +79,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "username,name,password\na,Ann,\"p,1\"\nb,Bob,p2").unwrap();
         let accounts = from_file(file.path()).unwrap();
-        assert_eq!(
-            accounts,
-            [Account::new("a", "p,1"), Account::new("b", "p2")]
-        );
+        assert_eq!(accounts, [Account::new("a", "p,1"), Account::new("b", "p2")]);
     }
 
     #[test]
@@ -112,18 +87,12 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "username,name\na,Ann").unwrap();
         let error = from_file(file.path()).unwrap_err().to_string();
-        assert!(
-            error.contains(&file.path().display().to_string()),
-            "{error}"
-        );
+        assert!(error.contains(&file.path().display().to_string()), "{error}");
         assert!(error.contains("password"), "{error}");
     }
 
     #[test]
     fn numbered_accounts_count_from_zero() {
-        assert_eq!(
-            numbered("u", 2, "p"),
-            [Account::new("u0", "p"), Account::new("u1", "p")]
-        );
+        assert_eq!(numbered("u", 2, "p"), [Account::new("u0", "p"), Account::new("u1", "p")]);
     }
 }

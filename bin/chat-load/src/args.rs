@@ -100,9 +100,7 @@ pub(crate) enum FloorKind {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| format!("not a number of seconds: {text}"))?;
+    let seconds: f64 = text.parse().map_err(|_| format!("not a number of seconds: {text}"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 

@@ -50,11 +50,7 @@ enum Pending {
 
 impl Client {
     pub(crate) fn new(plan: Arc<Plan>, login: LoggedIn) -> Self {
-        let LoggedIn {
-            client,
-            stream,
-            token,
-        } = login;
+        let LoggedIn { client, stream, token } = login;
         Self {
             user: plan.user_of(client),
             stream,
@@ -163,11 +159,7 @@ impl Client {
                 written = writer.write_buf(&mut self.outgoing) => return written.map(|_| ()),
             }
         };
-        if read == 0 {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(())
-        }
+        if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     /// One attempt without waiting: it nearly always takes everything.
@@ -204,9 +196,7 @@ impl Client {
     }
 
     fn refused(&self, to: usize, reply: &[u8], tally: &mut Tally) {
-        let cause = Fields::parse(reply)
-            .err()
-            .unwrap_or_else(|| "not_a_reply".to_owned());
+        let cause = Fields::parse(reply).err().unwrap_or_else(|| "not_a_reply".to_owned());
         if cause == "inbox_full" {
             self.plan.set_full(to, true);
         }

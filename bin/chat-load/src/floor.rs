@@ -58,12 +58,7 @@ struct Connection {
 
 impl Connection {
     fn new(stream: TcpStream, writer: Option<Writer>) -> Self {
-        Self {
-            stream,
-            writer,
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-        }
+        Self { stream, writer, input: BytesMut::new(), output: BytesMut::new() }
     }
 
     async fn serve(mut self) -> io::Result<()> {
@@ -115,9 +110,7 @@ impl Writer {
     fn start(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
         let (batches, receiver) = mpsc::channel(QUEUE);
-        thread::Builder::new()
-            .name("writer".to_owned())
-            .spawn(move || write(file, receiver))?;
+        thread::Builder::new().name("writer".to_owned()).spawn(move || write(file, receiver))?;
         Ok(Self { batches })
     }
 
@@ -125,10 +118,7 @@ impl Writer {
     async fn append(&self, lines: Bytes) -> io::Result<()> {
         let (durable, synced) = oneshot::channel();
         let gone = |_| io::Error::other("the writer has stopped");
-        self.batches
-            .send(Batch { lines, durable })
-            .await
-            .map_err(|_| gone(()))?;
+        self.batches.send(Batch { lines, durable }).await.map_err(|_| gone(()))?;
         synced.await.map_err(|_| gone(()))
     }
 }
@@ -183,24 +173,14 @@ mod tests {
     async fn every_line_is_answered_once() {
         let (address, _serving) = floor(None).await;
         let expected = [LOGGED_IN, SENT, SENT].concat();
-        exchange(
-            address,
-            b"auth a b\r\n\r\nsend t u hi\nsend t u ho \r\n",
-            &expected,
-        )
-        .await;
+        exchange(address, b"auth a b\r\n\r\nsend t u hi\nsend t u ho \r\n", &expected).await;
     }
 
     #[tokio::test]
     async fn durable_lines_are_in_the_file_when_they_are_answered() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (address, _serving) = floor(Some(Writer::start(file.path()).unwrap())).await;
-        exchange(
-            address,
-            b"send t u one\r\nsend t u two\r\n",
-            &[SENT, SENT].concat(),
-        )
-        .await;
+        exchange(address, b"send t u one\r\nsend t u two\r\n", &[SENT, SENT].concat()).await;
         let kept = std::fs::read_to_string(file.path()).unwrap();
         assert_eq!(kept, "send t u one\r\nsend t u two\r\n");
     }

@@ -52,21 +52,13 @@ pub(crate) async fn login(plan: &Plan, client: usize) -> Result<LoggedIn, LoginE
     let work = async {
         let mut stream = connect(plan.address).await?;
         let token = auth(&mut stream, account).await?;
-        Ok(LoggedIn {
-            client,
-            stream,
-            token,
-        })
+        Ok(LoggedIn { client, stream, token })
     };
-    timeout(plan.timeout, work)
-        .await
-        .unwrap_or(Err(LoginError::TimedOut))
+    timeout(plan.timeout, work).await.unwrap_or(Err(LoginError::TimedOut))
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, LoginError> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(LoginError::Connect)?;
+    let stream = TcpStream::connect(address).await.map_err(LoginError::Connect)?;
     stream.set_nodelay(true).map_err(LoginError::Connect)?;
     Ok(stream)
 }
@@ -80,10 +72,7 @@ async fn auth(stream: &mut TcpStream, account: &Account) -> Result<String, Login
             return Err(LoginError::Refused("not_a_reply".to_owned()));
         };
         match fields {
-            Fields {
-                tokenid: Some(token),
-                ..
-            } => return Ok(token),
+            Fields { tokenid: Some(token), .. } => return Ok(token),
             fields if fields.is_busy() => sleep(fields.retry_after(BUSY_PAUSE)).await,
             fields => return Err(LoginError::Refused(fields.into_cause())),
         }
@@ -137,11 +126,7 @@ impl LoginFailures {
 impl fmt::Display for LoginFailures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failed: usize = self.causes.values().sum();
-        write!(
-            f,
-            "{failed} of {} clients could not log in at {}:",
-            self.clients, self.server
-        )?;
+        write!(f, "{failed} of {} clients could not log in at {}:", self.clients, self.server)?;
         for (cause, count) in &self.causes {
             write!(f, "\n  {count} x {cause}")?;
             if let Some(hint) = refusal_hint(cause) {
@@ -182,14 +167,8 @@ mod tests {
             causes: BTreeMap::from([("bad_password".to_owned(), 2), ("odd".to_owned(), 1)]),
         };
         let text = failures.to_string();
-        assert!(
-            text.starts_with("3 of 5 clients could not log in at here:1:"),
-            "{text}"
-        );
-        assert!(
-            text.contains("\n  2 x bad_password (give the right ones"),
-            "{text}"
-        );
+        assert!(text.starts_with("3 of 5 clients could not log in at here:1:"), "{text}");
+        assert!(text.contains("\n  2 x bad_password (give the right ones"), "{text}");
         assert!(text.ends_with("\n  1 x odd"), "{text}");
     }
 

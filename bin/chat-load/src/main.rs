@@ -38,15 +38,7 @@ fn main() -> ExitCode {
 fn load(args: &args::LoadArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let plan = plan::Plan::new(args)?;
     let outcome = run::run(plan)?;
-    let text = if args.json {
-        outcome.to_json()?
-    } else {
-        outcome.to_string()
-    };
+    let text = if args.json { outcome.to_json()? } else { outcome.to_string() };
     writeln!(std::io::stdout(), "{text}")?;
-    Ok(if outcome.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

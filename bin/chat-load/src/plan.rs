@@ -31,10 +31,7 @@ pub(crate) struct Plan {
 /// When a run is over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    Duration {
-        warmup: Duration,
-        measured: Duration,
-    },
+    Duration { warmup: Duration, measured: Duration },
     Count(u64),
 }
 
@@ -61,11 +58,7 @@ impl Plan {
         if let Some(pid) = args.pid {
             process::cpu_time(pid).map_err(|source| PlanError::Process { pid, source })?;
         }
-        let recipients = if args.drain {
-            accounts.len().min(args.clients)
-        } else {
-            accounts.len()
-        };
+        let recipients = if args.drain { accounts.len().min(args.clients) } else { accounts.len() };
         if recipients < 2 {
             return Err(PlanError::NobodyDrains);
         }
@@ -76,9 +69,7 @@ impl Plan {
             in_flight: args.in_flight,
             goal: goal(args),
             body: b"x".repeat(args.size),
-            full: args
-                .drain
-                .then(|| accounts.iter().map(|_| AtomicBool::default()).collect()),
+            full: args.drain.then(|| accounts.iter().map(|_| AtomicBool::default()).collect()),
             accounts,
             recipients,
             threads: args.threads.min(args.clients),
@@ -120,21 +111,13 @@ impl Plan {
 fn goal(args: &LoadArgs) -> Goal {
     match args.count {
         Some(count) => Goal::Count(count),
-        None => Goal::Duration {
-            warmup: args.warmup,
-            measured: args.duration,
-        },
+        None => Goal::Duration { warmup: args.warmup, measured: args.duration },
     }
 }
 
 fn resolve(server: &str) -> Result<SocketAddr, PlanError> {
-    let failed = |reason: String| PlanError::Address {
-        server: server.to_owned(),
-        reason,
-    };
-    let mut found = server
-        .to_socket_addrs()
-        .map_err(|error| failed(error.to_string()))?;
+    let failed = |reason: String| PlanError::Address { server: server.to_owned(), reason };
+    let mut found = server.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
     found.next().ok_or_else(|| failed("no address".to_owned()))
 }
 
@@ -159,18 +142,9 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_before_connecting() {
-        assert!(matches!(
-            plan("--drain --clients 1"),
-            Err(PlanError::NobodyDrains)
-        ));
-        assert!(matches!(
-            plan("--server nowhere"),
-            Err(PlanError::Address { .. })
-        ));
-        assert!(matches!(
-            plan("--pid 4294967295"),
-            Err(PlanError::Process { .. })
-        ));
+        assert!(matches!(plan("--drain --clients 1"), Err(PlanError::NobodyDrains)));
+        assert!(matches!(plan("--server nowhere"), Err(PlanError::Address { .. })));
+        assert!(matches!(plan("--pid 4294967295"), Err(PlanError::Process { .. })));
         assert!(matches!(
             plan("--clients 1000000000"),
             Err(PlanError::OpenFiles(OpenFilesError { .. }))

@@ -19,9 +19,7 @@ pub(crate) struct OpenFilesError {
 
 /// Makes room for one socket a client, up to the hard limit.
 pub(crate) fn allow_open_files(clients: usize) -> Result<(), OpenFilesError> {
-    let needed = u64::try_from(clients)
-        .unwrap_or(u64::MAX)
-        .saturating_add(SPARE_FILES);
+    let needed = u64::try_from(clients).unwrap_or(u64::MAX).saturating_add(SPARE_FILES);
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
@@ -29,11 +27,7 @@ pub(crate) fn allow_open_files(clients: usize) -> Result<(), OpenFilesError> {
     limit.current = Some(needed);
     let allowed = limit.maximum.unwrap_or(u64::MAX);
     if needed > allowed || setrlimit(Resource::Nofile, limit).is_err() {
-        return Err(OpenFilesError {
-            clients,
-            needed,
-            allowed,
-        });
+        return Err(OpenFilesError { clients, needed, allowed });
     }
     Ok(())
 }
@@ -41,10 +35,7 @@ pub(crate) fn allow_open_files(clients: usize) -> Result<(), OpenFilesError> {
 /// User and system time that a process has used since it began, in steps of the system's clock tick (10 ms).
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "unexpected form of /proc/PID/stat",
-        )
+        io::Error::new(io::ErrorKind::InvalidData, "unexpected form of /proc/PID/stat")
     })
 }
 

@@ -36,10 +36,7 @@ impl Replies {
             self.buffer.advance(SENT.len());
             return Some(Reply::Sent);
         }
-        let found = self
-            .buffer
-            .get(self.scanned..)
-            .and_then(|rest| memmem::find(rest, END));
+        let found = self.buffer.get(self.scanned..).and_then(|rest| memmem::find(rest, END));
         let Some(at) = found else {
             self.scanned = self.buffer.len().saturating_sub(END.len() - 1);
             return None;
@@ -68,11 +65,7 @@ impl Fields {
     /// Reads a reply; what is no JSON object earns an error named for it.
     pub(crate) fn parse(reply: &[u8]) -> Result<Self, String> {
         let fields: Self = serde_json::from_slice(reply).map_err(|_| "not_a_reply".to_owned())?;
-        if fields.status == "OK" {
-            Ok(fields)
-        } else {
-            Err(fields.into_cause())
-        }
+        if fields.status == "OK" { Ok(fields) } else { Err(fields.into_cause()) }
     }
 
     /// As [`parse`](Self::parse), but an ERROR's fields are wanted too.
@@ -133,20 +126,13 @@ mod tests {
     fn any_split_gives_the_same_replies() {
         let other = b"{\"status\": \"ERROR\", \"message\": \"x\", \"code\": \"inbox_full\"}";
         let stream = [SENT, other, END, SENT].concat();
-        let expected = [
-            Reply::Sent,
-            Reply::Other(BytesMut::from(&other[..])),
-            Reply::Sent,
-        ];
+        let expected = [Reply::Sent, Reply::Other(BytesMut::from(&other[..])), Reply::Sent];
         for at in 0..=stream.len() {
             let (left, right) = stream.split_at(at);
             let as_other = |reply: &Reply| matches!(reply, Reply::Other(text) if is_ok(text));
             for (reply, expected) in all(&[left, right]).iter().zip(&expected) {
                 // A confirmation that came in two pieces is told by its beginning.
-                assert!(
-                    reply == expected || as_other(reply) && *expected == Reply::Sent,
-                    "{at}"
-                );
+                assert!(reply == expected || as_other(reply) && *expected == Reply::Sent, "{at}");
             }
         }
     }
@@ -154,19 +140,9 @@ mod tests {
     #[test]
     fn errors_are_counted_by_code_or_by_sentence() {
         let cause = |text: &str| Fields::parse(text.as_bytes()).unwrap_err();
-        assert_eq!(
-            cause(r#"{"status": "ERROR", "message": "m", "code": "busy"}"#),
-            "busy"
-        );
-        assert_eq!(
-            cause(r#"{"status": "ERROR", "message": "Password Salah"}"#),
-            "Password Salah"
-        );
+        assert_eq!(cause(r#"{"status": "ERROR", "message": "m", "code": "busy"}"#), "busy");
+        assert_eq!(cause(r#"{"status": "ERROR", "message": "Password Salah"}"#), "Password Salah");
         assert_eq!(cause("hello"), "not_a_reply");
-        assert!(
-            Fields::parse(br#"{"status": "OK", "messages": {}, "more": true}"#)
-                .unwrap()
-                .more
-        );
+        assert!(Fields::parse(br#"{"status": "OK", "messages": {}, "more": true}"#).unwrap().more);
     }
 }

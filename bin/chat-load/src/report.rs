@@ -56,10 +56,7 @@ pub(crate) struct Cpu {
 impl Cpu {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
-            server: self
-                .server
-                .zip(before.server)
-                .map(|(now, then)| now.saturating_sub(then)),
+            server: self.server.zip(before.server).map(|(now, then)| now.saturating_sub(then)),
             own: self.own.saturating_sub(before.own),
         }
     }
@@ -221,10 +218,7 @@ mod tests {
         }
         spoil(&mut tally);
         let server = Some(Duration::from_millis(4));
-        let cpu = Cpu {
-            server,
-            own: Duration::from_millis(2),
-        };
+        let cpu = Cpu { server, own: Duration::from_millis(2) };
         Outcome::new(&plan, Duration::from_secs(2), &tally, cpu)
     }
 
@@ -238,12 +232,7 @@ mod tests {
         assert_eq!(json["own_cpu_us_per_send"], 2.0);
         let p99 = json["latency_us"]["p99"].as_f64().unwrap();
         assert!((p99 / 990_000.0 - 1.0).abs() < 0.002, "{p99}");
-        assert!(
-            outcome
-                .to_string()
-                .contains("500/s acknowledged (1000 in all)"),
-            "{outcome}"
-        );
+        assert!(outcome.to_string().contains("500/s acknowledged (1000 in all)"), "{outcome}");
     }
 
     #[test]
@@ -254,10 +243,7 @@ mod tests {
         });
         assert!(!outcome.is_clean());
         let text = outcome.to_string();
-        assert!(
-            text.contains("1 x inbox_full (use more accounts, or --drain)"),
-            "{text}"
-        );
+        assert!(text.contains("1 x inbox_full (use more accounts, or --drain)"), "{text}");
         assert!(text.contains("1 connections: reset"), "{text}");
         assert!(text.contains("4 requests"), "{text}");
     }

@@ -94,15 +94,7 @@ fn channels(threads: usize) -> (Coordinator, Vec<Worker>) {
             done: done_sender.clone(),
         })
         .collect();
-    (
-        Coordinator {
-            logins,
-            start,
-            give_up,
-            done,
-        },
-        workers,
-    )
+    (Coordinator { logins, start, give_up, done }, workers)
 }
 
 fn runtime() -> std::io::Result<runtime::Runtime> {
@@ -116,12 +108,7 @@ impl Worker {
         if self.logins.send(errors).await.is_err() {
             return;
         }
-        let Ok(window) = self
-            .start
-            .wait_for(Option::is_some)
-            .await
-            .map(|window| *window)
-        else {
+        let Ok(window) = self.start.wait_for(Option::is_some).await.map(|window| *window) else {
             return;
         };
         if let Some(window) = window {
@@ -232,14 +219,10 @@ impl Coordinator {
 fn window(goal: Goal) -> Window {
     let now = Instant::now();
     match goal {
-        Goal::Count(_) => Window {
-            from: now,
-            until: None,
-        },
-        Goal::Duration { warmup, measured } => Window {
-            from: now + warmup,
-            until: Some(now + warmup + measured),
-        },
+        Goal::Count(_) => Window { from: now, until: None },
+        Goal::Duration { warmup, measured } => {
+            Window { from: now + warmup, until: Some(now + warmup + measured) }
+        }
     }
 }
 

@@ -26,12 +26,7 @@ fn a_count_is_sent_in_full_to_each_floor() {
         assert!(result["latency_us"]["p50"].as_f64().unwrap() > 0.0);
     }
     let sent = std::fs::read_to_string(file).unwrap();
-    assert_eq!(
-        sent.lines()
-            .filter(|line| line.starts_with("send "))
-            .count(),
-        1000
-    );
+    assert_eq!(sent.lines().filter(|line| line.starts_with("send ")).count(), 1000);
 }
 
 #[test]
@@ -47,10 +42,7 @@ fn a_timed_run_measures_the_server_it_is_told_about() {
 
 #[test]
 fn a_server_that_is_not_there_is_named_with_advice() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = load(&address.to_string(), "-c 3");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
@@ -69,10 +61,7 @@ fn refused_logins_are_counted_by_cause() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("6 of 8 clients"), "{said}");
-    assert!(
-        said.contains("2 x bad_password (give the right ones"),
-        "{said}"
-    );
+    assert!(said.contains("2 x bad_password (give the right ones"), "{said}");
     assert!(said.contains("4 x User Tidak Ada"), "{said}");
 }
 
@@ -119,10 +108,7 @@ fn drain_has_full_mailboxes_read_by_their_owners() {
             ["inbox", user] => {
                 let waiting = mailboxes.entry(user.to_owned()).or_default();
                 *waiting = waiting.saturating_sub(6);
-                format!(
-                    r#"{{"status": "OK", "messages": {{}}, "more": {}}}"#,
-                    *waiting > 0
-                )
+                format!(r#"{{"status": "OK", "messages": {{}}, "more": {}}}"#, *waiting > 0)
             }
             ["send", _, to, ..] => {
                 let waiting = mailboxes.entry(to.to_owned()).or_default();
@@ -139,24 +125,15 @@ fn drain_has_full_mailboxes_read_by_their_owners() {
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(result["inbox_pages"].as_u64().unwrap() > 0, "{result}");
     let (sends, errors) = (result["sends"].as_u64().unwrap(), &result["errors"]);
-    assert_eq!(
-        sends + errors["inbox_full"].as_u64().unwrap(),
-        3000,
-        "{result}"
-    );
+    assert_eq!(sends + errors["inbox_full"].as_u64().unwrap(), 3000, "{result}");
     // Without reading, three mailboxes of 10 would be all.
     assert!(sends > 1000, "{result}");
 }
 
 #[test]
 fn a_server_that_stops_answering_or_hangs_up_is_reported() {
-    let silent = serve(|line| {
-        if line.starts_with("auth ") {
-            LOGGED_IN.to_owned()
-        } else {
-            String::new()
-        }
-    });
+    let silent =
+        serve(|line| if line.starts_with("auth ") { LOGGED_IN.to_owned() } else { String::new() });
     let output = load(&silent, "-c 2 -k 3 -n 100 --timeout 0.2 --json");
     assert_eq!(output.status.code(), Some(1));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -170,20 +147,12 @@ fn a_server_that_stops_answering_or_hangs_up_is_reported() {
     assert_eq!(output.status.code(), Some(1));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     let lost = result["lost_connections"].as_object().unwrap();
-    assert_eq!(
-        lost.values().filter_map(Value::as_u64).sum::<u64>(),
-        2,
-        "{result}"
-    );
+    assert_eq!(lost.values().filter_map(Value::as_u64).sum::<u64>(), 2, "{result}");
 }
 
 fn load(address: &str, options: &str) -> Output {
     let mut command = Command::new(PROGRAM);
-    command
-        .args(["--server", address])
-        .args(options.split(' '))
-        .output()
-        .unwrap()
+    command.args(["--server", address]).args(options.split(' ')).output().unwrap()
 }
 
 fn load_json(address: &str, options: &str) -> Value {
@@ -201,20 +170,10 @@ struct Floor {
 impl Floor {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        let mut child = command
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on ")
-            .expect("an address")
-            .to_owned();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on ").expect("an address").to_owned();
         Self { child, address }
     }
 }
@@ -247,11 +206,7 @@ fn converse(mut stream: &TcpStream, answer: &dyn Fn(&str) -> String) {
     let lines = BufReader::new(stream).lines();
     for line in lines.map_while(Result::ok) {
         let reply = answer(&line);
-        if !reply.is_empty()
-            && stream
-                .write_all(format!("{reply}\r\n\r\n").as_bytes())
-                .is_err()
-        {
+        if !reply.is_empty() && stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).is_err() {
             return;
         }
     }

@@ -161,25 +161,15 @@ mod tests {
     #[test]
     fn a_lost_answer_to_a_send_is_its_own_exit_code() {
         assert_eq!(timeout("send").exit(), Exit::OutcomeUnknown);
-        assert!(
-            timeout("send")
-                .message()
-                .ends_with("may have been done or not")
-        );
+        assert!(timeout("send").message().ends_with("may have been done or not"));
         assert_eq!(timeout("list").exit(), Exit::Unreachable);
     }
 
     #[test]
     fn a_failed_line_keeps_the_reason_and_its_exit_code() {
-        let failure = Failure::Line {
-            line: 3,
-            sent: 2,
-            source: Box::new(ClientError::NotLoggedIn.into()),
-        };
+        let failure =
+            Failure::Line { line: 3, sent: 2, source: Box::new(ClientError::NotLoggedIn.into()) };
         assert_eq!(failure.exit(), Exit::NotLoggedIn);
-        assert_eq!(
-            failure.message(),
-            "line 3 was not sent (2 sent before it): not logged in"
-        );
+        assert_eq!(failure.message(), "line 3 was not sent (2 sent before it): not logged in");
     }
 }

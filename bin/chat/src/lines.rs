@@ -19,11 +19,7 @@ impl<R: BufRead> Lines<R> {
     pub(crate) fn next(&mut self) -> Result<Option<Result<String, Failure>>, Failure> {
         let mut line = Vec::new();
         let mut limited = self.input.by_ref().take(MAX_LINE_BYTES);
-        if limited
-            .read_until(b'\n', &mut line)
-            .map_err(Failure::Input)?
-            == 0
-        {
+        if limited.read_until(b'\n', &mut line).map_err(Failure::Input)? == 0 {
             return Ok(None);
         }
         self.number += 1;
@@ -36,9 +32,7 @@ impl<R: BufRead> Lines<R> {
             text.truncate(text.trim_end_matches(['\r', '\n']).len());
             text
         });
-        Ok(Some(text.map_err(|_| {
-            Failure::Usage("a line is not UTF-8".to_owned())
-        })))
+        Ok(Some(text.map_err(|_| Failure::Usage("a line is not UTF-8".to_owned()))))
     }
 
     /// The number of the line given last, from 1.

@@ -43,9 +43,7 @@ fn run(args: Args) -> Result<Option<Exit>, Failure> {
             clap_complete::generate(shell, &mut Args::command(), "chat", &mut io::stdout());
             Ok(None)
         }
-        Some(command) => runtime
-            .block_on(oneshot::run(command, &args.server))
-            .map(|()| None),
+        Some(command) => runtime.block_on(oneshot::run(command, &args.server)).map(|()| None),
     }
 }
 

@@ -22,11 +22,7 @@ pub(crate) async fn run(command: Cmd, server: &str) -> Result<(), Failure> {
         out: io::stdout(),
     };
     match command {
-        Cmd::Login {
-            username,
-            password_stdin,
-            ..
-        } => job.login(username, password_stdin).await,
+        Cmd::Login { username, password_stdin, .. } => job.login(username, password_stdin).await,
         Cmd::Send { to, text, .. } => job.send(&to, &text).await,
         Cmd::Inbox { .. } => job.inbox().await,
         Cmd::List { .. } => job.list().await,
@@ -134,9 +130,7 @@ impl Job {
     /// A connection with the login kept for this server.
     async fn client(&self) -> Result<Client, Failure> {
         let login = self.state.login(self.server())?;
-        let login = login.ok_or_else(|| Failure::NoLogin {
-            server: self.server().to_owned(),
-        })?;
+        let login = login.ok_or_else(|| Failure::NoLogin { server: self.server().to_owned() })?;
         let client = Client::connect(self.options.clone()).await?;
         Ok(client.with_token(login.token))
     }
@@ -166,9 +160,7 @@ impl Job {
         } else {
             writeln!(self.out, "{text}")
         };
-        written
-            .and_then(|()| self.out.flush())
-            .map_err(Failure::Output)
+        written.and_then(|()| self.out.flush()).map_err(Failure::Output)
     }
 }
 

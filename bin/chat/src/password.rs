@@ -30,10 +30,7 @@ pub(crate) fn ask_new() -> Result<String, Failure> {
 /// The first line of standard input.
 pub(crate) fn from_stdin() -> Result<String, Failure> {
     let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(Failure::Password)?;
+    io::stdin().lock().read_line(&mut line).map_err(Failure::Password)?;
     given(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 

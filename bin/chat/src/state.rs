@@ -89,10 +89,7 @@ fn write_login(server: &str, login: &KeptLogin) -> Vec<u8> {
 fn read_login(bytes: &[u8]) -> Result<KeptLogin, &'static str> {
     let wrong = "not a login of this program; `chat login USER` writes a new one";
     let kept: LoginFile = serde_json::from_slice(bytes).map_err(|_| wrong)?;
-    Ok(KeptLogin {
-        username: kept.username,
-        token: kept.token.parse().map_err(|_| wrong)?,
-    })
+    Ok(KeptLogin { username: kept.username, token: kept.token.parse().map_err(|_| wrong)? })
 }
 
 /// A file name for an address: letters, digits, `.` and `-` as they are, any other byte as `%3A`.
@@ -127,10 +124,7 @@ fn write_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn file(path: &Path, source: io::Error) -> Failure {
-    Failure::File {
-        path: path.to_owned(),
-        source,
-    }
+    Failure::File { path: path.to_owned(), source }
 }
 
 const LOGINS: &str = "logins";
@@ -146,10 +140,7 @@ mod tests {
     }
 
     fn login() -> KeptLogin {
-        KeptLogin {
-            username: "messi".to_owned(),
-            token: Token::random(),
-        }
+        KeptLogin { username: "messi".to_owned(), token: Token::random() }
     }
 
     #[test]

@@ -23,10 +23,7 @@ pub(crate) fn message_line(message: &Message, zone: &TimeZone) -> String {
 /// Year to minute, in the given zone.
 pub(crate) fn local_time(time: Timestamp, zone: &TimeZone) -> String {
     match jiff::Timestamp::from_millisecond(time.as_millis()) {
-        Ok(instant) => instant
-            .to_zoned(zone.clone())
-            .strftime("%Y-%m-%d %H:%M")
-            .to_string(),
+        Ok(instant) => instant.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
         Err(_) => time.to_string(),
     }
 }
@@ -142,10 +139,7 @@ mod tests {
         let value = serde_json::json!({"k": "h\u{e9}\u{1f600}\u{202e}\u{7f}\x1b\"\\"});
         let text = ascii_json(&value);
         assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b)), "{text}");
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
-            value
-        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]

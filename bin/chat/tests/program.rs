@@ -31,11 +31,7 @@ impl World {
     fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let address = runtime.block_on(start_server(&runtime));
-        Self {
-            _runtime: runtime,
-            address,
-            home: tempfile::tempdir().unwrap(),
-        }
+        Self { _runtime: runtime, address, home: tempfile::tempdir().unwrap() }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -61,16 +57,9 @@ impl World {
 
 async fn start_server(runtime: &Runtime) -> String {
     let mut options = StoreOptions::default();
-    options.password = PasswordParams {
-        memory_kib: 8,
-        passes: 1,
-        lanes: 1,
-    };
+    options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
     let store = Store::in_memory(options).unwrap();
-    for (username, name) in [
-        ("messi", "Lionel Messi"),
-        ("lineker", "Gary \u{202e}Lineker"),
-    ] {
+    for (username, name) in [("messi", "Lionel Messi"), ("lineker", "Gary \u{202e}Lineker")] {
         let account = NewAccount {
             username: username.parse().unwrap(),
             name: name.parse().unwrap(),
@@ -93,18 +82,10 @@ struct Ran {
 }
 
 fn run(command: &mut Command, input: &str) -> Ran {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A program that fails early need not read its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = child.wait_with_output().unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     Ran {
         code: status.code().unwrap(),
         out: String::from_utf8(stdout).unwrap(),
@@ -121,25 +102,13 @@ fn json(line: &str) -> Value {
 fn one_shot_commands() {
     let world = World::new();
     let ran = world.chat(&["login", "messi", "--password-stdin"], "surabaya\n");
-    assert!(
-        ran.out.starts_with("username messi logged in, token "),
-        "{ran:?}"
-    );
+    assert!(ran.out.starts_with("username messi logged in, token "), "{ran:?}");
     assert!(ran.out.ends_with("…\n"), "{ran:?}");
-    assert_eq!(
-        world.chat(&["send", "messi", "apa", "kabar"], "").out,
-        "message sent to messi\n"
-    );
-    assert_eq!(
-        world.chat(&["send", "messi"], "satu\n\n  dua  \r\n").code,
-        0
-    );
+    assert_eq!(world.chat(&["send", "messi", "apa", "kabar"], "").out, "message sent to messi\n");
+    assert_eq!(world.chat(&["send", "messi"], "satu\n\n  dua  \r\n").code, 0);
     assert_eq!(world.chat(&["list"], "").out, "messi\n");
     let inbox = world.chat(&["inbox"], "").out;
-    let lines: Vec<&str> = inbox
-        .lines()
-        .map(|line| line.split_once("] ").unwrap().1)
-        .collect();
+    let lines: Vec<&str> = inbox.lines().map(|line| line.split_once("] ").unwrap().1).collect();
     assert_eq!(
         lines,
         [
@@ -149,12 +118,7 @@ fn one_shot_commands() {
         ]
     );
     assert_eq!(world.chat(&["inbox"], "").out, "no new messages\n");
-    assert!(
-        world
-            .chat(&["whoami"], "")
-            .out
-            .starts_with("messi (Lionel Messi)")
-    );
+    assert!(world.chat(&["whoami"], "").out.starts_with("messi (Lionel Messi)"));
     assert_eq!(world.chat(&["logout"], "").code, 0);
     let ran = world.chat(&["inbox"], "");
     assert_eq!((ran.code, &*ran.out), (4, ""));
@@ -165,42 +129,21 @@ fn one_shot_commands() {
 fn one_shot_json() {
     let world = World::new();
     let address = world.address.clone();
-    let ran = world.chat(
-        &["login", "lineker", "--password-stdin", "--json"],
-        "surabaya",
-    );
-    assert_eq!(
-        json(&ran.out),
-        serde_json::json!({"user": "lineker", "server": address})
-    );
-    let ran = world.chat(
-        &["send", "lineker", "--json", "-"],
-        "h\u{e9}llo \u{202e}x\ndua\n",
-    );
-    assert_eq!(
-        json(&ran.out),
-        serde_json::json!({"to": "lineker", "sent": 2})
-    );
+    let ran = world.chat(&["login", "lineker", "--password-stdin", "--json"], "surabaya");
+    assert_eq!(json(&ran.out), serde_json::json!({"user": "lineker", "server": address}));
+    let ran = world.chat(&["send", "lineker", "--json", "-"], "h\u{e9}llo \u{202e}x\ndua\n");
+    assert_eq!(json(&ran.out), serde_json::json!({"to": "lineker", "sent": 2}));
     let ran = world.chat(&["inbox", "--json"], "");
     let messages: Vec<Value> = ran.out.lines().map(json).collect();
     assert_eq!(messages[0]["body"], "h\u{e9}llo \u{202e}x");
     assert_eq!(messages[0]["from_name"], "Gary \u{202e}Lineker");
-    assert_eq!(
-        (&messages[0]["id"], &messages[1]["id"]),
-        (&"1".into(), &"2".into())
-    );
+    assert_eq!((&messages[0]["id"], &messages[1]["id"]), (&"1".into(), &"2".into()));
     let ran = world.chat(&["list", "--json"], "");
-    assert_eq!(
-        json(&ran.out),
-        serde_json::json!({"active": ["lineker"], "more": false})
-    );
+    assert_eq!(json(&ran.out), serde_json::json!({"active": ["lineker"], "more": false}));
     let ran = world.chat(&["send", "--json", "ghost", "halo"], "");
     assert_eq!((ran.code, &*ran.out), (1, ""));
     let error = &json(&ran.err)["error"];
-    assert_eq!(
-        (&error["code"], &error["exit"]),
-        (&"no_such_recipient".into(), &1.into())
-    );
+    assert_eq!((&error["code"], &error["exit"]), (&"no_such_recipient".into(), &1.into()));
 }
 
 #[test]
@@ -234,10 +177,7 @@ fn what_could_not_be_written_out_is_not_delivered() {
     let ran = run(world.command(&["inbox"]).stdout(full), "");
     assert_eq!(ran.code, 6, "{ran:?}");
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let ran = run(
-        world.command(&[]).stdout(full),
-        "auth messi surabaya\ninbox\n",
-    );
+    let ran = run(world.command(&[]).stdout(full), "auth messi surabaya\ninbox\n");
     assert_eq!(ran.code, 6, "{ran:?}");
     assert!(world.chat(&["inbox"], "").out.contains("penting"));
 }
@@ -248,10 +188,7 @@ fn a_line_that_cannot_be_sent_says_how_far_it_got() {
     world.log_in("messi");
     let ran = world.chat(&["send", "messi"], "satu\nbe\x07l\ntiga\n");
     assert_eq!(ran.code, 2);
-    assert!(
-        ran.err.contains("line 2 was not sent (1 sent before it)"),
-        "{ran:?}"
-    );
+    assert!(ran.err.contains("line 2 was not sent (1 sent before it)"), "{ran:?}");
     assert!(world.chat(&["inbox"], "").out.ends_with("satu\n"));
     assert_eq!(world.chat(&["send", "messi"], "\n").code, 2);
 }
@@ -261,23 +198,12 @@ fn wrong_passwords_and_no_server() {
     let world = World::new();
     let ran = world.chat(&["login", "messi", "--password-stdin"], "wrong\n");
     assert_eq!(ran.code, 1);
-    assert!(
-        ran.err.contains("Password yang Anda Masukkan Salah"),
-        "{ran:?}"
-    );
-    assert_eq!(
-        world
-            .chat(&["login", "messi", "--password-stdin"], "\n")
-            .code,
-        2
-    );
+    assert!(ran.err.contains("Password yang Anda Masukkan Salah"), "{ran:?}");
+    assert_eq!(world.chat(&["login", "messi", "--password-stdin"], "\n").code, 2);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap().to_string();
     drop(nobody);
-    let ran = world.chat(
-        &["login", "messi", "--password-stdin", "-s", &address],
-        "surabaya\n",
-    );
+    let ran = world.chat(&["login", "messi", "--password-stdin", "-s", &address], "surabaya\n");
     assert_eq!(ran.code, 3);
     assert!(ran.err.contains(&address), "{ran:?}");
     let ran = world.chat(&["-s", &address], "auth messi surabaya\n");
@@ -315,10 +241,7 @@ fn a_piped_session_speaks_as_the_old_clients_did() {
 #[test]
 fn what_others_wrote_is_neutralised() {
     let world = World::new();
-    let ran = world.chat(
-        &[],
-        "auth lineker surabaya\nsend lineker \u{202e}olah\u{200b}\ninbox\n",
-    );
+    let ran = world.chat(&[], "auth lineker surabaya\nsend lineker \u{202e}olah\u{200b}\ninbox\n");
     assert_eq!(ran.code, 0, "{ran:?}");
     let expected = "lineker (Gary <U+202E>Lineker): <U+202E>olah<U+200B>";
     assert!(ran.out.contains(expected), "{ran:?}");
@@ -327,20 +250,13 @@ fn what_others_wrote_is_neutralised() {
 #[test]
 fn a_bad_line_in_a_pipe_does_not_end_the_session() {
     let world = World::new();
-    let mut child = world
-        .command(&[])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        world.command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let script = b"auth messi surabaya\nsend messi \xff\nsend messi halo\ninbox\n";
     child.stdin.take().unwrap().write_all(script).unwrap();
     let output = child.wait_with_output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        out.contains("Error, a line is not UTF-8\nmessage sent to messi\n"),
-        "{out}"
-    );
+    assert!(out.contains("Error, a line is not UTF-8\nmessage sent to messi\n"), "{out}");
     assert!(out.ends_with("messi (Lionel Messi): halo\n"), "{out}");
     assert_eq!(output.status.code(), Some(2));
 }

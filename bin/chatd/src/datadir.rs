@@ -25,11 +25,7 @@ impl DataDir {
         named: bool,
     ) -> Result<Self, Failure> {
         let base = base(config, environment)?;
-        let path = if demo && !named {
-            base.join("demo")
-        } else {
-            base
-        };
+        let path = if demo && !named { base.join("demo") } else { base };
         Ok(Self { path, demo })
     }
 
@@ -122,21 +118,12 @@ impl DataDir {
 }
 
 fn base(config: &Config, environment: &Environment) -> Result<PathBuf, Failure> {
-    let path = config
-        .data
-        .clone()
-        .or_else(|| environment.default_data_directory())
-        .ok_or_else(|| {
-            Failure::new(
-                Exit::Usage,
-                "this user has no home directory: give --data DIR",
-            )
+    let path =
+        config.data.clone().or_else(|| environment.default_data_directory()).ok_or_else(|| {
+            Failure::new(Exit::Usage, "this user has no home directory: give --data DIR")
         })?;
     std::path::absolute(&path).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            format!("cannot make {} absolute: {error}", path.display()),
-        )
+        Failure::new(Exit::Usage, format!("cannot make {} absolute: {error}", path.display()))
     })
 }
 
@@ -152,10 +139,7 @@ mod tests {
     use super::*;
 
     fn directory(path: &Path, demo: bool) -> DataDir {
-        DataDir {
-            path: path.to_path_buf(),
-            demo,
-        }
+        DataDir { path: path.to_path_buf(), demo }
     }
 
     #[test]
@@ -164,10 +148,7 @@ mod tests {
         let path = parent.path().join("a/b");
         directory(&path, false).prepare().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
-        assert_eq!(
-            fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]
@@ -176,32 +157,20 @@ mod tests {
         let (demo, other) = (parent.path().join("demo"), parent.path().join("other"));
         directory(&demo, true).prepare().unwrap();
         directory(&demo, true).prepare().unwrap();
-        assert_eq!(
-            directory(&demo, false).prepare().unwrap_err().exit,
-            Exit::Usage
-        );
+        assert_eq!(directory(&demo, false).prepare().unwrap_err().exit, Exit::Usage);
         directory(&other, false).prepare().unwrap();
         fs::write(other.join("chat.db"), "").unwrap();
         directory(&other, false).prepare().unwrap();
-        assert_eq!(
-            directory(&other, true).prepare().unwrap_err().exit,
-            Exit::Usage
-        );
+        assert_eq!(directory(&other, true).prepare().unwrap_err().exit, Exit::Usage);
         assert!(!other.join(MARKER).exists());
     }
 
     #[test]
     fn a_demo_lives_beside_the_real_thing_unless_it_is_told_otherwise() {
-        let config = Config {
-            data: Some("/srv/chat".into()),
-            ..Config::default()
-        };
+        let config = Config { data: Some("/srv/chat".into()), ..Config::default() };
         let locate = |demo, named| DataDir::locate(&config, &Environment::default(), demo, named);
         assert_eq!(locate(false, true).unwrap().path(), Path::new("/srv/chat"));
-        assert_eq!(
-            locate(true, false).unwrap().path(),
-            Path::new("/srv/chat/demo")
-        );
+        assert_eq!(locate(true, false).unwrap().path(), Path::new("/srv/chat/demo"));
         assert_eq!(locate(true, true).unwrap().path(), Path::new("/srv/chat"));
     }
 }

@@ -14,10 +14,7 @@ pub(crate) async fn populate(store: &Store, params: PasswordParams) -> Result<()
     }
     let accounts = accounts(params)?;
     let import = store.begin_import().await.map_err(refused)?;
-    store
-        .stage_import(import, accounts)
-        .await
-        .map_err(refused)?;
+    store.stage_import(import, accounts).await.map_err(refused)?;
     store.commit_import(import).await.map_err(refused)?;
     Ok(())
 }
@@ -67,10 +64,7 @@ fn accounts(params: PasswordParams) -> Result<Vec<HashedAccount>, Failure> {
 }
 
 fn fault(error: impl std::fmt::Display) -> Failure {
-    Failure::new(
-        Exit::Software,
-        format!("cannot make the demo accounts: {error}"),
-    )
+    Failure::new(Exit::Software, format!("cannot make the demo accounts: {error}"))
 }
 
 fn refused(error: chat_core::store::StoreError) -> Failure {
@@ -100,11 +94,7 @@ mod tests {
             ("[::]:1", false),
             ("192.168.0.1:1", false),
         ] {
-            assert_eq!(
-                check_address(address.parse().unwrap()).is_ok(),
-                allowed,
-                "{address}"
-            );
+            assert_eq!(check_address(address.parse().unwrap()).is_ok(), allowed, "{address}");
         }
     }
 }

@@ -14,9 +14,7 @@ pub(crate) struct Environment {
 
 impl Environment {
     pub(crate) fn of_process() -> Self {
-        Self {
-            variables: std::env::vars_os().collect(),
-        }
+        Self { variables: std::env::vars_os().collect() }
     }
 
     /// The variable's value; absent when empty.
@@ -47,18 +45,13 @@ impl Environment {
 
     /// The first of a colon-separated list (systemd.exec(5)).
     pub(crate) fn systemd_directory(&self, name: &str) -> Option<PathBuf> {
-        std::env::split_paths(self.value(name)?)
-            .next()
-            .filter(|path| path.is_absolute())
+        std::env::split_paths(self.value(name)?).next().filter(|path| path.is_absolute())
     }
 
     /// Directories for short-lived files of this user, the best first.
     pub(crate) fn runtime_directories(&self) -> impl Iterator<Item = PathBuf> {
-        let own = self
-            .path("XDG_RUNTIME_DIR")
-            .filter(|path| path.is_absolute());
-        own.into_iter()
-            .chain([std::env::temp_dir(), Path::new("/tmp").to_path_buf()])
+        let own = self.path("XDG_RUNTIME_DIR").filter(|path| path.is_absolute());
+        own.into_iter().chain([std::env::temp_dir(), Path::new("/tmp").to_path_buf()])
     }
 }
 
@@ -66,9 +59,7 @@ impl Environment {
 impl Environment {
     pub(crate) fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
-        Self {
-            variables: variables.into(),
-        }
+        Self { variables: variables.into() }
     }
 }
 
@@ -83,10 +74,7 @@ mod tests {
     #[test]
     fn systemd_directories_win() {
         let environment = Environment::of([("STATE_DIRECTORY", "/var/lib/chatd:/var/lib/other")]);
-        assert_eq!(
-            environment.default_data_directory(),
-            Some("/var/lib/chatd".into())
-        );
+        assert_eq!(environment.default_data_directory(), Some("/var/lib/chatd".into()));
     }
 
     #[test]

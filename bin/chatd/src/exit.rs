@@ -32,10 +32,7 @@ pub(crate) enum Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        #[expect(
-            clippy::as_conversions,
-            reason = "the numbers of the enum, all below 256"
-        )]
+        #[expect(clippy::as_conversions, reason = "the numbers of the enum, all below 256")]
         Self::from(exit as u8)
     }
 }

@@ -29,13 +29,7 @@ fn raise(wanted: u64) -> u64 {
         return current.unwrap_or(u64::MAX);
     };
     let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    match setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(raised),
-            maximum,
-        },
-    ) {
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
         Ok(()) => raised,
         Err(_) => current,
     }

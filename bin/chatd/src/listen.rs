@@ -18,9 +18,7 @@ pub(crate) async fn bind(
     for address in addresses {
         let resolved = resolve(address).await?;
         if is_demo {
-            resolved
-                .iter()
-                .try_for_each(|address| demo::check_address(*address))?;
+            resolved.iter().try_for_each(|address| demo::check_address(*address))?;
         }
         listeners.extend(bind_all(&resolved).await?);
     }
@@ -36,21 +34,12 @@ pub(crate) fn address_of(listener: &TcpListener) -> Result<SocketAddr, Failure> 
 
 async fn resolve(address: &ListenAddr) -> Result<Vec<SocketAddr>, Failure> {
     let nothing = |error: &dyn std::fmt::Display| {
-        Failure::new(
-            Exit::Unavailable,
-            format!("cannot listen on {address}: {error}"),
-        )
+        Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {error}"))
     };
-    let mut resolved: Vec<_> = lookup_host(address.as_str())
-        .await
-        .map_err(|error| nothing(&error))?
-        .collect();
+    let mut resolved: Vec<_> =
+        lookup_host(address.as_str()).await.map_err(|error| nothing(&error))?.collect();
     resolved.dedup();
-    if resolved.is_empty() {
-        Err(nothing(&"the name has no address"))
-    } else {
-        Ok(resolved)
-    }
+    if resolved.is_empty() { Err(nothing(&"the name has no address")) } else { Ok(resolved) }
 }
 
 /// All of them; one this machine does not have (a name may stand for IPv6 too) matters only if none is left.
@@ -82,8 +71,5 @@ fn unbound(address: SocketAddr, error: &io::Error) -> Failure {
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
         _ => "give another --listen HOST:PORT",
     };
-    Failure::new(
-        Exit::Unavailable,
-        format!("cannot listen on {address}: {error}; {advice}"),
-    )
+    Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {error}; {advice}"))
 }

@@ -33,6 +33,11 @@ use config::{Loaded, LogFilter};
 use environment::Environment;
 use exit::{Exit, Failure};
 
+/// A message is allocated by a connection's thread and freed by the store's, which is where the system's allocator is slow:
+/// with this one a durable send of 100 clients with 16 in flight costs 15 to 20 % less CPU.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Whatever this program makes is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -40,11 +45,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();
-            let code = if error.use_stderr() {
-                Exit::Usage.into()
-            } else {
-                ExitCode::SUCCESS
-            };
+            let code = if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
             return code;
         }
     };

@@ -11,9 +11,7 @@ use crate::exit::{Exit, Failure};
 pub(crate) async fn open_store(config: &Config, directory: &DataDir) -> Result<Store, Failure> {
     directory.prepare()?;
     let sqlite = config.sqlite_options(directory.path());
-    let store = Store::open(sqlite, config.store_options())
-        .await
-        .map_err(cannot_open)?;
+    let store = Store::open(sqlite, config.store_options()).await.map_err(cannot_open)?;
     if directory.is_demo() {
         demo::populate(&store, config.password_params()).await?;
     }

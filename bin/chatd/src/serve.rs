@@ -35,10 +35,7 @@ pub(crate) async fn run(
     config.connections.max = files::make_room(config.connections.max);
     // First what fails quickly and leaves nothing behind; clients that come while the store opens wait.
     let listeners = listen::bind(&config.listen, directory.is_demo()).await?;
-    let addresses = listeners
-        .iter()
-        .map(listen::address_of)
-        .collect::<Result<Vec<_>, _>>()?;
+    let addresses = listeners.iter().map(listen::address_of).collect::<Result<Vec<_>, _>>()?;
     let store = tokio::select! {
         store = open_store(&config, directory) => store?,
         _ = signals.next() => {
@@ -49,9 +46,7 @@ pub(crate) async fn run(
     let outcome = match Daemon::start(&config, listeners, &store, place) {
         Ok(daemon) => {
             announce(directory, &addresses, &store, environment).await;
-            daemon
-                .run(&mut signals, config.shutdown.deadline.duration())
-                .await
+            daemon.run(&mut signals, config.shutdown.deadline.duration()).await
         }
         Err(failure) => Err(failure),
     };
@@ -110,10 +105,7 @@ impl Daemon {
     async fn finish(mut self, deadline: Duration) {
         self.stop.cancel();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(deadline.saturating_add(STORE_PATIENCE), ended)
-            .await
-            .is_err()
-        {
+        if timeout(deadline.saturating_add(STORE_PATIENCE), ended).await.is_err() {
             tracing::error!("some connections did not end; going on without them");
         }
     }
@@ -126,11 +118,7 @@ async fn announce(
     store: &Store,
     environment: &Environment,
 ) {
-    say(format_args!(
-        "chatd {} serves {}",
-        env!("CARGO_PKG_VERSION"),
-        directory.path().display()
-    ));
+    say(format_args!("chatd {} serves {}", env!("CARGO_PKG_VERSION"), directory.path().display()));
     for address in addresses {
         say(format_args!("listening on {address}"));
         tracing::debug!(%address, "listening");
@@ -156,10 +144,7 @@ async fn announce(
 }
 
 async fn has_no_accounts(store: &Store) -> bool {
-    store
-        .accounts(None, 1)
-        .await
-        .is_ok_and(|accounts| accounts.is_empty())
+    store.accounts(None, 1).await.is_ok_and(|accounts| accounts.is_empty())
 }
 
 /// Serves what waits, syncs, and closes the files.

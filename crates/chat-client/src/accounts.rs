@@ -88,10 +88,7 @@ impl Client {
     /// The session may have been ended.
     pub async fn revoke(&self, session: &str) -> Result<(), ClientError> {
         let token = &self.word()?;
-        match self
-            .call_current(Command::Revoke { token, session })
-            .await?
-        {
+        match self.call_current(Command::Revoke { token, session }).await? {
             Reply::Revoked => Ok(()),
             _ => Err(unexpected("revoke")),
         }
@@ -111,11 +108,7 @@ impl Client {
         password: &str,
         name: Option<&FullName>,
     ) -> Result<(), ClientError> {
-        let command = Command::Register {
-            username,
-            password,
-            name: name.map(FullName::as_str),
-        };
+        let command = Command::Register { username, password, name: name.map(FullName::as_str) };
         match self.call_current(command).await? {
             Reply::Registered(_) => Ok(()),
             _ => Err(unexpected("register")),
@@ -131,10 +124,7 @@ impl Client {
     /// The password may have been changed.
     pub async fn change_password(&self, old: &str, new: &str) -> Result<u64, ClientError> {
         let token = &self.word()?;
-        match self
-            .call_current(Command::ChangePassword { token, old, new })
-            .await?
-        {
+        match self.call_current(Command::ChangePassword { token, old, new }).await? {
             Reply::PasswordChanged(sessions_ended) => Ok(sessions_ended),
             _ => Err(unexpected("passwd")),
         }

@@ -119,10 +119,7 @@ impl Client {
             closed: Arc::clone(&shared.closed),
         }));
         shared.task.close();
-        Self {
-            shared: Arc::new(shared),
-            login: Arc::default(),
-        }
+        Self { shared: Arc::new(shared), login: Arc::default() }
     }
 
     /// What the server said of itself.
@@ -163,10 +160,7 @@ impl Client {
     /// ([`whoami`](Self::whoami) does). Other handles keep theirs.
     #[must_use]
     pub fn with_token(&self, token: Token) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            login: Arc::new(Mutex::new(Some(token))),
-        }
+        Self { shared: Arc::clone(&self.shared), login: Arc::new(Mutex::new(Some(token))) }
     }
 
     /// Asks for a sign of life. Returns `text` as the server gave it back.
@@ -225,11 +219,7 @@ impl Client {
     fn closed(&self, command: &'static str, sent: bool) -> ClientError {
         // Without a reason the task has not set one: its runtime is gone, or `close` is under way.
         let reason = self.close_reason().unwrap_or(CloseReason::ByClient);
-        ClientError::Closed {
-            command,
-            sent,
-            reason,
-        }
+        ClientError::Closed { command, sent, reason }
     }
 
     /// The token as a word of a request.
@@ -260,11 +250,7 @@ async fn say_hello<T: AsyncRead + AsyncWrite>(
     let frame = timeout(limit, connection.exchange(line))
         .await
         .map_err(|_| ClientError::Timeout { command, limit })?
-        .map_err(|reason| ClientError::Closed {
-            command,
-            sent: true,
-            reason,
-        })?;
+        .map_err(|reason| ClientError::Closed { command, sent: true, reason })?;
     match understand(command, Reply::decode(command, &frame)?) {
         Ok(Reply::Hello(hello)) => Ok(ServerInfo::Current(hello)),
         Ok(_) => Err(unexpected(command)),
@@ -281,9 +267,6 @@ fn understand(command: &'static str, reply: Reply<'static>) -> Result<Reply<'sta
 }
 
 pub(crate) fn unexpected(command: &'static str) -> ClientError {
-    ReplyError::Malformed {
-        command,
-        reason: "it is the reply to another command".to_owned(),
-    }
-    .into()
+    ReplyError::Malformed { command, reason: "it is the reply to another command".to_owned() }
+        .into()
 }

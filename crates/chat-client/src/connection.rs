@@ -194,14 +194,10 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
     }
 
     fn decode(&mut self) -> Result<Option<Frame>, CloseReason> {
-        self.codec
-            .decode(&mut self.input)
-            .map_err(|error| match error {
-                CodecError::Io(error) => failed(error),
-                _ => CloseReason::ReplyTooLong {
-                    max_reply_bytes: self.bounds.max_reply_bytes,
-                },
-            })
+        self.codec.decode(&mut self.input).map_err(|error| match error {
+            CodecError::Io(error) => failed(error),
+            _ => CloseReason::ReplyTooLong { max_reply_bytes: self.bounds.max_reply_bytes },
+        })
     }
 
     fn push(&mut self, request: Request) {
@@ -214,10 +210,7 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
         if self.output.bytes.len() >= OUTPUT_BYTES {
             return 0;
         }
-        self.bounds
-            .in_flight_requests
-            .saturating_sub(self.in_flight.len())
-            .min(BATCH_REQUESTS)
+        self.bounds.in_flight_requests.saturating_sub(self.in_flight.len()).min(BATCH_REQUESTS)
     }
 
     fn is_idle(&self) -> bool {

@@ -169,10 +169,8 @@ impl ServerError {
     }
 
     fn is_outcome_unknown(&self) -> bool {
-        matches!(
-            self.code,
-            Some(ErrorCode::Unavailable | ErrorCode::Internal)
-        ) && !is_repeatable(self.command)
+        matches!(self.code, Some(ErrorCode::Unavailable | ErrorCode::Internal))
+            && !is_repeatable(self.command)
     }
 
     fn fault(&self) -> Fault {
@@ -237,13 +235,7 @@ mod tests {
     use super::*;
 
     fn server(command: &'static str, code: ErrorCode) -> ClientError {
-        ServerError {
-            command,
-            code: Some(code),
-            message: String::new(),
-            retry_after: None,
-        }
-        .into()
+        ServerError { command, code: Some(code), message: String::new(), retry_after: None }.into()
     }
 
     #[test]
@@ -260,11 +252,8 @@ mod tests {
 
     #[test]
     fn a_request_that_was_never_sent_is_retryable() {
-        let closed = |command, sent| ClientError::Closed {
-            command,
-            sent,
-            reason: CloseReason::EndOfStream,
-        };
+        let closed =
+            |command, sent| ClientError::Closed { command, sent, reason: CloseReason::EndOfStream };
         assert!(closed("send", false).is_retryable());
         assert!(!closed("send", true).is_retryable());
         assert!(closed("send", true).is_outcome_unknown());
@@ -281,14 +270,8 @@ mod tests {
 
     #[test]
     fn old_sentences_have_codes() {
-        let reply = ErrorReply {
-            message: "Password Salah".into(),
-            code: None,
-            retry_after_ms: None,
-        };
-        assert_eq!(
-            ServerError::new("auth", reply).code,
-            Some(ErrorCode::BadPassword)
-        );
+        let reply =
+            ErrorReply { message: "Password Salah".into(), code: None, retry_after_ms: None };
+        assert_eq!(ServerError::new("auth", reply).code, Some(ErrorCode::BadPassword));
     }
 }

@@ -18,10 +18,7 @@ impl Client {
     pub async fn list(&self) -> Result<List<'static>, ClientError> {
         if self.is_legacy() {
             let active = self.legacy_active_users().await?;
-            return Ok(List {
-                active,
-                directory: None,
-            });
+            return Ok(List { active, directory: None });
         }
         self.call_list(None, None).await
     }
@@ -63,11 +60,7 @@ impl Client {
         after: Option<&str>,
         limit: Option<&str>,
     ) -> Result<List<'static>, ClientError> {
-        let command = Command::List {
-            token: &self.word()?,
-            after,
-            limit,
-        };
+        let command = Command::List { token: &self.word()?, after, limit };
         match self.call(command).await? {
             Reply::List(list) => Ok(list),
             _ => Err(unexpected("list")),

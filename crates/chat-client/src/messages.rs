@@ -62,11 +62,8 @@ impl Client {
         let (token, handle) = self.pinned()?;
         let after = after.map(|id| id.to_string());
         let limit = limit.map(|limit| limit.to_string());
-        let command = Command::Peek {
-            token: &token,
-            after: after.as_deref(),
-            limit: limit.as_deref(),
-        };
+        let command =
+            Command::Peek { token: &token, after: after.as_deref(), limit: limit.as_deref() };
         match self.call_current(command).await? {
             Reply::Peek(page) => Ok(Delivery::current(handle, page)),
             _ => Err(unexpected("peek")),

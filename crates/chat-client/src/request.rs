@@ -26,9 +26,8 @@ pub(crate) fn encode(
         Err(CodecError::Unencodable { command, reason }) => {
             Err(InvalidRequest::Argument { command, reason })
         }
-        Err(error) => Err(InvalidRequest::Argument {
-            command: command.name(),
-            reason: error.to_string(),
-        }),
+        Err(error) => {
+            Err(InvalidRequest::Argument { command: command.name(), reason: error.to_string() })
+        }
     }
 }

@@ -43,8 +43,7 @@ impl ServerInfo {
     }
 
     fn limit(&self, announced: impl Fn(&Hello<'static>) -> u64, default: usize) -> usize {
-        self.hello().map_or(default, |hello| {
-            usize::try_from(announced(hello)).unwrap_or(usize::MAX)
-        })
+        self.hello()
+            .map_or(default, |hello| usize::try_from(announced(hello)).unwrap_or(usize::MAX))
     }
 }

@@ -21,12 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 #[path = "../examples/send_and_read.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "an example, with a `main` of its own"
-)]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "an example, with a `main` of its own")]
 mod send_and_read;
 
 /// A server of an in-memory store with the accounts `messi` and `lineker`.
@@ -40,11 +35,7 @@ impl Running {
     async fn start() -> Self {
         let mut options = StoreOptions::default();
         // As cheap as a hash gets: nothing here is about it.
-        options.password = PasswordParams {
-            memory_kib: 8,
-            passes: 1,
-            lanes: 1,
-        };
+        options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
         let store = Store::in_memory(options).unwrap();
         for (username, name) in [("messi", "Lionel Messi"), ("lineker", "Gary Lineker")] {
             let account = NewAccount {
@@ -86,30 +77,18 @@ const PASSWORD: &str = "surabaya";
 #[tokio::test]
 async fn a_conversation() {
     let server = Running::start().await;
-    let (messi, lineker) = (
-        server.client_of("messi").await,
-        server.client_of("lineker").await,
-    );
+    let (messi, lineker) = (server.client_of("messi").await, server.client_of("lineker").await);
     assert_eq!(messi.server().hello().unwrap().protocol, 1);
-    messi
-        .send("lineker", " apa  kabar \u{1f600} ")
-        .await
-        .unwrap();
+    messi.send("lineker", " apa  kabar \u{1f600} ").await.unwrap();
     let delivery = lineker.inbox().await.unwrap();
     let message = &delivery.messages()[0];
-    assert_eq!(
-        (&*message.from, &*message.from_name),
-        ("messi", "Lionel Messi")
-    );
+    assert_eq!((&*message.from, &*message.from_name), ("messi", "Lionel Messi"));
     assert_eq!(message.body, " apa  kabar \u{1f600} ");
     delivery.ack().await.unwrap();
     delivery.ack().await.unwrap();
     assert!(lineker.inbox().await.unwrap().messages().is_empty());
 
-    assert_eq!(
-        messi.active_users().await.unwrap().users,
-        ["messi", "lineker"]
-    );
+    assert_eq!(messi.active_users().await.unwrap().users, ["messi", "lineker"]);
     let list = messi.list().await.unwrap();
     assert_eq!(list.active.users, ["messi", "lineker"]);
     assert_eq!(list.directory.unwrap().users[0].name, "Gary Lineker");
@@ -128,10 +107,7 @@ async fn what_the_server_refuses() {
     client.login("messi", PASSWORD).await.unwrap();
     let sent = client.send("ghost", "halo").await.unwrap_err();
     assert_eq!(code(sent), Some(ErrorCode::NoSuchRecipient));
-    let registered = client
-        .register("budi", "rahasia12", None)
-        .await
-        .unwrap_err();
+    let registered = client.register("budi", "rahasia12", None).await.unwrap_err();
     assert_eq!(code(registered), Some(ErrorCode::NotAllowed));
     let token = client.token().unwrap();
     client.logout().await.unwrap();
@@ -143,10 +119,7 @@ async fn what_the_server_refuses() {
 #[tokio::test]
 async fn sessions_and_passwords() {
     let server = Running::start().await;
-    let (one, other) = (
-        server.client_of("messi").await,
-        server.client_of("messi").await,
-    );
+    let (one, other) = (server.client_of("messi").await, server.client_of("messi").await);
     let sessions = one.sessions().await.unwrap();
     assert_eq!(sessions.len(), 2);
     let theirs = sessions.iter().find(|session| !session.current).unwrap();
@@ -203,12 +176,7 @@ async fn a_thousand_sends_in_flight_keep_their_order() {
     let mut received = Vec::new();
     loop {
         let delivery = lineker.inbox().await.unwrap();
-        received.extend(
-            delivery
-                .messages()
-                .iter()
-                .map(|message| message.body.clone()),
-        );
+        received.extend(delivery.messages().iter().map(|message| message.body.clone()));
         delivery.ack().await.unwrap();
         if !delivery.more() {
             break;
@@ -226,13 +194,7 @@ async fn a_server_that_shuts_down_ends_the_connection_in_order() {
     server.stop().await;
     let error = client.ping("halo").await.unwrap_err();
     assert!(
-        matches!(
-            &error,
-            ClientError::Closed {
-                reason: CloseReason::EndOfStream,
-                ..
-            }
-        ),
+        matches!(&error, ClientError::Closed { reason: CloseReason::EndOfStream, .. }),
         "{error:?}"
     );
 }

@@ -9,46 +9,27 @@ use chat_core::store::{NewAccount, Outgoing, PageLimit, SessionKey, Store, Store
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `Store::open(SqliteOptions::new(directory), options)` keeps it on disk instead.
     let mut options = StoreOptions::default();
-    options.password = PasswordParams {
-        memory_kib: 64,
-        passes: 1,
-        lanes: 1,
-    };
+    options.password = PasswordParams { memory_kib: 64, passes: 1, lanes: 1 };
     let store = Store::in_memory(options)?;
 
     for (username, name) in [("messi", "Lionel Messi"), ("lineker", "Gary Lineker")] {
         let password = "a-long-secret".into();
-        let account = NewAccount {
-            username: username.parse()?,
-            name: name.parse()?,
-            password,
-        };
+        let account = NewAccount { username: username.parse()?, name: name.parse()?, password };
         store.create_account(account).await?;
     }
     let sender = SessionKey::of(&store.login("lineker", "a-long-secret").await?);
     let reader = SessionKey::of(&store.login("messi", "a-long-secret").await?);
 
-    let message = Outgoing {
-        session: sender,
-        to: "messi".into(),
-        body: "apa kabar".into(),
-    };
+    let message = Outgoing { session: sender, to: "messi".into(), body: "apa kabar".into() };
     for outcome in store.send(vec![message]).await {
         // From here on the message survives whatever the store's durability promises.
         println!("stored at {}", outcome?.time);
     }
 
-    let limit = PageLimit {
-        messages: 50,
-        bytes: 64 * 1024,
-        cost: |message| message.body.len(),
-    };
+    let limit = PageLimit { messages: 50, bytes: 64 * 1024, cost: |message| message.body.len() };
     let page = store.inbox(reader, &[], limit).await?;
     for message in &page.messages {
-        println!(
-            "#{} from {}: {}",
-            message.id, message.from_name, message.body
-        );
+        println!("#{} from {}: {}", message.id, message.from_name, message.body);
     }
     // Only now are they delivered; without this they would be given again.
     if let Some(shown) = page.shown() {

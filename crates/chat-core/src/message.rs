@@ -109,21 +109,10 @@ mod tests {
     fn bodies() {
         assert_eq!(check_body(" halo\t\u{1F600} ", 100), Ok(()));
         assert_eq!(check_body("", 100), Err(MessageBodyError::Empty));
-        assert_eq!(
-            check_body("abc", 2),
-            Err(MessageBodyError::TooLong { max_bytes: 2 })
-        );
-        assert_eq!(
-            check_body("\u{a0}\u{bf}", 100),
-            Ok(()),
-            "C2, and no control"
-        );
+        assert_eq!(check_body("abc", 2), Err(MessageBodyError::TooLong { max_bytes: 2 }));
+        assert_eq!(check_body("\u{a0}\u{bf}", 100), Ok(()), "C2, and no control");
         for bad in ["a\0", "a\rb", "\u{7f}", "\u{85}"] {
-            assert_eq!(
-                check_body(bad, 100),
-                Err(MessageBodyError::ControlCharacter),
-                "{bad:?}"
-            );
+            assert_eq!(check_body(bad, 100), Err(MessageBodyError::ControlCharacter), "{bad:?}");
         }
     }
 }

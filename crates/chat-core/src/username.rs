@@ -38,10 +38,7 @@ impl FromStr for Username {
         if text.len() > MAX_USERNAME_BYTES {
             return Err(UsernameError::TooLong);
         }
-        match text
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
-        {
+        match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))) {
             Some(character) => Err(UsernameError::Character { character }),
             // A lone hyphen stands for "left out" on the wire.
             None if text == "-" => Err(UsernameError::Hyphen),
@@ -148,19 +145,11 @@ mod tests {
             ("", UsernameError::Empty),
             ("-", UsernameError::Hyphen),
             ("a b", UsernameError::Character { character: ' ' }),
-            (
-                "h\u{e9}llo",
-                UsernameError::Character {
-                    character: '\u{e9}',
-                },
-            ),
+            ("h\u{e9}llo", UsernameError::Character { character: '\u{e9}' }),
         ] {
             assert_eq!(bad.parse::<Username>(), Err(error));
         }
-        assert_eq!(
-            "x".repeat(65).parse::<Username>(),
-            Err(UsernameError::TooLong)
-        );
+        assert_eq!("x".repeat(65).parse::<Username>(), Err(UsernameError::TooLong));
     }
 
     #[test]
@@ -173,18 +162,9 @@ mod tests {
 
     #[test]
     fn full_names() {
-        assert_eq!(
-            " Lionel Messi ".parse::<FullName>().unwrap().as_str(),
-            "Lionel Messi"
-        );
+        assert_eq!(" Lionel Messi ".parse::<FullName>().unwrap().as_str(), "Lionel Messi");
         assert_eq!("  ".parse::<FullName>(), Err(FullNameError::Empty));
-        assert_eq!(
-            "a\tb".parse::<FullName>(),
-            Err(FullNameError::ControlCharacter)
-        );
-        assert_eq!(
-            "x".repeat(257).parse::<FullName>(),
-            Err(FullNameError::TooLong)
-        );
+        assert_eq!("a\tb".parse::<FullName>(), Err(FullNameError::ControlCharacter));
+        assert_eq!("x".repeat(257).parse::<FullName>(), Err(FullNameError::TooLong));
     }
 }

@@ -31,13 +31,7 @@ impl Listener for Pipes {
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::in_memory(StoreOptions::default())?;
     let (username, name) = ("messi".parse()?, "Lionel Messi".parse()?);
-    store
-        .create_account(NewAccount {
-            username,
-            name,
-            password: "surabaya".into(),
-        })
-        .await?;
+    store.create_account(NewAccount { username, name, password: "surabaya".into() }).await?;
 
     let server = Server::new(store.clone(), ServerConfig::default())?;
     let (connect, pipes) = mpsc::channel(1);

@@ -143,29 +143,11 @@ mod tests {
     #[test]
     fn defaults_are_right_and_nonsense_is_refused() {
         assert_eq!(ServerConfig::default().check(), Ok(()));
-        let mut config = ServerConfig {
-            connections: 0,
-            ..ServerConfig::default()
-        };
-        assert!(matches!(
-            config.check(),
-            Err(ConfigError::TooSmall {
-                name: "connections",
-                ..
-            })
-        ));
+        let mut config = ServerConfig { connections: 0, ..ServerConfig::default() };
+        assert!(matches!(config.check(), Err(ConfigError::TooSmall { name: "connections", .. })));
         config.connections = usize::MAX;
         assert_eq!(config.check(), Err(ConfigError::TooManyConnections));
-        config = ServerConfig {
-            line_timeout: Duration::ZERO,
-            ..ServerConfig::default()
-        };
-        assert!(matches!(
-            config.check(),
-            Err(ConfigError::TooShort {
-                name: "line_timeout",
-                ..
-            })
-        ));
+        config = ServerConfig { line_timeout: Duration::ZERO, ..ServerConfig::default() };
+        assert!(matches!(config.check(), Err(ConfigError::TooShort { name: "line_timeout", .. })));
     }
 }

@@ -132,9 +132,7 @@ impl<T: Transport> Connection<T> {
             match self.codec.decode(&mut self.input) {
                 Ok(Some(frame)) => {
                     self.line_begun = None;
-                    self.service
-                        .request(&frame, &mut self.peer, &mut self.replies)
-                        .await;
+                    self.service.request(&frame, &mut self.peer, &mut self.replies).await;
                 }
                 Ok(None) => {
                     served = Served::All;
@@ -148,8 +146,7 @@ impl<T: Transport> Connection<T> {
         }
         self.service.finish(&mut self.peer, &mut self.replies).await;
         if matches!(served, Served::TooLong) {
-            self.replies
-                .push(&Reply::Error(ErrorCode::FrameTooLong.into()));
+            self.replies.push(&Reply::Error(ErrorCode::FrameTooLong.into()));
         }
         if self.peer.logged_in {
             self.seat.keep();
@@ -207,9 +204,7 @@ impl<T: Transport> Connection<T> {
         } else {
             self.line_begun.get_or_insert(self.heard);
         }
-        let unfinished = self
-            .line_begun
-            .map(|begun| begun + self.config.line_timeout);
+        let unfinished = self.line_begun.map(|begun| begun + self.config.line_timeout);
         let read = tokio::select! {
             biased;
             () = self.seat.close().cancelled() => return Err(Ending::Asked),
@@ -299,9 +294,7 @@ impl<T: Transport> Connection<T> {
                 }
             }
         };
-        timeout(self.config.linger, discarding)
-            .await
-            .unwrap_or(false)
+        timeout(self.config.linger, discarding).await.unwrap_or(false)
     }
 }
 

@@ -115,10 +115,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peers_own_failure_goes_on_at_once() {
         let begun = Instant::now();
-        let kinds = [
-            io::ErrorKind::ConnectionAborted,
-            io::ErrorKind::ConnectionReset,
-        ];
+        let kinds = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
         accept(&mut Scripted(kinds.into())).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
@@ -127,9 +124,6 @@ mod tests {
     async fn any_other_failure_pauses_longer_each_time_up_to_a_second() {
         let begun = Instant::now();
         accept(&mut Scripted([io::ErrorKind::Other; 6].into())).await;
-        assert_eq!(
-            begun.elapsed(),
-            Duration::from_millis(100 + 200 + 400 + 800 + 1000 + 1000)
-        );
+        assert_eq!(begun.elapsed(), Duration::from_millis(100 + 200 + 400 + 800 + 1000 + 1000));
     }
 }

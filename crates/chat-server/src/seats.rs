@@ -55,11 +55,8 @@ impl Seats {
         loop {
             let asked = self.free.available_permits() == 0 && self.ask_a_guest_to_leave();
             let permit = Arc::clone(&self.free).acquire_owned();
-            let permit = if asked {
-                timeout(PATIENCE, permit).await.ok()
-            } else {
-                Some(permit.await)
-            };
+            let permit =
+                if asked { timeout(PATIENCE, permit).await.ok() } else { Some(permit.await) };
             // The semaphore is never closed; and a guest who dawdles is not waited for, the next one is asked.
             if let Some(Ok(permit)) = permit {
                 return self.seat(permit, stop.child_token());
@@ -69,18 +66,10 @@ impl Seats {
 
     fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, close: CancellationToken) -> Seat {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let guest = Arc::new(Guest {
-            heard_ms: AtomicU64::new(self.now_ms()),
-            close: close.clone(),
-        });
+        let guest =
+            Arc::new(Guest { heard_ms: AtomicU64::new(self.now_ms()), close: close.clone() });
         self.guests().insert(number, Arc::clone(&guest));
-        Seat {
-            number,
-            close,
-            guest: Some(guest),
-            seats: Arc::clone(self),
-            _permit: permit,
-        }
+        Seat { number, close, guest: Some(guest), seats: Arc::clone(self), _permit: permit }
     }
 
     /// Asks the one who was silent longest; no if there is none to ask.
@@ -152,11 +141,7 @@ mod tests {
     use super::*;
 
     fn silent_for(seat: &Seat) -> u64 {
-        seat.guest
-            .as_ref()
-            .unwrap()
-            .heard_ms
-            .load(Ordering::Relaxed)
+        seat.guest.as_ref().unwrap().heard_ms.load(Ordering::Relaxed)
     }
 
     #[tokio::test(start_paused = true)]
@@ -198,11 +183,7 @@ mod tests {
         let (seats, stop) = (Seats::new(1), CancellationToken::new());
         let mut user = seats.take(&stop).await;
         user.keep();
-        assert!(
-            timeout(Duration::from_secs(3600), seats.take(&stop))
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_secs(3600), seats.take(&stop)).await.is_err());
         assert!(!user.close().is_cancelled());
         drop(user);
         seats.take(&stop).await;

@@ -95,19 +95,13 @@ impl Server {
 
     /// Waits for the connections to end; says how many had to be cut off.
     async fn drain(&self, mut tasks: JoinSet<()>) -> usize {
-        info!(
-            connections = tasks.len(),
-            "stopped accepting; connections are finishing"
-        );
+        info!(connections = tasks.len(), "stopped accepting; connections are finishing");
         let all_ended = async {
             while let Some(ended) = tasks.join_next().await {
                 report(ended);
             }
         };
-        if timeout(self.config.shutdown_deadline, all_ended)
-            .await
-            .is_ok()
-        {
+        if timeout(self.config.shutdown_deadline, all_ended).await.is_ok() {
             return 0;
         }
         let left = tasks.len();

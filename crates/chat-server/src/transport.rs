@@ -105,11 +105,7 @@ impl Transport for TcpStream {
     /// only as such.
     async fn failure(&mut self) -> io::Error {
         match self.ready(Interest::ERROR).await {
-            Ok(_) => self
-                .take_error()
-                .ok()
-                .flatten()
-                .unwrap_or_else(unnamed_failure),
+            Ok(_) => self.take_error().ok().flatten().unwrap_or_else(unnamed_failure),
             Err(error) => error,
         }
     }
@@ -131,11 +127,7 @@ impl Transport for tokio::net::UnixStream {
 
     async fn failure(&mut self) -> io::Error {
         match self.ready(Interest::ERROR).await {
-            Ok(_) => self
-                .take_error()
-                .ok()
-                .flatten()
-                .unwrap_or_else(unnamed_failure),
+            Ok(_) => self.take_error().ok().flatten().unwrap_or_else(unnamed_failure),
             Err(error) => error,
         }
     }

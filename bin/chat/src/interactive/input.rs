@@ -76,9 +76,7 @@ impl Editor {
         let mut editor = rustyline::Editor::with_config(config).map_err(terminal)?;
         editor.set_helper(Some(Completion));
         // Without a place for it there is a history all the same, until the end of the session.
-        let history = StateDirectory::conventional()
-            .and_then(|state| state.history_file())
-            .ok();
+        let history = StateDirectory::conventional().and_then(|state| state.history_file()).ok();
         if let Some(path) = &history {
             let _ = editor.load_history(path);
         }

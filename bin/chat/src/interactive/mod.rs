@@ -17,11 +17,7 @@ use crate::{password, phrases};
 /// Runs a session to its end. On a terminal that is success; from a pipe the first failure counts.
 pub(crate) fn run(runtime: &Runtime, server: &str) -> Result<Option<Exit>, Failure> {
     let on_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let input = if on_terminal {
-        Input::terminal()?
-    } else {
-        Input::pipe()
-    };
+    let input = if on_terminal { Input::terminal()? } else { Input::pipe() };
     let mut conversation = Conversation {
         runtime,
         input,
@@ -110,22 +106,12 @@ fn ask_for_the_rest(typed: Typed, on_terminal: bool) -> Result<Result<Typed, Mis
         return Ok(Err(Mistyped::TooFewWords));
     }
     Ok(Ok(match typed {
-        Typed::Auth {
-            username,
-            password: None,
-        } => Typed::Auth {
-            username,
-            password: Some(password::ask("Password: ")?),
-        },
-        Typed::Register {
-            username,
-            password: None,
-            name,
-        } => Typed::Register {
-            username,
-            password: Some(password::ask_new()?),
-            name,
-        },
+        Typed::Auth { username, password: None } => {
+            Typed::Auth { username, password: Some(password::ask("Password: ")?) }
+        }
+        Typed::Register { username, password: None, name } => {
+            Typed::Register { username, password: Some(password::ask_new()?), name }
+        }
         Typed::ChangePassword(None) => Typed::ChangePassword(Some(Passwords {
             old: password::ask("Old password: ")?,
             new: password::ask_new()?,

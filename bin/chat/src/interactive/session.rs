@@ -66,9 +66,7 @@ impl<W: Write> Session<W> {
 
     /// Writes one line.
     pub(super) fn say(&mut self, line: &str) -> Result<(), Failure> {
-        writeln!(self.out, "{line}")
-            .and_then(|()| self.out.flush())
-            .map_err(Failure::Output)
+        writeln!(self.out, "{line}").and_then(|()| self.out.flush()).map_err(Failure::Output)
     }
 
     /// Says why something failed. What `perform` has explained already is not said again.
@@ -146,11 +144,9 @@ impl<W: Write> Session<W> {
                 self.client().await?.revoke(&session).await?;
                 self.say(&format!("session {} ended", neutralise(&session)))
             }
-            Typed::Register {
-                username,
-                password,
-                name,
-            } => self.register(&username, password, name).await,
+            Typed::Register { username, password, name } => {
+                self.register(&username, password, name).await
+            }
             Typed::ChangePassword(passwords) => self.change_password(passwords).await,
         }
     }

@@ -4,27 +4,15 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Typed {
     Nothing,
-    Auth {
-        username: String,
-        password: Option<String>,
-    },
-    Send {
-        to: String,
-        body: String,
-    },
+    Auth { username: String, password: Option<String> },
+    Send { to: String, body: String },
     Inbox,
     ActiveUsers,
     Logout,
     Whoami,
     Sessions,
-    Revoke {
-        session: String,
-    },
-    Register {
-        username: String,
-        password: Option<String>,
-        name: Option<String>,
-    },
+    Revoke { session: String },
+    Register { username: String, password: Option<String>, name: Option<String> },
     ChangePassword(Option<Passwords>),
     Help,
     Quit,
@@ -51,19 +39,14 @@ pub(super) fn parse(line: &str) -> Result<Typed, Mistyped> {
     let mut required = || words.next().ok_or(Mistyped::TooFewWords);
     Ok(match command {
         "" => Typed::Nothing,
-        "auth" => Typed::Auth {
-            username: required()?,
-            password: words.next(),
-        },
+        "auth" => Typed::Auth { username: required()?, password: words.next() },
         "send" => parse_send(rest)?,
         "inbox" => Typed::Inbox,
         "list" | "user_aktif" => Typed::ActiveUsers,
         "logout" => Typed::Logout,
         "whoami" => Typed::Whoami,
         "sessions" => Typed::Sessions,
-        "revoke" => Typed::Revoke {
-            session: required()?,
-        },
+        "revoke" => Typed::Revoke { session: required()? },
         "register" => Typed::Register {
             username: required()?,
             password: words.next(),
@@ -103,8 +86,7 @@ pub(super) const COMMANDS: &[&str] = &[
 /// The first word, and what follows the space behind it.
 fn first_word(line: &str) -> (&str, &str) {
     let line = line.trim_start();
-    line.split_once(|c: char| c.is_ascii_whitespace())
-        .unwrap_or((line, ""))
+    line.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((line, ""))
 }
 
 /// The message is everything after the one space that follows the recipient.
@@ -113,10 +95,7 @@ fn parse_send(rest: &str) -> Result<Typed, Mistyped> {
     if to.is_empty() || body.is_empty() {
         return Err(Mistyped::TooFewWords);
     }
-    Ok(Typed::Send {
-        to: to.to_owned(),
-        body: body.to_owned(),
-    })
+    Ok(Typed::Send { to: to.to_owned(), body: body.to_owned() })
 }
 
 fn parse_passwd(old: Option<String>, new: Option<String>) -> Result<Typed, Mistyped> {
@@ -134,25 +113,16 @@ mod tests {
     use super::*;
 
     fn send(to: &str, body: &str) -> Result<Typed, Mistyped> {
-        Ok(Typed::Send {
-            to: to.to_owned(),
-            body: body.to_owned(),
-        })
+        Ok(Typed::Send { to: to.to_owned(), body: body.to_owned() })
     }
 
     #[test]
     fn the_old_clients_lines() {
         assert_eq!(
             parse("auth messi surabaya"),
-            Ok(Typed::Auth {
-                username: "messi".to_owned(),
-                password: Some("surabaya".to_owned())
-            })
+            Ok(Typed::Auth { username: "messi".to_owned(), password: Some("surabaya".to_owned()) })
         );
-        assert_eq!(
-            parse("send lineker apa kabar"),
-            send("lineker", "apa kabar")
-        );
+        assert_eq!(parse("send lineker apa kabar"), send("lineker", "apa kabar"));
         assert_eq!(parse("inbox"), Ok(Typed::Inbox));
         assert_eq!(parse("list"), Ok(Typed::ActiveUsers));
         assert_eq!(parse("user_aktif "), Ok(Typed::ActiveUsers));
@@ -161,24 +131,14 @@ mod tests {
 
     #[test]
     fn a_message_is_verbatim_after_one_space() {
-        assert_eq!(
-            parse("  send   messi  dua  spasi "),
-            send("messi", " dua  spasi ")
-        );
+        assert_eq!(parse("  send   messi  dua  spasi "), send("messi", " dua  spasi "));
         assert_eq!(parse("send messi \t"), send("messi", "\t"));
     }
 
     #[test]
     fn too_few_words_and_unknown_commands() {
-        for line in [
-            "auth",
-            "send",
-            "send messi",
-            "send messi ",
-            "revoke",
-            "passwd x",
-            "register",
-        ] {
+        for line in ["auth", "send", "send messi", "send messi ", "revoke", "passwd x", "register"]
+        {
             assert_eq!(parse(line), Err(Mistyped::TooFewWords), "{line}");
         }
         for line in ["terbang", "AUTH messi surabaya", "auth,messi"] {
@@ -191,10 +151,7 @@ mod tests {
     fn what_is_left_out_is_asked_for() {
         assert_eq!(
             parse("auth messi"),
-            Ok(Typed::Auth {
-                username: "messi".to_owned(),
-                password: None
-            })
+            Ok(Typed::Auth { username: "messi".to_owned(), password: None })
         );
         assert_eq!(parse("passwd"), Ok(Typed::ChangePassword(None)));
         assert_eq!(

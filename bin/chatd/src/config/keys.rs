@@ -45,12 +45,7 @@ pub(crate) fn render(config: &Config) -> String {
 fn table(config: &Config) -> toml::Table {
     // Nothing in a config can fail to be written but a path that is not UTF-8, which then shows as unset.
     toml::Table::try_from(config)
-        .or_else(|_| {
-            toml::Table::try_from(Config {
-                data: None,
-                ..config.clone()
-            })
-        })
+        .or_else(|_| toml::Table::try_from(Config { data: None, ..config.clone() }))
         .unwrap_or_default()
 }
 
@@ -62,45 +57,25 @@ fn lookup<'a>(table: &'a toml::Table, key: &Key) -> Option<&'a toml::Value> {
 }
 
 const fn key(section: &'static str, name: &'static str, meaning: &'static str) -> Key {
-    Key {
-        section,
-        name,
-        meaning,
-    }
+    Key { section, name, meaning }
 }
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "",
-        "listen",
-        "Where to listen, each HOST:PORT; port 0 takes a free one.",
-    ),
+    key("", "listen", "Where to listen, each HOST:PORT; port 0 takes a free one."),
     key("", "data", "The data directory; made with mode 0700."),
     key(
         "log",
         "level",
         "What is logged: off, error, warn, info, debug, trace, or directives as in \"info,chat_server=debug\".",
     ),
-    key(
-        "log",
-        "format",
-        "How log lines look on stderr: \"text\" or \"json\".",
-    ),
+    key("log", "format", "How log lines look on stderr: \"text\" or \"json\"."),
     key(
         "connections",
         "max",
         "Most connections at once; when reached, the longest silent ones that never logged in make room.",
     ),
-    key(
-        "connections",
-        "max_frame",
-        "Longest request line, in bytes or with a unit (KiB, MiB).",
-    ),
-    key(
-        "connections",
-        "line_timeout",
-        "How long a client may take to finish a line it began.",
-    ),
+    key("connections", "max_frame", "Longest request line, in bytes or with a unit (KiB, MiB)."),
+    key("connections", "line_timeout", "How long a client may take to finish a line it began."),
     key(
         "connections",
         "write_timeout",
@@ -116,26 +91,14 @@ pub(super) const KEYS: &[Key] = &[
         "keepalive",
         "After how long without traffic TCP asks whether the client is still there.",
     ),
-    key(
-        "accounts",
-        "registration",
-        "Whether anybody may make an account with `register`.",
-    ),
+    key("accounts", "registration", "Whether anybody may make an account with `register`."),
     key(
         "accounts",
         "hide_unknown_users",
         "Whether a login by an unknown user is answered like a wrong password.",
     ),
-    key(
-        "passwords",
-        "memory",
-        "Memory of a new Argon2id hash, in bytes or with a unit.",
-    ),
-    key(
-        "passwords",
-        "passes",
-        "Passes of a new Argon2id hash over its memory.",
-    ),
+    key("passwords", "memory", "Memory of a new Argon2id hash, in bytes or with a unit."),
+    key("passwords", "passes", "Passes of a new Argon2id hash over its memory."),
     key("passwords", "lanes", "Lanes of a new Argon2id hash."),
     key("sessions", "idle", "How long a session lives without use."),
     key(
@@ -143,71 +106,35 @@ pub(super) const KEYS: &[Key] = &[
         "max_per_account",
         "Most sessions of an account; one more ends the longest unused.",
     ),
-    key(
-        "messages",
-        "max_size",
-        "Longest message, in bytes or with a unit.",
-    ),
+    key("messages", "max_size", "Longest message, in bytes or with a unit."),
     key(
         "messages",
         "mailbox_count",
         "Most undelivered messages in a mailbox; beyond it senders are told `inbox_full`.",
     ),
-    key(
-        "messages",
-        "mailbox_size",
-        "Most bytes of undelivered messages in a mailbox.",
-    ),
+    key("messages", "mailbox_size", "Most bytes of undelivered messages in a mailbox."),
     key(
         "retention",
         "age",
         "How long delivered messages are kept; undelivered ones are kept until they are delivered.",
     ),
-    key(
-        "retention",
-        "count",
-        "How many messages of a mailbox are kept once delivered.",
-    ),
+    key("retention", "count", "How many messages of a mailbox are kept once delivered."),
     key(
         "store",
         "durability",
         "What an acknowledged message survives: \"power-loss\", or only \"process-crash\" (then a crash of the machine can lose the last seconds).",
     ),
-    key(
-        "store",
-        "wal",
-        "How large the write-ahead log may grow, in bytes or with a unit.",
-    ),
-    key(
-        "store",
-        "queue",
-        "How many requests may wait for the store; when full, connections wait.",
-    ),
-    key(
-        "store",
-        "batch",
-        "How many requests go into one commit at most.",
-    ),
+    key("store", "wal", "How large the write-ahead log may grow, in bytes or with a unit."),
+    key("store", "queue", "How many requests may wait for the store; when full, connections wait."),
+    key("store", "batch", "How many requests go into one commit at most."),
     key(
         "store",
         "stretch",
         "How many messages the index in memory may cover before it is written out.",
     ),
-    key(
-        "store",
-        "recent",
-        "Memory for the newest message bodies, in bytes or with a unit.",
-    ),
-    key(
-        "store",
-        "cached_mailboxes",
-        "How many idle mailboxes stay in memory.",
-    ),
-    key(
-        "shutdown",
-        "deadline",
-        "How long connections get to finish at shutdown.",
-    ),
+    key("store", "recent", "Memory for the newest message bodies, in bytes or with a unit."),
+    key("store", "cached_mailboxes", "How many idle mailboxes stay in memory."),
+    key("shutdown", "deadline", "How long connections get to finish at shutdown."),
 ];
 
 #[cfg(test)]
@@ -230,10 +157,7 @@ mod tests {
                 }
                 _ => {
                     known += 1;
-                    assert!(
-                        KEYS.iter().any(|k| k.section.is_empty() && k.name == name),
-                        "{name}"
-                    );
+                    assert!(KEYS.iter().any(|k| k.section.is_empty() && k.name == name), "{name}");
                 }
             }
         }

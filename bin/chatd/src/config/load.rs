@@ -27,23 +27,13 @@ pub(crate) struct Overrides {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read the config file {}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error(
         "{place}: {reason}\n{snippet}`chatd config show` prints every key with its meaning and default"
     )]
-    File {
-        place: String,
-        reason: String,
-        snippet: String,
-    },
+    File { place: String, reason: String, snippet: String },
     #[error("{variable}: {reason}")]
-    Variable {
-        variable: &'static str,
-        reason: String,
-    },
+    Variable { variable: &'static str, reason: String },
 }
 
 /// The defaults, under the file, under the environment, under `flags`.
@@ -69,10 +59,8 @@ pub(crate) fn load(
 
 /// Reads and checks one file.
 pub(crate) fn check_file(path: &Path) -> Result<Config, ConfigError> {
-    let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let bytes = std::fs::read(path)
+        .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
     parse(&path.display().to_string(), &bytes)
 }
 
@@ -87,11 +75,7 @@ impl Overrides {
         let listen = match environment.text("CHATD_LISTEN")? {
             Some(list) => list
                 .split(',')
-                .map(|one| {
-                    one.trim()
-                        .parse()
-                        .map_err(|reason| variable("CHATD_LISTEN", reason))
-                })
+                .map(|one| one.trim().parse().map_err(|reason| variable("CHATD_LISTEN", reason)))
                 .collect::<Result<_, _>>()?,
             None => Vec::new(),
         };
@@ -165,11 +149,9 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
     })?;
     match config.contradiction() {
         None => Ok(config),
-        Some(reason) => Err(ConfigError::File {
-            place: name.to_owned(),
-            reason,
-            snippet: String::new(),
-        }),
+        Some(reason) => {
+            Err(ConfigError::File { place: name.to_owned(), reason, snippet: String::new() })
+        }
     }
 }
 
@@ -178,9 +160,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        parse("chatd.toml", text.as_bytes())
-            .unwrap_err()
-            .to_string()
+        parse("chatd.toml", text.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
@@ -190,10 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_fed_back() {
-        let mut config = Config {
-            data: Some("/srv/chat \"data\"".into()),
-            ..Config::default()
-        };
+        let mut config = Config { data: Some("/srv/chat \"data\"".into()), ..Config::default() };
         config.listen.push("[::1]:0".parse().unwrap());
         config.messages.max_size = ByteSize::from(1000_u64);
         let shown = render(&config);
@@ -203,10 +180,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_its_name_and_place() {
         let text = error("listen = [\"127.0.0.1:1\"]\n[log]\nlevle = \"info\"\n");
-        assert!(
-            text.starts_with("chatd.toml:3:1: unknown field `levle`"),
-            "{text}"
-        );
+        assert!(text.starts_with("chatd.toml:3:1: unknown field `levle`"), "{text}");
         assert!(text.contains("    3 | levle = \"info\""), "{text}");
         assert!(error("[lgo]\n").starts_with("chatd.toml:1:2: unknown field `lgo`"));
     }
@@ -216,37 +190,13 @@ mod tests {
         for (text, place, reason) in [
             ("listen = \"x\"", "chatd.toml:1:10", "expected a sequence"),
             ("listen = [\"x\"]", "chatd.toml:1:1", "write HOST:PORT"),
-            (
-                "[log]\nlevel = \"luod\"",
-                "chatd.toml:2:9",
-                "write off, error",
-            ),
-            (
-                "[log]\nformat = \"xml\"",
-                "chatd.toml:2:10",
-                "expected `text` or `json`",
-            ),
+            ("[log]\nlevel = \"luod\"", "chatd.toml:2:9", "write off, error"),
+            ("[log]\nformat = \"xml\"", "chatd.toml:2:10", "expected `text` or `json`"),
             ("[connections]\nmax = 0", "chatd.toml:2:7", "nonzero"),
-            (
-                "[connections]\nmax_frame = -4",
-                "chatd.toml:2:13",
-                "write a whole number",
-            ),
-            (
-                "[sessions]\nidle = 30",
-                "chatd.toml:2:8",
-                "expected a string",
-            ),
-            (
-                "[sessions]\nidle = \"30\"",
-                "chatd.toml:2:8",
-                "write a whole number",
-            ),
-            (
-                "[store]\ndurability = \"none\"",
-                "chatd.toml:2:14",
-                "power-loss",
-            ),
+            ("[connections]\nmax_frame = -4", "chatd.toml:2:13", "write a whole number"),
+            ("[sessions]\nidle = 30", "chatd.toml:2:8", "expected a string"),
+            ("[sessions]\nidle = \"30\"", "chatd.toml:2:8", "write a whole number"),
+            ("[store]\ndurability = \"none\"", "chatd.toml:2:14", "power-loss"),
             ("a = ", "chatd.toml:1:", ""),
         ] {
             let error = error(text);
@@ -279,10 +229,7 @@ mod tests {
             ("CHATD_LISTEN", "127.0.0.1:2, [::1]:2"),
             ("CHATD_LOG", "debug"),
         ]);
-        let flags = Overrides {
-            level: Some("warn".parse().unwrap()),
-            ..Overrides::default()
-        };
+        let flags = Overrides { level: Some("warn".parse().unwrap()), ..Overrides::default() };
         let Loaded { config, file: read } = load(None, &environment, flags).unwrap();
         assert_eq!(read, Some(file));
         assert_eq!(config.data, Some("/file".into()));
@@ -293,9 +240,7 @@ mod tests {
     #[test]
     fn a_wrong_variable_is_named() {
         let environment = Environment::of([("CHATD_LISTEN", "127.0.0.1")]);
-        let error = load(None, &environment, Overrides::default())
-            .unwrap_err()
-            .to_string();
+        let error = load(None, &environment, Overrides::default()).unwrap_err().to_string();
         assert!(error.starts_with("CHATD_LISTEN: "), "{error}");
     }
 }

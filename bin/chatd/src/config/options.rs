@@ -65,11 +65,7 @@ impl Config {
 
     /// What is wrong with the keys taken together, each being right by itself.
     pub(super) fn contradiction(&self) -> Option<String> {
-        let least_frame = self
-            .messages
-            .max_size
-            .bytes()
-            .saturating_add(FRAME_ROOM_BYTES);
+        let least_frame = self.messages.max_size.bytes().saturating_add(FRAME_ROOM_BYTES);
         if self.listen.is_empty() {
             Some("listen is empty: give at least one address".to_owned())
         } else if self.connections.max_frame.bytes() < least_frame {
@@ -107,9 +103,7 @@ impl Default for Config {
 impl Default for Connections {
     fn default() -> Self {
         let server = ServerConfig::default();
-        let max = u32::try_from(server.connections)
-            .ok()
-            .and_then(NonZeroU32::new);
+        let max = u32::try_from(server.connections).ok().and_then(NonZeroU32::new);
         Self {
             max: max.unwrap_or(NonZeroU32::MAX),
             max_frame: server.frame_bytes.into(),
@@ -189,9 +183,7 @@ impl Default for StoreConfig {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self {
-            deadline: ServerConfig::default().shutdown_deadline.into(),
-        }
+        Self { deadline: ServerConfig::default().shutdown_deadline.into() }
     }
 }
 

@@ -166,9 +166,7 @@ impl serde::de::Visitor<'_> for SizeVisitor {
     fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
         match u64::try_from(bytes) {
             Ok(bytes @ 1..) => Ok(ByteSize(bytes)),
-            _ => Err(E::custom(format_args!(
-                "{bytes} is not a size: {SIZE_RULE}"
-            ))),
+            _ => Err(E::custom(format_args!("{bytes} is not a size: {SIZE_RULE}"))),
         }
     }
 
@@ -183,11 +181,7 @@ fn parse_quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
     let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
-    number
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(*factor)
-        .filter(|total| *total > 0)
+    number.parse::<u64>().ok()?.checked_mul(*factor).filter(|total| *total > 0)
 }
 
 /// The amount in the largest unit that says it without a fraction.
@@ -200,19 +194,10 @@ fn largest_unit<'a>(amount: u64, units: &[(&'a str, u64)]) -> (u64, &'a str) {
 }
 
 /// Smallest first.
-const SIZE_UNITS: &[(&str, u64)] = &[
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-];
-const SPAN_UNITS: &[(&str, u64)] = &[
-    ("ms", 1),
-    ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const SIZE_UNITS: &[(&str, u64)] =
+    &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const SPAN_UNITS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZE_RULE: &str =
     "write a whole number of bytes above zero, or one with B, KiB, MiB or GiB, as in \"64 KiB\"";
 const SPAN_RULE: &str =
@@ -234,17 +219,8 @@ mod tests {
             let size: ByteSize = text.parse().unwrap();
             assert_eq!((size.bytes(), size.to_string().as_str()), (bytes, shown));
         }
-        for bad in [
-            "",
-            "64",
-            "KiB",
-            "64 KB",
-            "0 B",
-            "-1 B",
-            "1.5 MiB",
-            "99999999999 GiB",
-            "1 B B",
-        ] {
+        for bad in ["", "64", "KiB", "64 KB", "0 B", "-1 B", "1.5 MiB", "99999999999 GiB", "1 B B"]
+        {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
     }
@@ -269,25 +245,11 @@ mod tests {
 
     #[test]
     fn listen_addresses() {
-        for good in [
-            "127.0.0.1:8889",
-            "[::1]:0",
-            "localhost:8889",
-            "chat.example:1",
-            "0.0.0.0:80",
-        ] {
+        for good in ["127.0.0.1:8889", "[::1]:0", "localhost:8889", "chat.example:1", "0.0.0.0:80"]
+        {
             assert!(good.parse::<ListenAddr>().is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "8889",
-            ":8889",
-            "localhost",
-            "::1:8889",
-            "a b:1",
-            "host:65536",
-            "host:",
-        ] {
+        for bad in ["", "8889", ":8889", "localhost", "::1:8889", "a b:1", "host:65536", "host:"] {
             assert!(bad.parse::<ListenAddr>().is_err(), "{bad}");
         }
     }

@@ -42,9 +42,7 @@ impl FromStr for LogFilter {
         }
         match EnvFilter::try_new(text) {
             Ok(_) => Ok(Self(text.into())),
-            Err(error) => Err(format!(
-                "{text:?} is not a log level ({error}): {LEVEL_RULE}"
-            )),
+            Err(error) => Err(format!("{text:?} is not a log level ({error}): {LEVEL_RULE}")),
         }
     }
 }
@@ -115,13 +113,7 @@ mod tests {
 
     #[test]
     fn log_filters() {
-        for good in [
-            "info",
-            "WARN",
-            "off",
-            "info,chat_server=debug",
-            "chat_core=trace",
-        ] {
+        for good in ["info", "WARN", "off", "info,chat_server=debug", "chat_core=trace"] {
             assert!(good.parse::<LogFilter>().is_ok(), "{good}");
         }
         for bad in ["", "inof", "chat_core=loud", "info,[x=y"] {

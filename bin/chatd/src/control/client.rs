@@ -36,10 +36,7 @@ impl Client {
             }
             Err(error) => return Err(failed(path, &error)),
         };
-        let peer = stream
-            .peer_cred()
-            .map_err(|error| failed(path, &error))?
-            .uid();
+        let peer = stream.peer_cred().map_err(|error| failed(path, &error))?.uid();
         if peer != rustix::process::geteuid().as_raw() && trusted.is_some_and(|uid| uid != peer) {
             let path = path.display();
             return Err(Failure::new(
@@ -49,9 +46,7 @@ impl Client {
                 ),
             ));
         }
-        let mut client = Self {
-            stream: BufReader::new(stream),
-        };
+        let mut client = Self { stream: BufReader::new(stream) };
         client.greet(path).await.map(|()| Some(client))
     }
 
@@ -64,9 +59,8 @@ impl Client {
     }
 
     async fn greet(&mut self, path: &Path) -> Result<(), Failure> {
-        let greeting: Option<Greeting> = line::read(&mut self.stream)
-            .await
-            .map_err(|error| failed(path, &error))?;
+        let greeting: Option<Greeting> =
+            line::read(&mut self.stream).await.map_err(|error| failed(path, &error))?;
         let Some(greeting) = greeting else {
             return Err(Failure::new(
                 Exit::TryAgain,
@@ -93,18 +87,12 @@ impl Client {
 }
 
 fn is_nobody(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
-    Failure::new(
-        Exit::Unavailable,
-        format!("cannot talk to the daemon through {path}: {error}"),
-    )
+    Failure::new(Exit::Unavailable, format!("cannot talk to the daemon through {path}: {error}"))
 }
 
 fn broken(reason: &str) -> Failure {

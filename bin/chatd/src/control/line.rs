@@ -16,10 +16,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     reader: &mut (impl AsyncBufRead + Unpin),
 ) -> io::Result<Option<T>> {
     let mut line = Vec::new();
-    reader
-        .take(MAX_LINE_BYTES)
-        .read_until(b'\n', &mut line)
-        .await?;
+    reader.take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await?;
     if line.is_empty() {
         return Ok(None);
     }
@@ -70,20 +67,12 @@ mod tests {
     async fn lines_are_read_until_one_is_wrong() {
         assert_eq!(all(b"1\n2\n").await, [Ok(1), Ok(2)]);
         assert!(all(b"1\n2").await[1].is_err());
-        assert_eq!(
-            all(b"\"secret\"\n").await,
-            [Err("not a line of this protocol".into())]
-        );
+        assert_eq!(all(b"\"secret\"\n").await, [Err("not a line of this protocol".into())]);
     }
 
     #[tokio::test]
     async fn a_line_without_end_is_not_kept() {
         let endless = vec![b'1'; usize::try_from(MAX_LINE_BYTES).unwrap() + 10];
-        assert!(
-            all(&endless).await[0]
-                .as_ref()
-                .unwrap_err()
-                .contains("longer than")
-        );
+        assert!(all(&endless).await[0].as_ref().unwrap_err().contains("longer than"));
     }
 }

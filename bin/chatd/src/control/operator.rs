@@ -37,10 +37,7 @@ impl Operator {
         }
         if let Some(path) = control {
             let path = path.display();
-            return Err(Failure::new(
-                Exit::Unavailable,
-                format!("no daemon answers at {path}"),
-            ));
+            return Err(Failure::new(Exit::Unavailable, format!("no daemon answers at {path}")));
         }
         match open_here(config, directory).await {
             // A daemon that is just starting has the lock before it has the socket.
@@ -75,9 +72,7 @@ async fn connect(directory: &DataDir, control: Option<&Path>) -> Result<Option<C
     // A path the operator named is trusted; one that was found must belong to the data directory's owner.
     let owner = match control {
         Some(_) => None,
-        None => std::fs::metadata(directory.path())
-            .ok()
-            .map(|metadata| metadata.uid()),
+        None => std::fs::metadata(directory.path()).ok().map(|metadata| metadata.uid()),
     };
     Client::connect(&socket, owner).await
 }
@@ -93,9 +88,6 @@ fn unreachable_daemon(failure: &Failure, directory: &DataDir) -> Failure {
     let socket = super::find(directory.path(), None);
     Failure::new(
         failure.exit,
-        format!(
-            "{failure}, and no daemon answers at {}: try again in a moment",
-            socket.display()
-        ),
+        format!("{failure}, and no daemon answers at {}: try again in a moment", socket.display()),
     )
 }

@@ -37,27 +37,15 @@ impl Place {
         if let Some(named) = named {
             let socket = std::path::absolute(named).unwrap_or_else(|_| named.to_path_buf());
             return if fits(&socket) {
-                Ok(Self {
-                    socket,
-                    pointer,
-                    own_directory: None,
-                })
+                Ok(Self { socket, pointer, own_directory: None })
             } else {
                 Err(too_long(&socket))
             };
         }
         let runtime = environment.systemd_directory("RUNTIME_DIRECTORY");
         let usual = runtime.map(|directory| directory.join(SOCKET_NAME));
-        if let Some(socket) = usual
-            .into_iter()
-            .chain([pointer.clone()])
-            .find(|path| fits(path))
-        {
-            return Ok(Self {
-                socket,
-                pointer,
-                own_directory: None,
-            });
+        if let Some(socket) = usual.into_iter().chain([pointer.clone()]).find(|path| fits(path)) {
+            return Ok(Self { socket, pointer, own_directory: None });
         }
         environment
             .runtime_directories()
@@ -104,11 +92,7 @@ fn fits(path: &Path) -> bool {
 fn short_name(data: &Path) -> String {
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);
-    format!(
-        "chatd-{}-{:016x}",
-        rustix::process::geteuid().as_raw(),
-        hasher.finish()
-    )
+    format!("chatd-{}-{:016x}", rustix::process::geteuid().as_raw(), hasher.finish())
 }
 
 fn too_long(path: &Path) -> Failure {
@@ -155,13 +139,9 @@ mod tests {
     fn a_long_runtime_directory_is_passed_over() {
         let data = PathBuf::from(format!("/srv/{}", "x".repeat(120)));
         let runtime = format!("/run/{}", "y".repeat(120));
-        let environment = Environment::of([
-            ("XDG_RUNTIME_DIR", &runtime),
-            ("RUNTIME_DIRECTORY", &runtime),
-        ]);
-        assert!(fits(
-            &Place::choose(&data, None, &environment).unwrap().socket
-        ));
+        let environment =
+            Environment::of([("XDG_RUNTIME_DIR", &runtime), ("RUNTIME_DIRECTORY", &runtime)]);
+        assert!(fits(&Place::choose(&data, None, &environment).unwrap().socket));
     }
 
     #[test]

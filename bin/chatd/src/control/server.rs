@@ -34,10 +34,7 @@ impl ControlSocket {
             Ok(listener) => Ok(Self { listener, place }),
             Err(error) => Err(Failure::new(
                 Exit::CannotCreate,
-                format!(
-                    "cannot make the control socket {}: {error}",
-                    place.socket.display()
-                ),
+                format!("cannot make the control socket {}: {error}", place.socket.display()),
             )),
         }
     }
@@ -112,26 +109,18 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if kind.is_socket() && std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another daemon serves it",
-        ));
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon serves it"));
     }
     if kind.is_socket() || kind.is_symlink() {
         return fs::remove_file(path);
     }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "something else is in its place",
-    ))
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is in its place"))
 }
 
 /// The daemon's own user, and root, who may do anything anyway.
 fn is_allowed(stream: &UnixStream) -> bool {
     let me = rustix::process::geteuid().as_raw();
-    stream
-        .peer_cred()
-        .is_ok_and(|peer| peer.uid() == me || peer.uid() == 0)
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == me || peer.uid() == 0)
 }
 
 async fn serve_connection(stream: UnixStream, mut session: Session, stop: CancellationToken) {
@@ -150,18 +139,8 @@ async fn converse(
     let (reader, mut writer) = stream.split();
     let mut reader = BufReader::new(reader);
     let chatd = env!("CARGO_PKG_VERSION").to_owned();
-    line::write(
-        &mut writer,
-        &Greeting {
-            chatd,
-            control: CONTROL_VERSION,
-        },
-    )
-    .await?;
-    while let Some(request) = stop
-        .run_until_cancelled(line::read::<Request>(&mut reader))
-        .await
-    {
+    line::write(&mut writer, &Greeting { chatd, control: CONTROL_VERSION }).await?;
+    while let Some(request) = stop.run_until_cancelled(line::read::<Request>(&mut reader)).await {
         let Some(request) = request? else { break };
         let answer = session.execute(request).await;
         line::write(&mut writer, &answer).await?;

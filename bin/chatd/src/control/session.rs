@@ -14,33 +14,23 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(store: Store) -> Self {
-        Self {
-            store,
-            import: None,
-        }
+        Self { store, import: None }
     }
 
     /// Does what is asked. Each request is carried out whole or not at all.
     pub(crate) async fn execute(&mut self, request: Request) -> Result<Answer, Refusal> {
         match request {
-            Request::Add {
-                username,
-                name,
-                password,
-            } => self.add(&username, name.as_deref(), password.0).await,
+            Request::Add { username, name, password } => {
+                self.add(&username, name.as_deref(), password.0).await
+            }
             Request::SetPassword { username, password } => {
                 let sessions = self.store.set_password(&username, &password.0).await;
                 sessions
                     .map(|sessions| Answer::SessionsEnded { sessions })
                     .map_err(|error| about(&username, error))
             }
-            Request::Rename {
-                username,
-                new_username,
-                new_name,
-            } => {
-                self.rename(&username, new_username.as_deref(), new_name.as_deref())
-                    .await
+            Request::Rename { username, new_username, new_name } => {
+                self.rename(&username, new_username.as_deref(), new_name.as_deref()).await
             }
             Request::Show { username } => self.show(&username).await,
             Request::Remove { username } => {
@@ -77,11 +67,7 @@ impl Session {
             Some(name) => name.parse().map_err(Refusal::invalid)?,
             None => FullName::from(&username),
         };
-        let account = NewAccount {
-            username: username.clone(),
-            name,
-            password,
-        };
+        let account = NewAccount { username: username.clone(), name, password };
         match self.store.create_account(account).await {
             Ok(_) => Ok(Answer::Done),
             Err(error) => Err(self.explain(username.as_str(), error).await),
@@ -94,14 +80,9 @@ impl Session {
         new_username: Option<&str>,
         new_name: Option<&str>,
     ) -> Result<Answer, Refusal> {
-        let wanted: Option<Username> = new_username
-            .map(str::parse)
-            .transpose()
-            .map_err(Refusal::invalid)?;
-        let name = new_name
-            .map(str::parse)
-            .transpose()
-            .map_err(Refusal::invalid)?;
+        let wanted: Option<Username> =
+            new_username.map(str::parse).transpose().map_err(Refusal::invalid)?;
+        let name = new_name.map(str::parse).transpose().map_err(Refusal::invalid)?;
         match self.store.rename_account(username, wanted, name).await {
             Ok(()) => Ok(Answer::Done),
             Err(error @ StoreError::UserExists) => {
@@ -124,9 +105,7 @@ impl Session {
 
     async fn show(&self, username: &str) -> Result<Answer, Refusal> {
         match self.store.account(username).await {
-            Ok(account) => Ok(Answer::Account {
-                account: account.into(),
-            }),
+            Ok(account) => Ok(Answer::Account { account: account.into() }),
             Err(error) => Err(about(username, error)),
         }
     }
@@ -145,10 +124,7 @@ impl Session {
 
     async fn stage_import(&self, accounts: Vec<StagedAccount>) -> Result<Answer, Refusal> {
         let import = self.open_import()?;
-        let accounts = accounts
-            .into_iter()
-            .map(checked)
-            .collect::<Result<_, _>>()?;
+        let accounts = accounts.into_iter().map(checked).collect::<Result<_, _>>()?;
         let taken = self.store.stage_import(import, accounts).await?;
         let taken = taken.iter().map(Username::to_string).collect();
         Ok(Answer::Staged { taken })
@@ -161,8 +137,7 @@ impl Session {
     }
 
     fn open_import(&self) -> Result<ImportId, Refusal> {
-        self.import
-            .ok_or_else(|| Refusal::invalid("no import was begun"))
+        self.import.ok_or_else(|| Refusal::invalid("no import was begun"))
     }
 
     /// Says when a taken username is only reserved.
@@ -190,10 +165,9 @@ fn checked(account: StagedAccount) -> Result<HashedAccount, Refusal> {
 fn about(username: &str, error: StoreError) -> Refusal {
     let Refusal { kind, message } = Refusal::from(error);
     match kind {
-        RefusalKind::NoSuchUser | RefusalKind::Invalid => Refusal {
-            kind,
-            message: format!("{username}: {message}"),
-        },
+        RefusalKind::NoSuchUser | RefusalKind::Invalid => {
+            Refusal { kind, message: format!("{username}: {message}") }
+        }
         _ => Refusal { kind, message },
     }
 }

@@ -147,10 +147,7 @@ impl From<AccountSummary> for AccountRow {
 
 impl Refusal {
     pub(crate) fn invalid(message: impl fmt::Display) -> Self {
-        Self {
-            kind: RefusalKind::Invalid,
-            message: message.to_string(),
-        }
+        Self { kind: RefusalKind::Invalid, message: message.to_string() }
     }
 }
 
@@ -163,10 +160,7 @@ impl From<StoreError> for Refusal {
             StoreError::Internal => RefusalKind::Internal,
             _ => RefusalKind::Invalid,
         };
-        Self {
-            kind,
-            message: error.to_string(),
-        }
+        Self { kind, message: error.to_string() }
     }
 }
 
@@ -194,15 +188,8 @@ mod tests {
     fn debug_shows_no_secret() {
         let secret = || Secret("surabaya".into());
         let requests = [
-            Request::Add {
-                username: "messi".into(),
-                name: None,
-                password: secret(),
-            },
-            Request::SetPassword {
-                username: "messi".into(),
-                password: secret(),
-            },
+            Request::Add { username: "messi".into(), name: None, password: secret() },
+            Request::SetPassword { username: "messi".into(), password: secret() },
             Request::StageImport {
                 accounts: vec![StagedAccount {
                     username: "a".into(),
@@ -218,10 +205,7 @@ mod tests {
 
     #[test]
     fn requests_and_answers_read_well_on_the_wire() {
-        let request = Request::List {
-            after: None,
-            limit: 2,
-        };
+        let request = Request::List { after: None, limit: 2 };
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(text, r#"{"request":"list","after":null,"limit":2}"#);
         let answer: Result<Answer, Refusal> = Ok(Answer::Removed { undelivered: 3 });

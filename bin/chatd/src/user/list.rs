@@ -9,11 +9,7 @@ use crate::terminal::print;
 
 pub(super) async fn run(json: bool, operator: &mut Operator) -> Result<(), Failure> {
     let accounts = all(operator).await?;
-    let text = if json {
-        json_lines(&accounts)?
-    } else {
-        table(&accounts)
-    };
+    let text = if json { json_lines(&accounts)? } else { table(&accounts) };
     print(&text);
     Ok(())
 }
@@ -59,17 +55,10 @@ fn table(accounts: &[AccountRow]) -> String {
     }
     let width = accounts.iter().map(|account| account.username.len()).max();
     let width = width.unwrap_or(0).max("USERNAME".len());
-    let mut text = format!(
-        "{:width$}  {:20}  UNDELIVERED  SESSIONS  NAME\n",
-        "USERNAME", "CREATED"
-    );
+    let mut text =
+        format!("{:width$}  {:20}  UNDELIVERED  SESSIONS  NAME\n", "USERNAME", "CREATED");
     for account in accounts {
-        let AccountRow {
-            username,
-            undelivered,
-            sessions,
-            ..
-        } = account;
+        let AccountRow { username, undelivered, sessions, .. } = account;
         let created = to_the_second(account.created.to_string());
         let name = plain(&account.name);
         let _ = write!(

@@ -55,34 +55,17 @@ enum Prepared {
 impl Prepared {
     fn from(command: UserCommand) -> Result<Self, Failure> {
         let request = match command {
-            UserCommand::Add {
-                user: username,
-                name,
-                password,
-            } => {
+            UserCommand::Add { user: username, name, password } => {
                 let password = password::read(&username, password)?;
-                Request::Add {
-                    username,
-                    name,
-                    password,
-                }
+                Request::Add { username, name, password }
             }
-            UserCommand::Passwd {
-                user: username,
-                password,
-            } => {
+            UserCommand::Passwd { user: username, password } => {
                 let password = password::read(&username, password)?;
                 Request::SetPassword { username, password }
             }
-            UserCommand::Rename {
-                user: username,
-                username: new_username,
-                name: new_name,
-            } => Request::Rename {
-                username,
-                new_username,
-                new_name,
-            },
+            UserCommand::Rename { user: username, username: new_username, name: new_name } => {
+                Request::Rename { username, new_username, new_name }
+            }
             UserCommand::Release { user: username } => Request::Release { username },
             UserCommand::Remove { user, yes } => return Ok(Self::Remove { user, yes }),
             UserCommand::List { json } => return Ok(Self::List { json }),
@@ -111,9 +94,7 @@ async fn carry_out(command: Prepared, operator: &mut Operator) -> Result<(), Fai
 }
 
 async fn remove(username: String, yes: bool, operator: &mut Operator) -> Result<(), Failure> {
-    let request = Request::Show {
-        username: username.clone(),
-    };
+    let request = Request::Show { username: username.clone() };
     let Answer::Account { account } = operator.call(request).await? else {
         return Err(unexpected());
     };
@@ -129,11 +110,8 @@ async fn remove(username: String, yes: bool, operator: &mut Operator) -> Result<
         );
         confirm(&question)?;
     }
-    let Answer::Removed { undelivered } = operator
-        .call(Request::Remove {
-            username: username.clone(),
-        })
-        .await?
+    let Answer::Removed { undelivered } =
+        operator.call(Request::Remove { username: username.clone() }).await?
     else {
         return Err(unexpected());
     };
@@ -156,8 +134,5 @@ fn describe(request: &Request) -> String {
 }
 
 fn unexpected() -> Failure {
-    Failure::new(
-        Exit::Software,
-        "the daemon gave an answer that does not fit the request",
-    )
+    Failure::new(Exit::Software, "the daemon gave an answer that does not fit the request")
 }

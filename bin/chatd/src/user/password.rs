@@ -7,11 +7,7 @@ use crate::control::Secret;
 use crate::exit::{Exit, Failure};
 
 pub(super) fn read(username: &str, source: PasswordSource) -> Result<Secret, Failure> {
-    if source.password_stdin {
-        from_line(io::stdin().lock())
-    } else {
-        ask(username)
-    }
+    if source.password_stdin { from_line(io::stdin().lock()) } else { ask(username) }
 }
 
 fn ask(username: &str) -> Result<Secret, Failure> {
@@ -22,10 +18,7 @@ fn ask(username: &str) -> Result<Secret, Failure> {
         }
         crate::terminal::complain("they differ");
     }
-    Err(Failure::new(
-        Exit::Data,
-        "no password was given twice the same",
-    ))
+    Err(Failure::new(Exit::Data, "no password was given twice the same"))
 }
 
 fn prompt(text: &str) -> Result<String, Failure> {
@@ -41,25 +34,16 @@ fn from_line(reader: impl io::BufRead) -> Result<Secret, Failure> {
     let mut line = Vec::new();
     let read = reader.take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
     read.map_err(|error| {
-        Failure::new(
-            Exit::NoInput,
-            format!("cannot read the password from stdin: {error}"),
-        )
+        Failure::new(Exit::NoInput, format!("cannot read the password from stdin: {error}"))
     })?;
     let line = line.strip_suffix(b"\n").unwrap_or(&line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(Failure::new(
-            Exit::Data,
-            "the first line of stdin has no password in it",
-        ));
+        return Err(Failure::new(Exit::Data, "the first line of stdin has no password in it"));
     }
     match std::str::from_utf8(line) {
         Ok(password) => Ok(Secret(password.into())),
-        Err(_) => Err(Failure::new(
-            Exit::Data,
-            "the password on stdin is not UTF-8",
-        )),
+        Err(_) => Err(Failure::new(Exit::Data, "the password on stdin is not UTF-8")),
     }
 }
 
@@ -73,11 +57,9 @@ mod tests {
 
     #[test]
     fn the_first_line_is_the_password() {
-        for (input, password) in [
-            ("surabaya\n", "surabaya"),
-            ("surabaya\r\nmore\n", "surabaya"),
-            ("no end", "no end"),
-        ] {
+        for (input, password) in
+            [("surabaya\n", "surabaya"), ("surabaya\r\nmore\n", "surabaya"), ("no end", "no end")]
+        {
             assert_eq!(&*from_line(input.as_bytes()).unwrap().0, password);
         }
         for bad in [&b""[..], b"\n", b"\r\n", b"\xff\xff\xff\n"] {

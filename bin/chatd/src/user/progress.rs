@@ -13,11 +13,7 @@ use crate::terminal::complain;
 #[derive(Debug)]
 pub(super) enum Progress {
     Bar(ProgressBar),
-    Lines {
-        what: &'static str,
-        total: usize,
-        state: Mutex<State>,
-    },
+    Lines { what: &'static str, total: usize, state: Mutex<State> },
 }
 
 #[derive(Debug)]
@@ -29,15 +25,8 @@ pub(super) struct State {
 impl Progress {
     pub(super) fn new(what: &'static str, total: usize) -> Self {
         if !io::stderr().is_terminal() {
-            let state = State {
-                done: 0,
-                said: Instant::now(),
-            };
-            return Self::Lines {
-                what,
-                total,
-                state: Mutex::new(state),
-            };
+            let state = State { done: 0, said: Instant::now() };
+            return Self::Lines { what, total, state: Mutex::new(state) };
         }
         let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX)).with_prefix(what);
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {

@@ -15,28 +15,12 @@ fn a_corrupt_config_is_refused_with_its_place() {
     let home = Home::new();
     for (text, place, reason) in [
         ("listn = []\n", "chatd.toml:1:1", "unknown field `listn`"),
-        (
-            "\n[log]\nlevel = 5\n",
-            "chatd.toml:3:9",
-            "expected a string",
-        ),
+        ("\n[log]\nlevel = 5\n", "chatd.toml:3:9", "expected a string"),
         ("[connections]\nmax = -1\n", "chatd.toml:2:7", "nonzero"),
-        (
-            "[connections]\nmax = \"many\"\n",
-            "chatd.toml:2:7",
-            "invalid type",
-        ),
+        ("[connections]\nmax = \"many\"\n", "chatd.toml:2:7", "invalid type"),
         ("listen = [\n", "chatd.toml:1:11", "unclosed array"),
-        (
-            "[messages]\nmax_size = \"1 MiB\"\n",
-            "chatd.toml",
-            "connections.max_frame",
-        ),
-        (
-            "[passwords]\npasses = 4000000\n",
-            "chatd.toml",
-            "[passwords]",
-        ),
+        ("[messages]\nmax_size = \"1 MiB\"\n", "chatd.toml", "connections.max_frame"),
+        ("[passwords]\npasses = 4000000\n", "chatd.toml", "[passwords]"),
     ] {
         let ended = with(&home, text);
         ended.refused(64, place);
@@ -49,26 +33,18 @@ fn a_corrupt_config_is_refused_with_its_place() {
 #[test]
 fn a_config_that_is_not_there() {
     let home = Home::new();
-    home.run(&["--config", "/nowhere/chatd.toml"])
-        .refused(64, "cannot read the config file");
-    home.run(&["config", "check", "/nowhere/chatd.toml"])
-        .refused(64, "/nowhere/chatd.toml");
+    home.run(&["--config", "/nowhere/chatd.toml"]).refused(64, "cannot read the config file");
+    home.run(&["config", "check", "/nowhere/chatd.toml"]).refused(64, "/nowhere/chatd.toml");
 }
 
 #[test]
 fn check_says_whether_a_file_will_do() {
     let home = Home::new();
     let good = home.write("good.toml", "[log]\nlevel = \"debug\"\n");
-    assert!(
-        home.run(&["config", "check", good.to_str().unwrap()])
-            .done()
-            .ends_with(": ok\n")
-    );
+    assert!(home.run(&["config", "check", good.to_str().unwrap()]).done().ends_with(": ok\n"));
     let bad = home.write("bad.toml", "[log]\nlvl = 1\n");
-    home.run(&["config", "check", bad.to_str().unwrap()])
-        .refused(64, "bad.toml:2:1");
-    home.run(&["--config", bad.to_str().unwrap(), "config", "check"])
-        .refused(64, "bad.toml:2:1");
+    home.run(&["config", "check", bad.to_str().unwrap()]).refused(64, "bad.toml:2:1");
+    home.run(&["--config", bad.to_str().unwrap(), "config", "check"]).refused(64, "bad.toml:2:1");
 }
 
 #[test]
@@ -77,10 +53,7 @@ fn what_show_prints_can_be_fed_back() {
     let arguments = ["--listen", "127.0.0.1:0", "config", "show", "--log", "warn"];
     let shown = home.run(&arguments).done().to_owned();
     assert!(shown.contains("listen = [\"127.0.0.1:0\"]"), "{shown}");
-    assert!(
-        shown.contains(&format!("data = \"{}\"", home.data().display())),
-        "{shown}"
-    );
+    assert!(shown.contains(&format!("data = \"{}\"", home.data().display())), "{shown}");
     let file = home.write("shown.toml", &shown);
     let again = home.run(&["config", "show", "--config", file.to_str().unwrap()]);
     assert_eq!(again.done(), shown);
@@ -91,21 +64,11 @@ fn the_conventional_file_and_the_environment_are_read() {
     let home = Home::new();
     let directory = home.path().join(".config/chatd");
     std::fs::create_dir_all(&directory).unwrap();
-    std::fs::write(
-        directory.join("chatd.toml"),
-        "data = \"here\"\nlisten = [\"127.0.0.1:1\"]",
-    )
-    .unwrap();
+    std::fs::write(directory.join("chatd.toml"), "data = \"here\"\nlisten = [\"127.0.0.1:1\"]")
+        .unwrap();
     let mut command = home.command(&[]);
-    command
-        .env_remove("CHATD_CONFIG")
-        .env("CHATD_LISTEN", "127.0.0.1:0")
-        .current_dir(home.path());
+    command.env_remove("CHATD_CONFIG").env("CHATD_LISTEN", "127.0.0.1:0").current_dir(home.path());
     let daemon = Daemon::start(&mut command, 1);
     let here = home.path().canonicalize().unwrap().join("here");
-    assert!(
-        daemon.heading[0].ends_with(here.to_str().unwrap()),
-        "{:?}",
-        daemon.heading
-    );
+    assert!(daemon.heading[0].ends_with(here.to_str().unwrap()), "{:?}", daemon.heading);
 }

@@ -32,11 +32,7 @@ fn what_a_killed_daemon_left_is_replaced() {
     daemon.signal(Signal::KILL);
     daemon.wait();
     assert!(is_socket(&socket));
-    home.run_with(
-        &["user", "add", "offline", "--password-stdin"],
-        "surabaya\n",
-    )
-    .done();
+    home.run_with(&["user", "add", "offline", "--password-stdin"], "surabaya\n").done();
     let _daemon = home.serve(&[]);
     assert!(home.run(&["user", "list"]).done().contains("offline"));
 }
@@ -55,10 +51,7 @@ fn a_path_too_long_for_a_socket() {
     assert_eq!(mode & 0o777, 0o700);
     let arguments = ["--data", data, "user", "add", "messi", "--password-stdin"];
     home.run_with(&arguments, "surabaya\n").done();
-    assert!(
-        daemon.ask("auth messi surabaya").contains("tokenid"),
-        "the daemon knows of it"
-    );
+    assert!(daemon.ask("auth messi surabaya").contains("tokenid"), "the daemon knows of it");
     daemon.stop();
     assert!(!directory.exists());
     assert!(std::fs::symlink_metadata(pointer).is_err());
@@ -72,47 +65,27 @@ fn a_place_of_ones_own() {
     let daemon = home.serve(&["--control", path]);
     // By its name, and through the data directory.
     let elsewhere = home.path().join("elsewhere");
-    let named = [
-        "--control",
-        path,
-        "--data",
-        elsewhere.to_str().unwrap(),
-        "user",
-        "list",
-    ];
+    let named = ["--control", path, "--data", elsewhere.to_str().unwrap(), "user", "list"];
     home.run(&named).done();
     home.run(&["user", "list"]).done();
     assert!(!elsewhere.exists());
     daemon.stop();
-    home.run(&["--control", path, "user", "list"])
-        .refused(69, "no daemon answers at");
+    home.run(&["--control", path, "user", "list"]).refused(69, "no daemon answers at");
 }
 
 #[test]
 fn something_else_in_its_place_is_left_alone() {
     let home = Home::new();
     let path = home.write("c.sock", "precious");
-    home.run(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--control",
-        path.to_str().unwrap(),
-    ])
-    .refused(73, "something else is in its place");
+    home.run(&["--listen", "127.0.0.1:0", "--control", path.to_str().unwrap()])
+        .refused(73, "something else is in its place");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     let other = home.path().join("other.sock");
     let other = other.to_str().unwrap();
     let _daemon = home.serve(&["--control", other]);
     let data = home.path().join("data2");
-    home.run(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--data",
-        data.to_str().unwrap(),
-        "--control",
-        other,
-    ])
-    .refused(73, "another daemon serves it");
+    home.run(&["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--control", other])
+        .refused(73, "another daemon serves it");
 }
 
 #[test]
@@ -120,13 +93,9 @@ fn nonsense_ends_the_connection_and_nothing_else() {
     let home = Home::new();
     let daemon = home.serve(&[]);
     let endless = vec![b'x'; 5 << 20];
-    for nonsense in [
-        &b"GET / HTTP/1.1\r\n"[..],
-        b"{\"request\":\"drop_all\"}\n",
-        b"\xff\n",
-        b"{",
-        &endless,
-    ] {
+    for nonsense in
+        [&b"GET / HTTP/1.1\r\n"[..], b"{\"request\":\"drop_all\"}\n", b"\xff\n", b"{", &endless]
+    {
         let mut stream = UnixStream::connect(home.data().join("control.sock")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         // It may be closed before all of it is written.

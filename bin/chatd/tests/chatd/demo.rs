@@ -12,20 +12,9 @@ fn is_ready_to_chat_in_one_command() {
             .collect();
         let told = told.join("\n");
         assert!(told.contains("everybody knows these passwords"), "{told}");
-        assert!(
-            told.contains(&format!("nc 127.0.0.1 {}", daemon.addresses[0].port())),
-            "{told}"
-        );
-        for account in [
-            "messi surabaya",
-            "henderson surabaya",
-            "lineker surabaya",
-            "arini hehe",
-        ] {
-            assert!(
-                daemon.ask(&format!("auth {account}")).contains("tokenid"),
-                "{account}"
-            );
+        assert!(told.contains(&format!("nc 127.0.0.1 {}", daemon.addresses[0].port())), "{told}");
+        for account in ["messi surabaya", "henderson surabaya", "lineker surabaya", "arini hehe"] {
+            assert!(daemon.ask(&format!("auth {account}")).contains("tokenid"), "{account}");
         }
         assert!(daemon.stop().contains("this is a demo"));
     }
@@ -39,10 +28,8 @@ fn is_ready_to_chat_in_one_command() {
 fn is_not_to_be_had_from_beyond_this_machine() {
     let home = Home::new();
     for address in ["0.0.0.0:0", "[::]:0"] {
-        home.run(&["--demo", "--listen", address])
-            .refused(64, "everybody knows its passwords");
-        home.run(&["--demo", "--listen", "127.0.0.1:0", "--listen", address])
-            .refused(64, "--demo");
+        home.run(&["--demo", "--listen", address]).refused(64, "everybody knows its passwords");
+        home.run(&["--demo", "--listen", "127.0.0.1:0", "--listen", address]).refused(64, "--demo");
     }
     assert!(!home.data().exists(), "it left something behind");
 }
@@ -54,32 +41,19 @@ fn keeps_apart_from_the_real_thing() {
     let demo = home.data().join("demo");
     assert!(demo.join("DEMO").exists());
     let demo = demo.to_str().unwrap();
-    home.run(&["--data", demo])
-        .refused(64, "was made by --demo");
-    home.run(&["--data", demo, "user", "list"])
-        .refused(64, "was made by --demo");
+    home.run(&["--data", demo]).refused(64, "was made by --demo");
+    home.run(&["--data", demo, "user", "list"]).refused(64, "was made by --demo");
     home.serve(&["--demo", "--data", demo]).stop();
 
     home.serve(&[]).stop();
     let data = home.data();
-    home.run(&["--demo", "--data", data.to_str().unwrap()])
-        .refused(64, "was not made by --demo");
+    home.run(&["--demo", "--data", data.to_str().unwrap()]).refused(64, "was not made by --demo");
     assert!(!data.join("DEMO").exists());
 }
 
 #[test]
 fn has_its_accounts_even_if_a_command_comes_first() {
     let home = Home::new();
-    home.run_with(
-        &["--demo", "user", "add", "fifth", "--password-stdin"],
-        "surabaya\n",
-    )
-    .done();
-    assert_eq!(
-        home.run(&["--demo", "user", "list", "--json"])
-            .done()
-            .lines()
-            .count(),
-        5
-    );
+    home.run_with(&["--demo", "user", "add", "fifth", "--password-stdin"], "surabaya\n").done();
+    assert_eq!(home.run(&["--demo", "user", "list", "--json"]).done().lines().count(), 5);
 }

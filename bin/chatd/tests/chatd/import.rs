@@ -14,27 +14,17 @@ fn count(home: &Home) -> usize {
 #[test]
 fn accounts_from_a_file_can_log_in() {
     let home = Home::new();
-    let csv = home.write(
-        "a.csv",
-        "username,name,password\nmessi,Lionel Messi,surabaya\nb,,surabaya\n",
-    );
+    let csv =
+        home.write("a.csv", "username,name,password\nmessi,Lionel Messi,surabaya\nb,,surabaya\n");
     let imported = home.run(&["user", "import", csv.to_str().unwrap()]);
     assert_eq!(imported.done(), "imported 2 accounts\n");
     // stderr is no terminal, so how far it has come is said in lines.
     assert!(imported.stderr.contains("hashing: 2 of 2"), "{imported:?}");
     let daemon = home.serve(&[]);
     let json = "{\"username\":\"lineker\",\"name\":\"Gary Lineker\",\"password\":\"surabaya\"}\n";
-    assert_eq!(
-        home.run_with(&["user", "import", "-"], json).done(),
-        "imported 1 accounts\n"
-    );
+    assert_eq!(home.run_with(&["user", "import", "-"], json).done(), "imported 1 accounts\n");
     for user in ["messi", "b", "lineker"] {
-        assert!(
-            daemon
-                .ask(&format!("auth {user} surabaya"))
-                .contains("tokenid"),
-            "{user}"
-        );
+        assert!(daemon.ask(&format!("auth {user} surabaya")).contains("tokenid"), "{user}");
     }
     assert!(home.run(&["user", "list"]).done().contains("Gary Lineker"));
 }
@@ -43,11 +33,7 @@ fn accounts_from_a_file_can_log_in() {
 fn ready_hashes_are_taken_as_they_are() {
     let home = Home::new();
     let phc = phc_of_surabaya();
-    home.run_with(
-        &["user", "import", "-"],
-        &format!("username,phc\nmessi,\"{phc}\"\n"),
-    )
-    .done();
+    home.run_with(&["user", "import", "-"], &format!("username,phc\nmessi,\"{phc}\"\n")).done();
     let daemon = home.serve(&[]);
     assert!(daemon.ask("auth messi surabaya").contains("tokenid"));
     assert!(daemon.ask("auth messi barcelona").contains("bad_password"));
@@ -56,8 +42,7 @@ fn ready_hashes_are_taken_as_they_are() {
 #[test]
 fn bad_lines_are_all_named_and_nothing_is_imported() {
     let home = Home::new();
-    home.run_with(&["user", "add", "here", "--password-stdin"], "surabaya\n")
-        .done();
+    home.run_with(&["user", "add", "here", "--password-stdin"], "surabaya\n").done();
     let csv = home.write(
         "a.csv",
         "username,password\ngood,surabaya\nbad one,surabaya\nx,short\ngood,surabaya\n",
@@ -79,10 +64,8 @@ fn bad_lines_are_all_named_and_nothing_is_imported() {
 #[test]
 fn a_taken_username_is_named_and_nothing_is_imported() {
     let home = Home::new();
-    home.run_with(&["user", "add", "Taken", "--password-stdin"], "surabaya\n")
-        .done();
-    home.run_with(&["user", "add", "gone", "--password-stdin"], "surabaya\n")
-        .done();
+    home.run_with(&["user", "add", "Taken", "--password-stdin"], "surabaya\n").done();
+    home.run_with(&["user", "add", "gone", "--password-stdin"], "surabaya\n").done();
     home.run(&["user", "remove", "gone", "--yes"]).done();
     let text = "username,password\nnew,surabaya\ntaken,surabaya\ngone,surabaya\n";
     let ended = home.run_with(&["user", "import", "-"], text);
@@ -95,19 +78,14 @@ fn a_taken_username_is_named_and_nothing_is_imported() {
 fn many_bad_lines_are_counted() {
     let home = Home::new();
     let rows = "x y,surabaya\n".repeat(30);
-    let ended = home.run_with(
-        &["user", "import", "-"],
-        &format!("username,password\n{rows}"),
-    );
+    let ended = home.run_with(&["user", "import", "-"], &format!("username,password\n{rows}"));
     ended.refused(65, "and 10 more bad lines");
     assert_eq!(ended.stderr.matches("-:").count(), 20, "{ended:?}");
 }
 
 #[test]
 fn a_file_that_is_not_there() {
-    Home::new()
-        .run(&["user", "import", "/nowhere.csv"])
-        .refused(66, "cannot read /nowhere.csv");
+    Home::new().run(&["user", "import", "/nowhere.csv"]).refused(66, "cannot read /nowhere.csv");
 }
 
 #[test]
@@ -139,8 +117,5 @@ fn an_import_whose_connection_breaks_leaves_nothing() {
 fn phc_of_surabaya() -> String {
     let mut cost = PasswordParams::default();
     (cost.memory_kib, cost.passes) = (8, 1);
-    Hasher::hash_blocking(cost, "surabaya")
-        .unwrap()
-        .as_str()
-        .to_owned()
+    Hasher::hash_blocking(cost, "surabaya").unwrap().as_str().to_owned()
 }

@@ -24,10 +24,8 @@ fn both_signals_end_it_in_order() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let home = Home::new();
-    let config = home.write(
-        "c.toml",
-        "[connections]\nlinger = \"1h\"\n[shutdown]\ndeadline = \"1h\"\n",
-    );
+    let config =
+        home.write("c.toml", "[connections]\nlinger = \"1h\"\n[shutdown]\ndeadline = \"1h\"\n");
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let daemon = home.serve(&["--config", config.to_str().unwrap()]);
         // A client that said hello gets an orderly end, and this one does not end its side.
@@ -45,8 +43,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn what_was_read_is_answered_after_a_restart_too() {
     let home = Home::new();
-    home.run_with(&["user", "add", "messi", "--password-stdin"], "surabaya\n")
-        .done();
+    home.run_with(&["user", "add", "messi", "--password-stdin"], "surabaya\n").done();
     for _ in 0..2 {
         let daemon = home.serve(&[]);
         assert!(daemon.ask("auth messi surabaya").contains("tokenid"));
@@ -77,11 +74,7 @@ fn without_accounts_it_says_how_to_make_one_and_serves() {
     let elsewhere = home.path().join("elsewhere");
     let elsewhere = elsewhere.to_str().unwrap();
     let daemon = home.serve(&["--data", elsewhere]);
-    assert!(
-        daemon
-            .line()
-            .contains(&format!("`chatd --data {elsewhere} user add USER`"))
-    );
+    assert!(daemon.line().contains(&format!("`chatd --data {elsewhere} user add USER`")));
 }
 
 #[test]
@@ -98,9 +91,7 @@ fn a_port_in_use() {
 #[test]
 fn an_address_of_another_machine() {
     // An address for documentation (RFC 5737).
-    Home::new()
-        .run(&["--listen", "192.0.2.1:0"])
-        .refused(69, "does not have that address");
+    Home::new().run(&["--listen", "192.0.2.1:0"]).refused(69, "does not have that address");
 }
 
 #[test]
@@ -120,11 +111,7 @@ fn a_wrong_command_line() {
     }
     assert!(home.run(&["--help"]).done().contains("Exit codes"));
     assert!(home.run(&["--version"]).done().starts_with("chatd "));
-    assert!(
-        home.run(&["completions", "bash"])
-            .done()
-            .contains("complete ")
-    );
+    assert!(home.run(&["completions", "bash"]).done().contains("complete "));
 }
 
 #[test]
@@ -155,13 +142,8 @@ fn a_data_directory_without_permission() {
     std::fs::create_dir(&closed).unwrap();
     for mode in [0o000, 0o500] {
         std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).unwrap();
-        home.run(&[
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            closed.to_str().unwrap(),
-        ])
-        .refused(73, "cannot use the data directory");
+        home.run(&["--listen", "127.0.0.1:0", "--data", closed.to_str().unwrap()])
+            .refused(73, "cannot use the data directory");
     }
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
@@ -179,8 +161,7 @@ fn a_data_directory_for_its_owner_alone() {
 fn two_daemons_on_one_directory() {
     let home = Home::new();
     let first = home.serve(&[]);
-    home.run(&["--listen", "127.0.0.1:0"])
-        .refused(75, "in use by another process");
+    home.run(&["--listen", "127.0.0.1:0"]).refused(75, "in use by another process");
     // The second took nothing from the first.
     home.run(&["user", "list"]).done();
     first.stop();
@@ -202,9 +183,7 @@ fn a_file_that_is_no_store() {
 #[test]
 fn a_json_log_is_json_on_every_line() {
     let home = Home::new();
-    let log = home
-        .serve(&["--log-format", "json", "--log", "debug"])
-        .stop();
+    let log = home.serve(&["--log-format", "json", "--log", "debug"]).stop();
     assert!(log.lines().count() > 2, "{log}");
     for line in log.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{line}"));
@@ -215,11 +194,8 @@ fn a_json_log_is_json_on_every_line() {
 fn a_log_holds_no_secret() {
     let home = Home::new();
     let daemon = home.serve(&["--log", "trace"]);
-    home.run_with(
-        &["user", "add", "messi", "--password-stdin", "--log", "trace"],
-        "surabaya\n",
-    )
-    .done();
+    home.run_with(&["user", "add", "messi", "--password-stdin", "--log", "trace"], "surabaya\n")
+        .done();
     let mut stream = daemon.connect();
     let reply: serde_json::Value =
         serde_json::from_str(&ask(&mut stream, "auth messi surabaya")).unwrap();
@@ -239,38 +215,17 @@ fn the_limit_of_open_files_is_raised_or_the_connections_are_fewer() {
         let program = home.command(&["--listen", "127.0.0.1:0"]);
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh"]);
-        shell
-            .arg(program.get_program())
-            .args(program.get_args())
-            .env_clear();
-        shell.envs(
-            program
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        shell.arg(program.get_program()).args(program.get_args()).env_clear();
+        shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         shell
     };
     let daemon = Daemon::start(&mut limited("ulimit -Sn 256"), 1);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
-    let open = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    assert!(
-        open.split_whitespace()
-            .nth(3)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            >= 10_064,
-        "{open}"
-    );
+    let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert!(open.split_whitespace().nth(3).unwrap().parse::<u64>().unwrap() >= 10_064, "{open}");
     daemon.stop();
     let log = Daemon::start(&mut limited("ulimit -n 256"), 1).stop();
-    assert!(
-        log.contains("allows fewer connections than configured"),
-        "{log}"
-    );
+    assert!(log.contains("allows fewer connections than configured"), "{log}");
     assert!(log.contains("192"), "{log}");
     // Nothing of the kind when there is room.
     assert!(!home.serve(&[]).stop().contains("fewer connections"));

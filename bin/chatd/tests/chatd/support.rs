@@ -17,9 +17,7 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self {
-            directory: TempDir::new().unwrap(),
-        }
+        Self { directory: TempDir::new().unwrap() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -65,10 +63,7 @@ impl Home {
     fn quick_config(&self) -> PathBuf {
         let path = self.path().join("quick.toml");
         if !path.exists() {
-            self.write(
-                "quick.toml",
-                "[passwords]\nmemory = \"64 KiB\"\npasses = 1\n",
-            );
+            self.write("quick.toml", "[passwords]\nmemory = \"64 KiB\"\npasses = 1\n");
         }
         path
     }
@@ -76,10 +71,7 @@ impl Home {
 
 /// Runs a command to its end.
 pub(crate) fn end(command: &mut Command, stdin: &str) -> Ended {
-    let pipes = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();
     // One that does not read may be gone already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
@@ -128,25 +120,14 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it and waits until it listens on so many addresses.
     pub(crate) fn start(command: &mut Command, listeners: usize) -> Self {
-        let pipes = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let mut daemon = Self {
-            child,
-            lines,
-            heading: Vec::new(),
-            addresses: Vec::new(),
-        };
+        let mut daemon = Self { child, lines, heading: Vec::new(), addresses: Vec::new() };
         while daemon.addresses.len() < listeners {
             let Ok(line) = daemon.lines.recv_timeout(PATIENCE) else {
                 panic!("it does not listen: {}", daemon.end_now());
@@ -176,12 +157,7 @@ impl Daemon {
     /// Waits for its end: the exit code, and what it logged.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap().code(), log)
     }
 

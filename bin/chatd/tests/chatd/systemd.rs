@@ -40,11 +40,7 @@ fn its_state_directory_is_the_data_directory() {
     let state = home.path().join("state");
     let mut command = home.command(&["--listen", "127.0.0.1:0"]);
     let daemon = Daemon::start(command.env("STATE_DIRECTORY", &state), 1);
-    assert!(
-        daemon.heading[0].ends_with(state.to_str().unwrap()),
-        "{:?}",
-        daemon.heading
-    );
+    assert!(daemon.heading[0].ends_with(state.to_str().unwrap()), "{:?}", daemon.heading);
     assert!(state.join("control.sock").exists());
 }
 
@@ -52,10 +48,7 @@ fn its_state_directory_is_the_data_directory() {
 fn the_unit_gives_more_time_to_stop_than_the_daemon_takes() {
     let unit = include_str!("../../../../deploy/chatd.service");
     let value = |name: &str| {
-        let line = unit
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap();
+        let line = unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim_end_matches('s').parse::<u64>().unwrap()
     };
     // The default deadline, and twice what the store may take (once for commands, once to close).

@@ -24,29 +24,11 @@ fn the_life_of_an_account() {
     let steps = both_ways(|home| {
         vec![
             home.run_with(
-                &[
-                    "user",
-                    "add",
-                    "messi",
-                    "--name",
-                    "Lionel Messi",
-                    "--password-stdin",
-                ],
+                &["user", "add", "messi", "--name", "Lionel Messi", "--password-stdin"],
                 "surabaya\n",
             ),
-            home.run_with(
-                &["user", "passwd", "messi", "--password-stdin"],
-                "barcelona\n",
-            ),
-            home.run(&[
-                "user",
-                "rename",
-                "messi",
-                "--username",
-                "leo",
-                "--name",
-                "Leo Messi",
-            ]),
+            home.run_with(&["user", "passwd", "messi", "--password-stdin"], "barcelona\n"),
+            home.run(&["user", "rename", "messi", "--username", "leo", "--name", "Leo Messi"]),
             home.run(&["user", "remove", "leo", "--yes"]),
             home.run(&["user", "remove", "leo", "--yes"]),
             add(home, "leo"),
@@ -55,16 +37,9 @@ fn the_life_of_an_account() {
         ]
     });
     assert_eq!(steps[0].done(), "added messi\n");
-    assert_eq!(
-        steps[1].done(),
-        "messi has a new password; sessions ended: 0\n"
-    );
+    assert_eq!(steps[1].done(), "messi has a new password; sessions ended: 0\n");
     assert_eq!(steps[2].done(), "renamed messi\n");
-    assert!(
-        steps[3]
-            .done()
-            .starts_with("removed leo; undelivered messages deleted: 0;")
-    );
+    assert!(steps[3].done().starts_with("removed leo; undelivered messages deleted: 0;"));
     steps[4].refused(67, "removed already");
     steps[5].refused(65, "`chatd user release leo` frees it");
     assert_eq!(steps[6].done(), "leo can be taken again\n");
@@ -80,14 +55,8 @@ fn refusals() {
             add(home, "two words"),
             home.run_with(&["user", "add", "short", "--password-stdin"], "hehe\n"),
             home.run_with(&["user", "add", "empty", "--password-stdin"], "\n"),
-            home.run_with(
-                &["user", "add", "x", "--name", " ", "--password-stdin"],
-                "surabaya\n",
-            ),
-            home.run_with(
-                &["user", "passwd", "nobody", "--password-stdin"],
-                "surabaya\n",
-            ),
+            home.run_with(&["user", "add", "x", "--name", " ", "--password-stdin"], "surabaya\n"),
+            home.run_with(&["user", "passwd", "nobody", "--password-stdin"], "surabaya\n"),
             home.run(&["user", "rename", "nobody", "--name", "N"]),
             home.run(&["user", "remove", "nobody", "--yes"]),
             home.run(&["user", "remove", "messi"]),
@@ -109,9 +78,7 @@ fn refusals() {
 
 #[test]
 fn a_password_is_never_an_argument() {
-    Home::new()
-        .run(&["user", "add", "messi", "surabaya"])
-        .refused(64, "unexpected argument");
+    Home::new().run(&["user", "add", "messi", "surabaya"]).refused(64, "unexpected argument");
 }
 
 #[test]
@@ -120,10 +87,7 @@ fn without_terminal_or_stdin_it_says_what_to_do() {
     // In a session of its own there is no terminal to ask on.
     let program = home.command(&["user", "add", "messi"]);
     let mut setsid = std::process::Command::new("setsid");
-    setsid
-        .arg("-w")
-        .arg(program.get_program())
-        .args(program.get_args());
+    setsid.arg("-w").arg(program.get_program()).args(program.get_args());
     setsid.env("HOME", home.path());
     crate::support::end(&mut setsid, "").refused(64, "--password-stdin");
 }
@@ -132,21 +96,13 @@ fn without_terminal_or_stdin_it_says_what_to_do() {
 fn a_list_for_people_and_one_for_programs() {
     let home = Home::new();
     let daemon = home.serve(&[]);
-    assert!(
-        home.run(&["user", "list"])
-            .done()
-            .starts_with("no accounts")
-    );
+    assert!(home.run(&["user", "list"]).done().starts_with("no accounts"));
     add(&home, "messi").done();
     add(&home, "lineker").done();
     let reply = daemon.ask("auth messi surabaya");
     let reply: serde_json::Value = serde_json::from_str(&reply).unwrap();
     let token = reply["tokenid"].as_str().unwrap();
-    assert!(
-        daemon
-            .ask(&format!("send {token} lineker halo"))
-            .contains("OK")
-    );
+    assert!(daemon.ask(&format!("send {token} lineker halo")).contains("OK"));
     let rows: Vec<serde_json::Value> = home
         .run(&["user", "list", "--json"])
         .done()
@@ -158,8 +114,7 @@ fn a_list_for_people_and_one_for_programs() {
     assert_eq!(rows[1]["sessions"], 1);
     assert!(home.run(&["user", "list"]).done().starts_with("USERNAME"));
     // How much goes with an account is said before.
-    home.run(&["user", "remove", "lineker"])
-        .refused(64, "with 1 undelivered messages");
+    home.run(&["user", "remove", "lineker"]).refused(64, "with 1 undelivered messages");
     let removed = home.run(&["user", "remove", "lineker", "--yes"]);
     assert!(removed.done().contains("undelivered messages deleted: 1"));
     assert!(home.run(&["user", "list"]).done().contains("(removed "));
@@ -171,12 +126,8 @@ fn more_accounts_than_a_page() {
     let phc = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA\
                $Ja5BvDmDiy0uyhpwZBhCsFQVmOBm0bGzCWLDXCsb4gA";
     let rows: String = (0..2_345).map(|n| format!("user{n},\"{phc}\"\n")).collect();
-    home.run_with(&["user", "import", "-"], &format!("username,phc\n{rows}"))
-        .done();
-    assert_eq!(
-        home.run(&["user", "list", "--json"]).done().lines().count(),
-        2_345
-    );
+    home.run_with(&["user", "import", "-"], &format!("username,phc\n{rows}")).done();
+    assert_eq!(home.run(&["user", "list", "--json"]).done().lines().count(), 2_345);
 }
 
 #[test]
@@ -185,14 +136,8 @@ fn a_password_changed_beside_the_daemon_counts_at_once() {
     let daemon = home.serve(&[]);
     add(&home, "messi").done();
     assert!(daemon.ask("auth messi surabaya").contains("tokenid"));
-    let changed = home.run_with(
-        &["user", "passwd", "messi", "--password-stdin"],
-        "barcelona\n",
-    );
-    assert_eq!(
-        changed.done(),
-        "messi has a new password; sessions ended: 1\n"
-    );
+    let changed = home.run_with(&["user", "passwd", "messi", "--password-stdin"], "barcelona\n");
+    assert_eq!(changed.done(), "messi has a new password; sessions ended: 1\n");
     assert!(daemon.ask("auth messi surabaya").contains("bad_password"));
     assert!(daemon.ask("auth messi barcelona").contains("tokenid"));
 }
@@ -201,8 +146,7 @@ fn a_password_changed_beside_the_daemon_counts_at_once() {
 fn a_wrong_data_directory_is_not_made_by_looking() {
     let home = Home::new();
     for arguments in [&["user", "list"][..], &["user", "remove", "x", "--yes"]] {
-        home.run(arguments)
-            .refused(66, "there is no data directory");
+        home.run(arguments).refused(66, "there is no data directory");
     }
     assert!(!home.data().exists());
 }

@@ -40,10 +40,7 @@ async fn login_is_kept_used_by_clones_and_ended_by_logout() {
     let request = format!("logout {TOKEN}");
     let (logout, ()) = tokio::join!(
         client.logout(),
-        peer.answer(
-            &request,
-            r#"{"status": "OK", "messages": "logout telah berhasil"}"#
-        )
+        peer.answer(&request, r#"{"status": "OK", "messages": "logout telah berhasil"}"#)
     );
     logout.unwrap();
     assert_eq!(clone.token(), None);
@@ -80,17 +77,12 @@ async fn an_inbox_is_acknowledged_by_its_value_for_the_login_that_got_it() {
     };
     assert_eq!(first.id, Some(MessageId::new(7)));
     assert_eq!(first.time.unwrap().to_string(), "2026-11-18T11:06:40.007Z");
-    assert_eq!(
-        (&*first.from, &*first.from_name),
-        ("lineker", "Gary Lineker")
-    );
+    assert_eq!((&*first.from, &*first.from_name), ("lineker", "Gary Lineker"));
     assert_eq!((&*first.body, &*second.body), (" halo ", "\u{1f600}"));
 
     let other = format!(r#"{{"status": "OK", "tokenid": "{OTHER_TOKEN}"}}"#);
-    let (login, ()) = tokio::join!(
-        client.login("arini", "hehe"),
-        peer.answer("auth arini hehe", &other)
-    );
+    let (login, ()) =
+        tokio::join!(client.login("arini", "hehe"), peer.answer("auth arini hehe", &other));
     login.unwrap();
     let request = format!("ack {TOKEN} 8 i1");
     let (acked, ()) = tokio::join!(delivery.ack(), peer.answer(&request, r#"{"status": "OK"}"#));
@@ -134,10 +126,8 @@ async fn list_says_who_is_here_and_who_has_an_account() {
     assert_eq!(list.directory.unwrap().users[0].name, "Arini");
 
     let request = format!("list {TOKEN} arini 1");
-    let (page, ()) = tokio::join!(
-        client.directory(Some("arini"), Some(1)),
-        peer.answer(&request, reply)
-    );
+    let (page, ()) =
+        tokio::join!(client.directory(Some("arini"), Some(1)), peer.answer(&request, reply));
     assert_eq!(page.unwrap().next.as_deref(), Some("arini"));
 
     let request = format!("user_aktif {TOKEN}");
@@ -151,10 +141,7 @@ async fn accounts_and_sessions() {
     let name = "Arini Putri".parse().unwrap();
     let (registered, ()) = tokio::join!(
         client.register("arini", "rahasia12", Some(&name)),
-        peer.answer(
-            "register arini rahasia12 Arini Putri",
-            r#"{"status": "OK", "user": "arini"}"#
-        )
+        peer.answer("register arini rahasia12 Arini Putri", r#"{"status": "OK", "user": "arini"}"#)
     );
     registered.unwrap();
 
@@ -223,22 +210,14 @@ async fn errors_carry_the_code_and_when_to_try_again() {
 #[tokio::test]
 async fn a_reply_that_is_none_fails_its_call_alone() {
     let (client, mut peer) = connect().await;
-    for junk in [
-        "GET / HTTP/1.1",
-        "[]",
-        r#"{"status": "OK"}"#,
-        "{\"status\"",
-        "\u{fffd}",
-    ] {
+    for junk in ["GET / HTTP/1.1", "[]", r#"{"status": "OK"}"#, "{\"status\"", "\u{fffd}"] {
         let (answer, ()) = tokio::join!(client.ping("a"), peer.answer("ping a", junk));
         let error = answer.unwrap_err();
         assert!(matches!(error, ClientError::BadReply(_)), "{error:?}");
         assert_eq!(error.fault(), Fault::Peer);
     }
-    let (answer, ()) = tokio::join!(
-        client.ping("b"),
-        peer.answer("ping b", r#"{"status": "OK", "text": "b"}"#)
-    );
+    let (answer, ()) =
+        tokio::join!(client.ping("b"), peer.answer("ping b", r#"{"status": "OK", "text": "b"}"#));
     assert_eq!(answer.unwrap(), "b");
 }
 
@@ -262,23 +241,12 @@ async fn no_reply_in_time_fails_the_call_and_leaves_the_connection_in_step() {
     let before = tokio::time::Instant::now();
     let error = client.ping("slow").await.unwrap_err();
     assert_eq!(before.elapsed(), Duration::from_secs(5));
-    assert!(
-        matches!(
-            error,
-            ClientError::Timeout {
-                command: "ping",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, ClientError::Timeout { command: "ping", .. }), "{error:?}");
     assert!(error.is_retryable());
 
     let (answer, ()) = tokio::join!(client.ping("next"), async {
-        peer.answer("ping slow", r#"{"status": "OK", "text": "slow"}"#)
-            .await;
-        peer.answer("ping next", r#"{"status": "OK", "text": "next"}"#)
-            .await;
+        peer.answer("ping slow", r#"{"status": "OK", "text": "slow"}"#).await;
+        peer.answer("ping next", r#"{"status": "OK", "text": "next"}"#).await;
     });
     assert_eq!(answer.unwrap(), "next");
 }

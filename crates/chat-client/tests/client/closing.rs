@@ -22,11 +22,7 @@ async fn the_server_closes_in_the_middle_of_a_reply() {
     assert!(
         matches!(
             error,
-            ClientError::Closed {
-                command: "send",
-                sent: true,
-                reason: CloseReason::CutReply
-            }
+            ClientError::Closed { command: "send", sent: true, reason: CloseReason::CutReply }
         ),
         "{error:?}"
     );
@@ -44,21 +40,11 @@ async fn after_the_end_calls_fail_at_once_and_were_never_sent() {
     assert!(answer.is_err());
     let error = client.send("arini", "halo").await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            ClientError::Closed {
-                sent: false,
-                reason: CloseReason::EndOfStream,
-                ..
-            }
-        ),
+        matches!(error, ClientError::Closed { sent: false, reason: CloseReason::EndOfStream, .. }),
         "{error:?}"
     );
     assert!(error.is_retryable() && !error.is_outcome_unknown());
-    assert!(matches!(
-        client.close_reason(),
-        Some(CloseReason::EndOfStream)
-    ));
+    assert!(matches!(client.close_reason(), Some(CloseReason::EndOfStream)));
 }
 
 #[tokio::test]
@@ -66,8 +52,7 @@ async fn a_reply_that_nothing_asked_for_ends_the_connection() {
     let (client, mut peer) = connect().await;
     let (answer, ()) = tokio::join!(client.ping("a"), async {
         peer.expect("ping a").await;
-        peer.send(format!("{PONG}\r\n\r\n{PONG}\r\n\r\n").as_bytes())
-            .await;
+        peer.send(format!("{PONG}\r\n\r\n{PONG}\r\n\r\n").as_bytes()).await;
     });
     assert_eq!(answer.unwrap(), "a");
     client.close().await;
@@ -83,15 +68,10 @@ async fn a_reply_over_the_limit_ends_the_connection() {
         peer.expect("ping a").await;
         peer.send(&[b'x'; 1100]).await;
     });
-    let reason = CloseReason::ReplyTooLong {
-        max_reply_bytes: 1000,
-    };
+    let reason = CloseReason::ReplyTooLong { max_reply_bytes: 1000 };
     let error = answer.unwrap_err();
     assert!(matches!(&error, ClientError::Closed { .. }), "{error:?}");
-    assert_eq!(
-        client.close_reason().unwrap().to_string(),
-        reason.to_string()
-    );
+    assert_eq!(client.close_reason().unwrap().to_string(), reason.to_string());
 }
 
 #[tokio::test]
@@ -106,11 +86,7 @@ async fn close_waits_for_the_replies_to_what_was_asked() {
     assert_eq!(answer.unwrap(), "a");
     assert!(matches!(
         client.ping("b").await.unwrap_err(),
-        ClientError::Closed {
-            sent: false,
-            reason: CloseReason::ByClient,
-            ..
-        }
+        ClientError::Closed { sent: false, reason: CloseReason::ByClient, .. }
     ));
 }
 
@@ -142,9 +118,6 @@ async fn a_server_that_never_speaks_is_given_up() {
     let address = listener.local_addr().unwrap();
     let options = ConnectOptions::from(address).connect_timeout(Duration::from_secs(3));
     let error = Client::connect(options).await.unwrap_err();
-    assert!(
-        matches!(error, ClientError::ConnectTimeout { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ClientError::ConnectTimeout { .. }), "{error:?}");
     assert!(error.is_retryable());
 }

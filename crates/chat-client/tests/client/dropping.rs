@@ -21,8 +21,7 @@ async fn a_reply_nobody_waits_for_is_not_given_to_the_next_call() {
     }
     let (answer, ()) = tokio::join!(client.ping("next"), async {
         peer.reply(PONG).await;
-        peer.answer("ping next", r#"{"status": "OK", "text": "next"}"#)
-            .await;
+        peer.answer("ping next", r#"{"status": "OK", "text": "next"}"#).await;
     });
     assert_eq!(answer.unwrap(), "next");
 }
@@ -45,8 +44,7 @@ async fn a_call_dropped_in_mid_reply_leaves_the_connection_in_step() {
     let (answer, ()) = tokio::join!(client.ping("next"), async {
         peer.send(&PONG.as_bytes()[10..]).await;
         peer.send(b"\r\n\r\n").await;
-        peer.answer("ping next", r#"{"status": "OK", "text": "next"}"#)
-            .await;
+        peer.answer("ping next", r#"{"status": "OK", "text": "next"}"#).await;
     });
     assert_eq!(answer.unwrap(), "next");
 }
@@ -88,9 +86,7 @@ async fn a_dropped_inbox_leaves_its_messages_undelivered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_while_waiting_for_room_is_never_sent() {
-    let options = chat_client::ConnectOptions::default()
-        .in_flight_requests(1)
-        .queued_requests(1);
+    let options = chat_client::ConnectOptions::default().in_flight_requests(1).queued_requests(1);
     let (client, mut peer) = crate::peer::connect_with(options, crate::peer::HELLO).await;
     let client = client.unwrap();
     let soon = Duration::from_secs(1);

@@ -56,12 +56,7 @@ impl Replay {
             None => connect_legacy().await,
         };
         self.replayed += usize::from(
-            replay(
-                &mut connection,
-                request.trim_end_matches(['\r', '\n']),
-                &reply,
-            )
-            .await,
+            replay(&mut connection, request.trim_end_matches(['\r', '\n']), &reply).await,
         );
         self.connections.insert(exchange.connection, connection);
     }
@@ -71,10 +66,7 @@ impl Replay {
         let mut text = text.to_owned();
         while let Some((before, rest)) = text.split_once("{token:") {
             let (name, after) = rest.split_once('}').unwrap();
-            let token = *self
-                .tokens
-                .entry(name.to_owned())
-                .or_insert_with(Token::random);
+            let token = *self.tokens.entry(name.to_owned()).or_insert_with(Token::random);
             text = format!("{before}{}{after}", token.expose());
         }
         text
@@ -94,11 +86,7 @@ async fn replay((client, peer): &mut (Client, Peer), request: &str, reply: &str)
             sent = peer.next_request().await.unwrap();
         }
         // The existing clients put a space before the end of every line; ours only where it is part of a message.
-        let same = if words[0] == "send" {
-            request
-        } else {
-            request.trim_end()
-        };
+        let same = if words[0] == "send" { request } else { request.trim_end() };
         assert_eq!(sent, same);
         peer.send(reply.as_bytes()).await;
     };
@@ -127,13 +115,8 @@ async fn replay((client, peer): &mut (Client, Peer), request: &str, reply: &str)
         }
         ["list" | "user_aktif", token, ..] => {
             let (given, ()) = tokio::join!(async { with(token).active_users().await }, answering);
-            let given = given.map(|active| {
-                active
-                    .users
-                    .iter()
-                    .map(|user| Value::from(&**user))
-                    .collect()
-            });
+            let given =
+                given.map(|active| active.users.iter().map(|user| Value::from(&**user)).collect());
             check(given, &recorded_users(&expected), &expected);
         }
         ["logout", token, ..] => {
@@ -167,11 +150,7 @@ fn recorded_messages(reply: &Value) -> Value {
     let senders = reply["messages"].as_object().unwrap_or(&empty);
     let text = |from: &str, message: &Value| {
         let body = message["msg"].as_str().unwrap();
-        let body = body
-            .strip_prefix(' ')
-            .unwrap()
-            .strip_suffix("\r\n")
-            .unwrap();
+        let body = body.strip_prefix(' ').unwrap().strip_suffix("\r\n").unwrap();
         Value::from(format!("{from}: {body}"))
     };
     senders
@@ -187,10 +166,7 @@ fn recorded_messages(reply: &Value) -> Value {
 fn recorded_users(reply: &Value) -> Value {
     let listed = reply["messages"].as_str().or(reply["message"].as_str());
     let users = listed.unwrap().split(',').map(str::trim);
-    users
-        .filter(|user| !user.is_empty())
-        .map(Value::from)
-        .collect()
+    users.filter(|user| !user.is_empty()).map(Value::from).collect()
 }
 
 #[tokio::test]
@@ -214,10 +190,7 @@ async fn what_an_old_server_does_not_have_is_not_sent() {
         client.register("a", "b", None).await.unwrap_err(),
         client.directory(None, None).await.unwrap_err(),
     ] {
-        assert!(
-            matches!(error, ClientError::Unsupported { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, ClientError::Unsupported { .. }), "{error:?}");
         assert!(!error.is_retryable());
     }
     drop(client);

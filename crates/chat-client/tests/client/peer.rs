@@ -62,14 +62,9 @@ pub(crate) async fn connect_with(
 ) -> (Result<Client, ClientError>, Peer) {
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
     let (reader, writer) = tokio::io::split(theirs);
-    let mut peer = Peer {
-        reader: BufReader::new(reader),
-        writer,
-    };
-    let (client, ()) = tokio::join!(
-        Client::over(ours, options),
-        peer.answer("hello explicit_ack", answer)
-    );
+    let mut peer = Peer { reader: BufReader::new(reader), writer };
+    let (client, ()) =
+        tokio::join!(Client::over(ours, options), peer.answer("hello explicit_ack", answer));
     (client, peer)
 }
 

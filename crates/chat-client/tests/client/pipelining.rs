@@ -63,17 +63,12 @@ async fn requests_leave_in_the_order_of_the_calls() {
         peer.answer("ping first", &pong("first")).await;
         peer.answer("ping second", &pong("second")).await;
     });
-    assert_eq!(
-        (first.unwrap(), second.unwrap()),
-        ("first".into(), "second".into())
-    );
+    assert_eq!((first.unwrap(), second.unwrap()), ("first".into(), "second".into()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_more_than_the_limit_is_in_flight() {
-    let options = ConnectOptions::default()
-        .in_flight_requests(2)
-        .queued_requests(1);
+    let options = ConnectOptions::default().in_flight_requests(2).queued_requests(1);
     let (client, mut peer) = connect_with(options, HELLO).await;
     let client = client.unwrap();
     let calls = ping_all(&client, 5);

@@ -88,9 +88,7 @@ impl PasswordParams {
             return Err(PasswordHashError::new("more memory than 1 GiB"));
         }
         if work_kib > MAX_WORK_KIB {
-            return Err(PasswordHashError::new(
-                "memory times passes is more than 4 GiB",
-            ));
+            return Err(PasswordHashError::new("memory times passes is more than 4 GiB"));
         }
         if self.lanes > MAX_LANES {
             return Err(PasswordHashError::new("more lanes than 255"));
@@ -103,11 +101,7 @@ impl PasswordParams {
 
 impl Default for PasswordParams {
     fn default() -> Self {
-        Self {
-            memory_kib: 19 * 1024,
-            passes: 2,
-            lanes: 1,
-        }
+        Self { memory_kib: 19 * 1024, passes: 2, lanes: 1 }
     }
 }
 
@@ -145,11 +139,7 @@ impl PasswordHash {
 
     /// A well-formed hash of these parameters that no password matches, made without hashing.
     fn dummy(params: PasswordParams) -> Self {
-        let PasswordParams {
-            memory_kib,
-            passes,
-            lanes,
-        } = params;
+        let PasswordParams { memory_kib, passes, lanes } = params;
         let (salt, output) = ("A".repeat(22), "A".repeat(43));
         let phc = format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}");
         Self(phc.into())
@@ -175,9 +165,7 @@ impl fmt::Debug for PasswordHash {
 
 impl PasswordHashError {
     fn new(reason: impl fmt::Display) -> Self {
-        Self {
-            reason: reason.to_string(),
-        }
+        Self { reason: reason.to_string() }
     }
 }
 
@@ -206,8 +194,7 @@ impl Hasher {
     /// runtime is shutting down.
     pub async fn hash(&self, password: Box<str>) -> Result<PasswordHash, StoreError> {
         let params = self.params;
-        self.run(move || Self::hash_blocking(params, &password))
-            .await
+        self.run(move || Self::hash_blocking(params, &password)).await
     }
 
     /// Whether the password matches. Against `None` (no such user) it does the same work and says no.
@@ -248,9 +235,7 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let busy = StoreError::Busy {
-            retry_after: RETRY_AFTER,
-        };
+        let busy = StoreError::Busy { retry_after: RETRY_AFTER };
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| busy)?;
         let core = Arc::clone(&self.cores).acquire_owned().await;
@@ -281,10 +266,7 @@ fn parse(text: &str) -> Result<(phc::PasswordHash, PasswordParams), PasswordHash
     if hash.salt.is_none() {
         return Err(PasswordHashError::new("there is no salt"));
     }
-    if hash
-        .hash
-        .is_none_or(|output| output.len() < MIN_OUTPUT_BYTES)
-    {
+    if hash.hash.is_none_or(|output| output.len() < MIN_OUTPUT_BYTES) {
         return Err(PasswordHashError::new("the hash is missing or too short"));
     }
     let params = parse_params(&hash.params)?;
@@ -301,11 +283,7 @@ fn parse_params(params: &phc::ParamsString) -> Result<PasswordParams, PasswordHa
     if params.iter().count() != 3 {
         return Err(PasswordHashError::new("the parameters are not m, t and p"));
     }
-    Ok(PasswordParams {
-        memory_kib: read("m")?,
-        passes: read("t")?,
-        lanes: read("p")?,
-    })
+    Ok(PasswordParams { memory_kib: read("m")?, passes: read("t")?, lanes: read("p")? })
 }
 
 /// How many may wait for each core: about ten seconds of work at the default cost. A login that waits longer is better
@@ -336,11 +314,7 @@ mod tests {
     use super::*;
 
     /// As cheap as Argon2id gets.
-    const CHEAP: PasswordParams = PasswordParams {
-        memory_kib: 8,
-        passes: 1,
-        lanes: 1,
-    };
+    const CHEAP: PasswordParams = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
 
     #[test]
     fn new_passwords() {
@@ -349,18 +323,10 @@ mod tests {
         for good in ["surabaya", "p\u{e4}ssw\u{f6}rt", &"x".repeat(1024)] {
             assert_eq!(check(good), Ok(()));
         }
-        for bad in [
-            "",
-            "sevenby",
-            &"x".repeat(1025),
-            "has a space",
-            "has\ta\u{85}tab",
-            "lineker_GARY",
-        ] {
-            assert!(
-                matches!(check(bad), Err(StoreError::WeakPassword(_))),
-                "{bad:?}"
-            );
+        for bad in
+            ["", "sevenby", &"x".repeat(1025), "has a space", "has\ta\u{85}tab", "lineker_GARY"]
+        {
+            assert!(matches!(check(bad), Err(StoreError::WeakPassword(_))), "{bad:?}");
         }
     }
 
@@ -389,11 +355,7 @@ mod tests {
     fn hashes_that_cannot_be_carried_are_refused() {
         let phc =
             |head: &str| format!("{head}$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
-        assert!(
-            phc("$argon2id$v=19$m=1048576,t=4,p=255")
-                .parse::<PasswordHash>()
-                .is_ok()
-        );
+        assert!(phc("$argon2id$v=19$m=1048576,t=4,p=255").parse::<PasswordHash>().is_ok());
         for bad in [
             "",
             "surabaya",
@@ -448,14 +410,8 @@ mod tests {
         let bad = PasswordParams { lanes: 0, ..CHEAP };
         assert!(bad.check().is_err());
         let hasher = Hasher::new(bad);
-        assert_eq!(
-            hasher.hash("surabaya".into()).await,
-            Err(StoreError::Internal)
-        );
-        assert_eq!(
-            hasher.verify("surabaya".into(), None).await,
-            Err(StoreError::Internal)
-        );
+        assert_eq!(hasher.hash("surabaya".into()).await, Err(StoreError::Internal));
+        assert_eq!(hasher.verify("surabaya".into(), None).await, Err(StoreError::Internal));
     }
 
     #[tokio::test]
@@ -470,9 +426,7 @@ mod tests {
         assert!(poll_once(&mut running).await.is_none());
         assert!(poll_once(&mut waiting).await.is_none());
 
-        let busy = Err(StoreError::Busy {
-            retry_after: RETRY_AFTER,
-        });
+        let busy = Err(StoreError::Busy { retry_after: RETRY_AFTER });
         assert_eq!(hasher.run(|| Ok(())).await, busy);
         drop(waiting);
         let mut waiting = Box::pin(hasher.run(|| Ok(())));

@@ -92,9 +92,7 @@ impl ServerCodec {
     /// A codec that takes request lines of up to `max_frame_bytes` bytes, their ends not counted.
     #[must_use]
     pub fn new(max_frame_bytes: usize) -> Self {
-        Self {
-            scanner: Scanner::new(max_frame_bytes),
-        }
+        Self { scanner: Scanner::new(max_frame_bytes) }
     }
 }
 
@@ -118,8 +116,7 @@ impl Decoder for ServerCodec {
                 return Ok(Some(frame));
             }
         }
-        self.scanner
-            .check_length(without_line_end(src).len(), src)?;
+        self.scanner.check_length(without_line_end(src).len(), src)?;
         Ok(None)
     }
 
@@ -147,10 +144,7 @@ impl ClientCodec {
     /// of up to [`DEFAULT_MAX_FRAME_BYTES`].
     #[must_use]
     pub fn new(max_reply_bytes: usize) -> Self {
-        Self {
-            scanner: Scanner::new(max_reply_bytes),
-            max_request_bytes: DEFAULT_MAX_FRAME_BYTES,
-        }
+        Self { scanner: Scanner::new(max_reply_bytes), max_request_bytes: DEFAULT_MAX_FRAME_BYTES }
     }
 
     /// Sets the longest request line the server takes, as `hello` announced it. A longer one is
@@ -212,10 +206,7 @@ impl Encoder<&Command<'_>> for ClientCodec {
         });
         outcome.map_err(|reason| {
             dst.truncate(start);
-            CodecError::Unencodable {
-                command: command.name(),
-                reason,
-            }
+            CodecError::Unencodable { command: command.name(), reason }
         })
     }
 }
@@ -231,11 +222,7 @@ struct Scanner {
 
 impl Scanner {
     fn new(max_frame_bytes: usize) -> Self {
-        Self {
-            max_frame_bytes,
-            scanned: 0,
-            poisoned: false,
-        }
+        Self { max_frame_bytes, scanned: 0, poisoned: false }
     }
 
     /// The position after the next line feed; each is found once.
@@ -273,9 +260,7 @@ impl Scanner {
             return Ok(());
         }
         self.drop_all(src);
-        Err(CodecError::FrameTooLong {
-            max_frame_bytes: self.max_frame_bytes,
-        })
+        Err(CodecError::FrameTooLong { max_frame_bytes: self.max_frame_bytes })
     }
 }
 
@@ -313,10 +298,7 @@ mod tests {
     #[test]
     fn lines_end_in_every_way_clients_end_them() {
         assert_eq!(
-            frames(
-                &mut ServerCodec::default(),
-                "a \r\nb\r\n\r\nc\n\n\r\n\nd\r\r\n\re\nf"
-            ),
+            frames(&mut ServerCodec::default(), "a \r\nb\r\n\r\nc\n\n\r\n\nd\r\r\n\re\nf"),
             ["a ", "b", "c", "d\r", "\re"]
         );
     }
@@ -324,10 +306,7 @@ mod tests {
     #[test]
     fn replies_end_in_two_line_ends_only() {
         assert_eq!(
-            frames(
-                &mut ClientCodec::default(),
-                "{}\r\n\r\n{\n}\r\n \r\n\r\n\r\n\r\n{"
-            ),
+            frames(&mut ClientCodec::default(), "{}\r\n\r\n{\n}\r\n \r\n\r\n\r\n\r\n{"),
             ["{}", "{\n}\r\n ", ""]
         );
     }
@@ -335,10 +314,7 @@ mod tests {
     #[test]
     fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
         for end in ["\n", "\r\n"] {
-            assert_eq!(
-                frames(&mut ServerCodec::new(4), &format!("abcd{end}")),
-                ["abcd"]
-            );
+            assert_eq!(frames(&mut ServerCodec::new(4), &format!("abcd{end}")), ["abcd"]);
             let mut src = BytesMut::from(format!("abcde{end}").as_str());
             assert!(is_too_long(&ServerCodec::new(4).decode(&mut src)));
         }
@@ -419,41 +395,18 @@ mod tests {
         codec.set_max_request_bytes(20);
         let (long, mut dst) = ("x".repeat(16), BytesMut::from("before"));
         for command in [
-            Command::Auth {
-                username: "a",
-                password: "b c",
-            },
-            Command::Auth {
-                username: "",
-                password: "b",
-            },
+            Command::Auth { username: "a", password: "b c" },
+            Command::Auth { username: "", password: "b" },
             Command::Inbox { token: "a\n" },
-            Command::Send {
-                token: "a",
-                to: "b",
-                body: "",
-            },
-            Command::Send {
-                token: "a",
-                to: "b",
-                body: "c\r\nlogout a",
-            },
-            Command::List {
-                token: "a",
-                after: Some("-"),
-                limit: None,
-            },
+            Command::Send { token: "a", to: "b", body: "" },
+            Command::Send { token: "a", to: "b", body: "c\r\nlogout a" },
+            Command::List { token: "a", after: Some("-"), limit: None },
             Command::Ping { text: &long },
         ] {
             let error = codec.encode(&command, &mut dst).unwrap_err();
-            assert!(
-                matches!(error, CodecError::Unencodable { .. }),
-                "{command:?}"
-            );
+            assert!(matches!(error, CodecError::Unencodable { .. }), "{command:?}");
             assert_eq!(dst, "before");
         }
-        codec
-            .encode(&Command::Ping { text: &long[1..] }, &mut dst)
-            .unwrap();
+        codec.encode(&Command::Ping { text: &long[1..] }, &mut dst).unwrap();
     }
 }

@@ -315,15 +315,7 @@ mod tests {
 
     #[test]
     fn the_first_word_decides() {
-        for line in [
-            "AUTH a b",
-            " auth a b",
-            "terbang x",
-            " ",
-            "auth\ta b",
-            "post a b c d",
-            "\r",
-        ] {
+        for line in ["AUTH a b", " auth a b", "terbang x", " ", "auth\ta b", "post a b c d", "\r"] {
             assert_parses(line, Err(ParseError::BadCommand));
         }
         let frame = Frame(Bytes::from_static(b"terbang \xff"));
@@ -332,13 +324,7 @@ mod tests {
 
     #[test]
     fn a_message_is_verbatim() {
-        let send = |body| {
-            Ok(Command::Send {
-                token: "t",
-                to: "messi",
-                body,
-            })
-        };
+        let send = |body| Ok(Command::Send { token: "t", to: "messi", body });
         assert_parses("send t messi halo", send("halo"));
         assert_parses("send t messi  Selamat  Pagi ", send(" Selamat  Pagi "));
         assert_parses("send t messi  ", send(" "));
@@ -350,46 +336,24 @@ mod tests {
 
     #[test]
     fn a_hyphen_leaves_an_optional_word_out() {
-        let list = |after, limit| {
-            Ok(Command::List {
-                token: "t",
-                after,
-                limit,
-            })
-        };
+        let list = |after, limit| Ok(Command::List { token: "t", after, limit });
         assert_parses("list t", list(None, None));
         assert_parses("list t - 5", list(None, Some("5")));
         assert_parses("list t a -", list(Some("a"), None));
         assert_parses("list t a 5 extra", list(Some("a"), Some("5")));
-        assert_parses(
-            "ack t 5 -",
-            Ok(Command::Ack {
-                token: "t",
-                id: "5",
-                incarnation: None,
-            }),
-        );
+        assert_parses("ack t 5 -", Ok(Command::Ack { token: "t", id: "5", incarnation: None }));
         assert_parses("inbox -", Ok(Command::Inbox { token: "-" }));
     }
 
     #[test]
     fn our_own_commands_take_no_extra_words() {
-        for line in [
-            "whoami t x",
-            "whoami t  ",
-            "peek t - 5 x",
-            "ack t 1 i x",
-            "passwd t a b c",
-        ] {
+        for line in ["whoami t x", "whoami t  ", "peek t - 5 x", "ack t 1 i x", "passwd t a b c"] {
             assert_parses(line, Err(ParseError::BadArguments));
         }
         assert_parses("whoami t ", Ok(Command::Whoami { token: "t" }));
         let explicit_ack = HelloOptions { explicit_ack: true };
         assert_parses("hello", Ok(Command::Hello(HelloOptions::default())));
-        assert_parses(
-            "hello later explicit_ack ",
-            Ok(Command::Hello(explicit_ack)),
-        );
+        assert_parses("hello later explicit_ack ", Ok(Command::Hello(explicit_ack)));
     }
 
     #[test]
@@ -397,13 +361,7 @@ mod tests {
         assert_parses("ping", Ok(Command::Ping { text: "" }));
         assert_parses("ping  a  b ", Ok(Command::Ping { text: " a  b" }));
         assert_parses("ping -", Ok(Command::Ping { text: "-" }));
-        let register = |name| {
-            Ok(Command::Register {
-                username: "u",
-                password: "p",
-                name,
-            })
-        };
+        let register = |name| Ok(Command::Register { username: "u", password: "p", name });
         assert_parses("register u p", register(None));
         assert_parses("register u p ", register(None));
         assert_parses("register u p - ", register(None));
@@ -412,10 +370,7 @@ mod tests {
 
     #[test]
     fn debug_keeps_secrets() {
-        let command = Command::Auth {
-            username: "messi",
-            password: "surabaya",
-        };
+        let command = Command::Auth { username: "messi", password: "surabaya" };
         assert_eq!(format!("{command:?}"), "auth");
     }
 }

@@ -15,10 +15,7 @@ pub(super) struct Object<'a> {
 impl<'a> Object<'a> {
     pub(super) fn new(dst: &'a mut BytesMut) -> Self {
         dst.put_u8(b'{');
-        Self {
-            dst,
-            separator: b"\"",
-        }
+        Self { dst, separator: b"\"" }
     }
 
     /// Writes the key; the value is to follow.
@@ -80,9 +77,7 @@ pub(super) fn put_escaped(dst: &mut BytesMut, text: &str) {
     let mut rest = text;
     loop {
         let run = rest.bytes().position(|byte| escaped_byte_len(byte) != 1);
-        let (plain, special) = run
-            .and_then(|run| rest.split_at_checked(run))
-            .unwrap_or((rest, ""));
+        let (plain, special) = run.and_then(|run| rest.split_at_checked(run)).unwrap_or((rest, ""));
         dst.put_slice(plain.as_bytes());
         let mut chars = special.chars();
         let Some(c) = chars.next() else { return };

@@ -30,16 +30,10 @@ fn decode_pieces<'a>(
 
 /// The bytes cut at the given places.
 fn cut<'a>(bytes: &'a [u8], places: &[prop::sample::Index]) -> Vec<&'a [u8]> {
-    let mut places: Vec<_> = places
-        .iter()
-        .map(|place| place.index(bytes.len() + 1))
-        .collect();
+    let mut places: Vec<_> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
     places.extend([0, bytes.len()]);
     places.sort_unstable();
-    places
-        .windows(2)
-        .map(|ends| &bytes[ends[0]..ends[1]])
-        .collect()
+    places.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect()
 }
 
 /// Bytes in which line ends are common.
@@ -89,11 +83,7 @@ fn assert_command_survives(command: &Command<'_>) {
     ClientCodec::default().encode(command, &mut line).unwrap();
     let frame = ServerCodec::default().decode(&mut line).unwrap().unwrap();
     assert!(line.is_empty());
-    assert!(
-        Command::parse(&frame).as_ref() == Ok(command),
-        "{:?}",
-        frame.as_bytes()
-    );
+    assert!(Command::parse(&frame).as_ref() == Ok(command), "{:?}", frame.as_bytes());
 }
 
 fn text() -> impl Strategy<Value = std::borrow::Cow<'static, str>> {
@@ -160,12 +150,8 @@ fn active_users() -> impl Strategy<Value = ActiveUsers<'static>> {
 }
 
 fn list() -> impl Strategy<Value = List<'static>> {
-    let entry =
-        (name(), text(), any::<bool>()).prop_map(|(username, name, active)| DirectoryEntry {
-            username,
-            name,
-            active,
-        });
+    let entry = (name(), text(), any::<bool>())
+        .prop_map(|(username, name, active)| DirectoryEntry { username, name, active });
     let directory =
         (vec(entry, 0..8), option::of(name())).prop_map(|(users, next)| Directory { users, next });
     (active_users(), option::of(directory))
@@ -175,31 +161,18 @@ fn list() -> impl Strategy<Value = List<'static>> {
 fn hello() -> impl Strategy<Value = Hello<'static>> {
     let limits =
         any::<[u64; 4]>().prop_map(|[frame_bytes, message_bytes, page_messages, page_bytes]| {
-            Limits {
-                frame_bytes,
-                message_bytes,
-                page_messages,
-                page_bytes,
-            }
+            Limits { frame_bytes, message_bytes, page_messages, page_bytes }
         });
-    (
-        text(),
-        text(),
-        any::<u32>(),
-        vec(text(), 0..4),
-        limits,
-        vec(text(), 0..4),
+    (text(), text(), any::<u32>(), vec(text(), 0..4), limits, vec(text(), 0..4)).prop_map(
+        |(server, version, protocol, commands, limits, features)| Hello {
+            server,
+            version,
+            protocol,
+            commands,
+            limits,
+            features,
+        },
     )
-        .prop_map(
-            |(server, version, protocol, commands, limits, features)| Hello {
-                server,
-                version,
-                protocol,
-                commands,
-                limits,
-                features,
-            },
-        )
 }
 
 fn whoami() -> impl Strategy<Value = Whoami<'static>> {
@@ -232,13 +205,8 @@ fn error() -> impl Strategy<Value = ErrorReply<'static>> {
         any::<String>().prop_map(|word| ErrorCode::from(word.as_str())),
     ];
     let standard = code.clone().prop_map(ErrorReply::from);
-    let own = (text(), option::of(code), option::of(any::<u64>())).prop_map(
-        |(message, code, retry_after_ms)| ErrorReply {
-            message,
-            code,
-            retry_after_ms,
-        },
-    );
+    let own = (text(), option::of(code), option::of(any::<u64>()))
+        .prop_map(|(message, code, retry_after_ms)| ErrorReply { message, code, retry_after_ms });
     prop_oneof![standard, own]
 }
 

@@ -97,11 +97,7 @@ struct Commit {
 
 impl Commit {
     fn run<B: Backend>(&mut self, backend: &mut B, options: &ActorOptions) {
-        let Self {
-            operations,
-            answers,
-            ..
-        } = std::mem::take(self);
+        let Self { operations, answers, .. } = std::mem::take(self);
         if operations.is_empty() {
             return;
         }

@@ -44,11 +44,9 @@ impl Store {
     /// # Errors
     /// [`OpenError::Engine`] if no thread can be started.
     pub fn in_memory(options: StoreOptions) -> Result<Self, OpenError> {
-        let engine =
-            Engine::new(SimulatedLog::new(), &options).map_err(|error| OpenError::Engine {
-                path: "(memory)".into(),
-                reason: error.to_string(),
-            })?;
+        let engine = Engine::new(SimulatedLog::new(), &options).map_err(|error| {
+            OpenError::Engine { path: "(memory)".into(), reason: error.to_string() }
+        })?;
         Self::start(engine, &options)
     }
 
@@ -59,19 +57,14 @@ impl Store {
     #[cfg(feature = "embedded")]
     pub async fn open(sqlite: SqliteOptions, options: StoreOptions) -> Result<Self, OpenError> {
         let path = sqlite.directory.clone();
-        let failed = move |reason: String| OpenError::Engine {
-            path: path.clone(),
-            reason,
-        };
+        let failed = move |reason: String| OpenError::Engine { path: path.clone(), reason };
         let failed_too = failed.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let log = engine::SqliteLog::open(sqlite)?;
             let engine = Engine::new(log, &options).map_err(|error| failed(error.to_string()))?;
             Self::start(engine, &options)
         });
-        opening
-            .await
-            .map_err(|error| failed_too(error.to_string()))?
+        opening.await.map_err(|error| failed_too(error.to_string()))?
     }
 
     /// Takes no more requests, serves those that wait, syncs and closes the files. After that every handle answers
@@ -94,18 +87,13 @@ impl Store {
             hasher: Hasher::new(options.password),
             hide_unknown_users: options.hide_unknown_users,
         };
-        let actor = ActorOptions {
-            batch: options.batch.max(1),
-            clock: Arc::clone(&options.clock),
-        };
+        let actor = ActorOptions { batch: options.batch.max(1), clock: Arc::clone(&options.clock) };
         let failed = |error: std::io::Error| OpenError::Engine {
             path: "(thread)".into(),
             reason: error.to_string(),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         std::thread::Builder::new()
             .name("chat-store".into())
             .spawn(move || runtime.block_on(actor::run(receiver, backend, actor)))
@@ -122,17 +110,9 @@ impl Store {
     /// [`StoreError::NoSuchUser`] and [`StoreError::BadPassword`] (only the latter under
     /// [`StoreOptions::hide_unknown_users`]); [`StoreError::Busy`] when too many logins wait.
     pub async fn login(&self, username: &str, password: &str) -> Result<Token, StoreError> {
-        let unknown = if self.hide_unknown_users {
-            StoreError::BadPassword
-        } else {
-            StoreError::NoSuchUser
-        };
-        let found = match self
-            .ask(Operation::Credentials {
-                username: username.into(),
-            })
-            .await
-        {
+        let unknown =
+            if self.hide_unknown_users { StoreError::BadPassword } else { StoreError::NoSuchUser };
+        let found = match self.ask(Operation::Credentials { username: username.into() }).await {
             Ok(Answer::Credentials { account, hash, .. }) => Some((account, hash)),
             Err(StoreError::NoSuchUser) => None,
             other => return unexpected(other),
@@ -150,13 +130,7 @@ impl Store {
         };
         let token = Token::random();
         let session = SessionKey::of(&token);
-        self.done(Operation::OpenSession {
-            account,
-            verified,
-            session,
-            rehash,
-        })
-        .await?;
+        self.done(Operation::OpenSession { account, verified, session, rehash }).await?;
         Ok(token)
     }
 
@@ -169,11 +143,7 @@ impl Store {
         session: SessionKey,
         instead_of: Option<SessionKey>,
     ) -> Result<(), StoreError> {
-        self.done(Operation::Attach {
-            session,
-            instead_of,
-        })
-        .await
+        self.done(Operation::Attach { session, instead_of }).await
     }
 
     /// The connection that used this session is gone. Returns once queued.
@@ -216,11 +186,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchSession`]
     pub async fn revoke(&self, session: SessionKey, name: &str) -> Result<(), StoreError> {
-        self.done(Operation::Revoke {
-            session,
-            name: name.into(),
-        })
-        .await
+        self.done(Operation::Revoke { session, name: name.into() }).await
     }
 
     /// Changes the user's password, ends the user's other sessions, and says how many.
@@ -237,21 +203,12 @@ impl Store {
             Ok(Answer::Credentials { username, hash, .. }) => (username, hash),
             other => return unexpected(other),
         };
-        if !self
-            .hasher
-            .verify(old.into(), Some(verified.clone()))
-            .await?
-        {
+        if !self.hasher.verify(old.into(), Some(verified.clone())).await? {
             return Err(StoreError::BadPassword);
         }
         check_new_password(new, &username)?;
         let new = self.hasher.hash(new.into()).await?;
-        self.count(Operation::ChangePassword {
-            session,
-            verified,
-            new,
-        })
-        .await
+        self.count(Operation::ChangePassword { session, verified, new }).await
     }
 }
 
@@ -300,15 +257,8 @@ impl Store {
         after: Option<MessageId>,
         limit: PageLimit,
     ) -> Result<Page, StoreError> {
-        self.page(
-            || Operation::Peek {
-                session,
-                after,
-                messages: limit.messages.max(1),
-            },
-            limit,
-        )
-        .await
+        self.page(|| Operation::Peek { session, after, messages: limit.messages.max(1) }, limit)
+            .await
     }
 
     /// Everything up to `upto` is delivered. An id at or below the cursor changes nothing.
@@ -322,12 +272,7 @@ impl Store {
         upto: MessageId,
         basis: AckBasis,
     ) -> Result<(), StoreError> {
-        self.done(Operation::Ack {
-            session,
-            upto,
-            basis,
-        })
-        .await
+        self.done(Operation::Ack { session, upto, basis }).await
     }
 
     /// What a page showed is delivered. Returns once queued, ahead of any later request of the same caller. If the
@@ -377,11 +322,7 @@ impl Store {
 
     async fn read(&self, plan: Box<Plan>, limit: PageLimit) -> Result<Page, PageError> {
         if let Some(Found { messages, more }) = plan.in_memory(limit) {
-            return Ok(Page {
-                messages,
-                more,
-                ..plan.page
-            });
+            return Ok(Page { messages, more, ..plan.page });
         }
         let pages = Arc::clone(&self.pages);
         let gone = |_| PageError::Store(StoreError::Unavailable);
@@ -392,11 +333,7 @@ impl Store {
         let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let Found { messages, more } = pages.read(&plan, limit)?;
-            Ok(Page {
-                messages,
-                more,
-                ..plan.page
-            })
+            Ok(Page { messages, more, ..plan.page })
         });
         reading.await.map_err(gone)?
     }
@@ -409,21 +346,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::UserExists`], [`StoreError::WeakPassword`], [`StoreError::Busy`].
     pub async fn create_account(&self, account: NewAccount) -> Result<AccountNumber, StoreError> {
-        let NewAccount {
-            username,
-            name,
-            password,
-        } = account;
+        let NewAccount { username, name, password } = account;
         check_new_password(&password, &username)?;
         let hash = self.hasher.hash(password).await?;
-        match self
-            .ask(Operation::Create(HashedAccount {
-                username,
-                name,
-                hash,
-            }))
-            .await
-        {
+        match self.ask(Operation::Create(HashedAccount { username, name, hash })).await {
             Ok(Answer::Number(number)) => Ok(number),
             other => unexpected(other),
         }
@@ -434,22 +360,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchUser`], [`StoreError::WeakPassword`], [`StoreError::Busy`].
     pub async fn set_password(&self, username: &str, password: &str) -> Result<u64, StoreError> {
-        let name = match self
-            .ask(Operation::Credentials {
-                username: username.into(),
-            })
-            .await
-        {
+        let name = match self.ask(Operation::Credentials { username: username.into() }).await {
             Ok(Answer::Credentials { username, .. }) => username,
             other => return unexpected(other),
         };
         check_new_password(password, &name)?;
         let hash = self.hasher.hash(password.into()).await?;
-        self.count(Operation::SetPassword {
-            username: username.into(),
-            hash,
-        })
-        .await
+        self.count(Operation::SetPassword { username: username.into(), hash }).await
     }
 
     /// Gives an account another username, full name, or both. Messages it sent keep the names they were sent under.
@@ -462,12 +379,7 @@ impl Store {
         new_username: Option<Username>,
         new_name: Option<FullName>,
     ) -> Result<(), StoreError> {
-        self.done(Operation::Rename {
-            username: username.into(),
-            new_username,
-            new_name,
-        })
-        .await
+        self.done(Operation::Rename { username: username.into(), new_username, new_name }).await
     }
 
     /// Removes an account: ends its sessions, deletes its undelivered mail, and says how many messages that was. The
@@ -476,10 +388,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchUser`]
     pub async fn remove_account(&self, username: &str) -> Result<u64, StoreError> {
-        self.count(Operation::Remove {
-            username: username.into(),
-        })
-        .await
+        self.count(Operation::Remove { username: username.into() }).await
     }
 
     /// Frees the username of a removed account for a new one.
@@ -487,10 +396,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchUser`] if there is no removed account of that name.
     pub async fn release_username(&self, username: &str) -> Result<(), StoreError> {
-        self.done(Operation::Release {
-            username: username.into(),
-        })
-        .await
+        self.done(Operation::Release { username: username.into() }).await
     }
 
     /// An account as an operator sees it, removed or not.
@@ -498,12 +404,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchUser`]
     pub async fn account(&self, username: &str) -> Result<AccountSummary, StoreError> {
-        self.summaries(Operation::Account {
-            username: username.into(),
-        })
-        .await?
-        .pop()
-        .ok_or(StoreError::NoSuchUser)
+        self.summaries(Operation::Account { username: username.into() })
+            .await?
+            .pop()
+            .ok_or(StoreError::NoSuchUser)
     }
 
     /// Accounts in order of username after this one, removed ones too.
@@ -575,10 +479,7 @@ impl Store {
     async fn ask(&self, operation: Operation) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let request = Request::Run(operation, Some(answer));
-        self.requests
-            .send(request)
-            .await
-            .map_err(|_| StoreError::Unavailable)?;
+        self.requests.send(request).await.map_err(|_| StoreError::Unavailable)?;
         answered.await.map_err(|_| StoreError::Unavailable)?
     }
 

@@ -145,11 +145,7 @@ pub(crate) type Outcome = Result<Answer, StoreError>;
 pub(crate) enum Answer {
     Done,
     Count(u64),
-    Credentials {
-        account: AccountNumber,
-        username: Username,
-        hash: PasswordHash,
-    },
+    Credentials { account: AccountNumber, username: Username, hash: PasswordHash },
     Whoami(Whoami),
     Sessions(Vec<SessionInfo>),
     Sent(Vec<Result<Receipt, StoreError>>),

@@ -24,11 +24,7 @@ impl SessionKey {
     /// The session's public name: 16 hexadecimal digits, good for `revoke` and logs, useless for logging in.
     #[must_use]
     pub fn public_name(&self) -> String {
-        self.0
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        self.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -63,9 +59,7 @@ pub struct Outgoing {
 
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing")
-            .field("session", &self.session)
-            .finish_non_exhaustive()
+        f.debug_struct("Outgoing").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -157,12 +151,7 @@ impl Page {
     #[must_use]
     pub fn shown(&self) -> Option<Shown> {
         let (first, last) = (self.messages.first()?.id, self.messages.last()?.id);
-        Some(Shown {
-            account: self.account,
-            incarnation: self.incarnation.clone(),
-            first,
-            last,
-        })
+        Some(Shown { account: self.account, incarnation: self.incarnation.clone(), first, last })
     }
 }
 
@@ -251,9 +240,7 @@ pub struct NewAccount {
 
 impl fmt::Debug for NewAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewAccount")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("NewAccount").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
@@ -270,9 +257,7 @@ pub struct HashedAccount {
 
 impl fmt::Debug for HashedAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HashedAccount")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("HashedAccount").field("username", &self.username).finish_non_exhaustive()
     }
 }
 

@@ -26,18 +26,12 @@ impl Exchange<'_> {
         let in_flight = self.peer.delivery.in_flight();
         let mut page = self.store.inbox(session, in_flight, limit).await?;
         let name = page.name.clone();
-        fit(&mut page, limit.bytes, |message| {
-            inbox_message(message, &name).encoded_len_bound()
-        });
+        fit(&mut page, limit.bytes, |message| inbox_message(message, &name).encoded_len_bound());
         if let Some(shown) = page.shown() {
             self.peer.delivery.carried(shown);
         }
         self.reply(&Reply::Inbox(InboxPage {
-            messages: page
-                .messages
-                .iter()
-                .map(|message| inbox_message(message, &name))
-                .collect(),
+            messages: page.messages.iter().map(|message| inbox_message(message, &name)).collect(),
             more: page.more,
         }))
     }
@@ -50,32 +44,22 @@ impl Exchange<'_> {
     ) -> Result<(), StoreError> {
         let session = self.session(token).await?;
         let Some(after) = optional_id(after) else {
-            return Err(self
-                .bad_arguments(session, "AFTER is the id of a message or -")
-                .await);
+            return Err(self.bad_arguments(session, "AFTER is the id of a message or -").await);
         };
         let Some(messages) = page_limit(limit, self.config.page_messages) else {
-            return Err(self
-                .bad_arguments(session, "LIMIT is a number from 1 to 1000")
-                .await);
+            return Err(self.bad_arguments(session, "LIMIT is a number from 1 to 1000").await);
         };
         let cost = |message: &Message| peek_message(message, "").encoded_len_bound();
         let limit = self.limit(messages.min(self.config.page_messages), cost);
         let mut page = self.store.peek(session, after, limit).await?;
         let to = page.username.clone();
-        fit(&mut page, limit.bytes, |message| {
-            peek_message(message, &to).encoded_len_bound()
-        });
+        fit(&mut page, limit.bytes, |message| peek_message(message, &to).encoded_len_bound());
         if let Some(shown) = page.shown() {
             self.peer.delivery.showed(shown);
         }
         self.reply(&Reply::Peek(PeekPage {
             incarnation: page.incarnation.as_str().into(),
-            messages: page
-                .messages
-                .iter()
-                .map(|message| peek_message(message, &to))
-                .collect(),
+            messages: page.messages.iter().map(|message| peek_message(message, &to)).collect(),
             more: page.more,
         }))
     }
@@ -88,9 +72,7 @@ impl Exchange<'_> {
     ) -> Result<(), StoreError> {
         let session = self.session(token).await?;
         let Some(upto) = number(id).map(MessageId::new) else {
-            return Err(self
-                .bad_arguments(session, "ID is the id of a message")
-                .await);
+            return Err(self.bad_arguments(session, "ID is the id of a message").await);
         };
         let basis = match incarnation {
             Some(incarnation) => AckBasis::Incarnation(incarnation.into()),
@@ -101,16 +83,9 @@ impl Exchange<'_> {
     }
 
     fn limit(&self, messages: usize, cost: fn(&Message) -> usize) -> PageLimit {
-        let bytes = if self.peer.greeted {
-            self.config.hello_page_bytes
-        } else {
-            self.config.page_bytes
-        };
-        PageLimit {
-            messages,
-            bytes: bytes.saturating_sub(ENVELOPE_BYTES),
-            cost,
-        }
+        let bytes =
+            if self.peer.greeted { self.config.hello_page_bytes } else { self.config.page_bytes };
+        PageLimit { messages, bytes: bytes.saturating_sub(ENVELOPE_BYTES), cost }
     }
 }
 

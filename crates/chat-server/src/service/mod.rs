@@ -96,12 +96,7 @@ impl Service {
         replies: &mut Replies,
     ) {
         self.finish(peer, replies).await;
-        let mut exchange = Exchange {
-            store: &self.store,
-            config: &self.config,
-            peer,
-            replies,
-        };
+        let mut exchange = Exchange { store: &self.store, config: &self.config, peer, replies };
         let outcome = match command {
             Ok(command) => exchange.serve(command).await,
             Err(code) => {
@@ -122,36 +117,22 @@ impl Exchange<'_> {
             Command::Auth { username, password } => self.auth(username, password).await,
             Command::Send { token, to, body } => self.send(token, to, body).await,
             Command::Inbox { token } => self.inbox(token).await,
-            Command::List {
-                token,
-                after,
-                limit,
-            } => self.list(token, after, limit).await,
+            Command::List { token, after, limit } => self.list(token, after, limit).await,
             Command::ActiveUsers { token } => self.active_users(token).await,
             Command::Logout { token } => self.logout(token).await,
             Command::Hello(_) => self.hello(),
             Command::Ping { text } => self.reply(&Reply::Pong(text.into())),
-            Command::Register {
-                username,
-                password,
-                name,
-            } => self.register(username, password, name).await,
+            Command::Register { username, password, name } => {
+                self.register(username, password, name).await
+            }
             Command::ChangePassword { token, old, new } => {
                 self.change_password(token, old, new).await
             }
             Command::Whoami { token } => self.whoami(token).await,
             Command::Sessions { token } => self.sessions(token).await,
             Command::Revoke { token, session } => self.revoke(token, session).await,
-            Command::Peek {
-                token,
-                after,
-                limit,
-            } => self.peek(token, after, limit).await,
-            Command::Ack {
-                token,
-                id,
-                incarnation,
-            } => self.ack(token, id, incarnation).await,
+            Command::Peek { token, after, limit } => self.peek(token, after, limit).await,
+            Command::Ack { token, id, incarnation } => self.ack(token, id, incarnation).await,
             // One that the protocol knows and this server does not.
             _ => {
                 self.refuse_with(ErrorCode::BadCommand);
@@ -167,12 +148,7 @@ impl Exchange<'_> {
             server: self.config.name.as_str().into(),
             version: self.config.version.as_str().into(),
             protocol: PROTOCOL_VERSION,
-            commands: COMMANDS
-                .iter()
-                .copied()
-                .filter(offered)
-                .map(Into::into)
-                .collect(),
+            commands: COMMANDS.iter().copied().filter(offered).map(Into::into).collect(),
             limits: Limits {
                 frame_bytes: wire(self.config.frame_bytes),
                 message_bytes: wire(self.config.message_bytes),
@@ -196,9 +172,7 @@ impl Exchange<'_> {
 
     /// From now on this session is in use here, in place of any other. After a failure none is.
     async fn attach(&mut self, session: SessionKey) -> Result<(), StoreError> {
-        self.store
-            .attach(session, self.peer.attached.take())
-            .await?;
+        self.store.attach(session, self.peer.attached.take()).await?;
         self.peer.attached = Some(session);
         self.peer.logged_in = true;
         Ok(())
@@ -225,14 +199,9 @@ impl Exchange<'_> {
 fn gather(peer: &mut Peer, session: SessionKey, to: &str, body: &str) {
     if peer.outgoing.is_empty() {
         // As many as last time, within reason: who pipelines sixteen does so again.
-        peer.outgoing
-            .reserve_exact(peer.last_outgoing.clamp(1, MOST_EXPECTED));
+        peer.outgoing.reserve_exact(peer.last_outgoing.clamp(1, MOST_EXPECTED));
     }
-    peer.outgoing.push(Outgoing {
-        session,
-        to: to.into(),
-        body: body.into(),
-    });
+    peer.outgoing.push(Outgoing { session, to: to.into(), body: body.into() });
 }
 
 /// The reply's text is the standard one of its code, unless the store knows more.

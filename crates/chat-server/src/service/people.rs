@@ -17,9 +17,7 @@ impl Exchange<'_> {
     ) -> Result<(), StoreError> {
         let session = self.session(token).await?;
         let Some(limit) = page_limit(limit, DIRECTORY_ENTRIES) else {
-            return Err(self
-                .bad_arguments(session, "LIMIT is a number from 1 to 1000")
-                .await);
+            return Err(self.bad_arguments(session, "LIMIT is a number from 1 to 1000").await);
         };
         let listing = self.store.list(session, Some((after, limit))).await?;
         self.reply(&Reply::List(List {

@@ -14,10 +14,7 @@ pub(crate) struct Replies {
 
 impl Replies {
     pub(crate) fn new(codec: ServerCodec) -> Self {
-        Self {
-            codec,
-            bytes: BytesMut::new(),
-        }
+        Self { codec, bytes: BytesMut::new() }
     }
 
     pub(crate) fn push(&mut self, reply: &Reply<'_>) {

@@ -83,21 +83,14 @@ fn new_account(
     password: &str,
     name: Option<&str>,
 ) -> Result<NewAccount, StoreError> {
-    let username: Username = username
-        .parse()
-        .map_err(|error| StoreError::BadUsername(format!("{error}")))?;
+    let username: Username =
+        username.parse().map_err(|error| StoreError::BadUsername(format!("{error}")))?;
     check_new_password(password, &username)?;
     let name = match name {
-        Some(name) => name
-            .parse()
-            .map_err(|error| StoreError::BadUsername(format!("{error}")))?,
+        Some(name) => name.parse().map_err(|error| StoreError::BadUsername(format!("{error}")))?,
         None => FullName::from(&username),
     };
-    Ok(NewAccount {
-        username,
-        name,
-        password: password.into(),
-    })
+    Ok(NewAccount { username, name, password: password.into() })
 }
 
 fn entry(session: SessionInfo) -> SessionEntry<'static> {

@@ -29,14 +29,8 @@ async fn a_wrong_line_is_answered_and_the_connection_goes_on() {
         (format!("send {token} lineker"), "bad_arguments"),
         (format!("send {token} ghost halo"), "no_such_recipient"),
         (format!("send {token} lineker nul \0 byte"), "bad_arguments"),
-        (
-            format!("send {token} lineker return \r inside"),
-            "bad_arguments",
-        ),
-        (
-            format!("send {token} lineker escape \u{1b}[2J"),
-            "bad_arguments",
-        ),
+        (format!("send {token} lineker return \r inside"), "bad_arguments"),
+        (format!("send {token} lineker escape \u{1b}[2J"), "bad_arguments"),
         (format!("send {token} lineker {long}"), "message_too_long"),
         (format!("send {token} lineker tab\tis fine"), "OK"),
         (format!("list {token} - many"), "bad_arguments"),
@@ -47,10 +41,7 @@ async fn a_wrong_line_is_answered_and_the_connection_goes_on() {
         (format!("peek {token} - 1 extra"), "bad_arguments"),
         (format!("ack {token} -1"), "bad_arguments"),
         (format!("ack {token} 99"), "bad_arguments"),
-        (
-            format!("ack {token} 0 0123456789abcdef"),
-            "stale_incarnation",
-        ),
+        (format!("ack {token} 0 0123456789abcdef"), "stale_incarnation"),
         (format!("whoami {token} extra"), "bad_arguments"),
         (format!("revoke {token} none"), "no_such_session"),
     ] {
@@ -78,19 +69,9 @@ async fn the_token_is_checked_first_and_the_rest_from_left_to_right() {
         assert_eq!(client.ask_code(&line).await, expected, "{line:.60}");
     }
     // A token that was good on this connection and is no more.
-    server
-        .store
-        .set_password("messi", "barcelona")
-        .await
-        .unwrap();
-    assert_eq!(
-        client.ask_code(&format!("peek {token} first")).await,
-        "no_session"
-    );
-    assert_eq!(
-        client.ask_code(&format!("send {token} ghost {long}")).await,
-        "no_session"
-    );
+    server.store.set_password("messi", "barcelona").await.unwrap();
+    assert_eq!(client.ask_code(&format!("peek {token} first")).await, "no_session");
+    assert_eq!(client.ask_code(&format!("send {token} ghost {long}")).await, "no_session");
 }
 
 #[tokio::test]
@@ -100,10 +81,8 @@ async fn a_removed_users_token_is_no_session() {
     let token = client.login("messi").await;
     server.store.remove_account("messi").await.unwrap();
     for command in ["send", "inbox", "list", "user_aktif", "whoami", "logout"] {
-        let line = format!(
-            "{command} {token}{}",
-            if command == "send" { " lineker x" } else { "" }
-        );
+        let line =
+            format!("{command} {token}{}", if command == "send" { " lineker x" } else { "" });
         assert_eq!(client.ask_code(&line).await, "no_session", "{command}");
     }
     assert_eq!(client.ask_code("auth messi surabaya").await, "no_such_user");
@@ -127,9 +106,7 @@ async fn a_line_that_is_too_long_is_answered_after_what_came_before_it_and_ends_
     assert_eq!(client.hear().await["text"], "first");
     assert_eq!(code(&client.hear().await), "frame_too_long");
     // What follows is read, so that it is in nobody's way, and not served.
-    client
-        .say(format!("{}\r\nping second\r\n", "y".repeat(300_000)))
-        .await;
+    client.say(format!("{}\r\nping second\r\n", "y".repeat(300_000))).await;
     client.end().await.unwrap();
     assert!(begun.elapsed() <= seconds(3), "{:?}", begun.elapsed());
 }
@@ -189,11 +166,7 @@ async fn pipelined_sends_are_stored_in_order_between_other_requests() {
     }
     client.say(format!("{requests}inbox {token}\r\n")).await;
     for n in 0..100 {
-        let expected = if n % 10 == 9 {
-            "no_such_recipient"
-        } else {
-            "OK"
-        };
+        let expected = if n % 10 == 9 { "no_such_recipient" } else { "OK" };
         assert_eq!(code(&client.hear().await), expected, "{n}");
         if n % 25 == 24 {
             assert_eq!(code(&client.hear().await), "OK");
@@ -201,9 +174,6 @@ async fn pipelined_sends_are_stored_in_order_between_other_requests() {
         }
     }
     let stored = texts(&client.hear().await);
-    let sent: Vec<_> = (0..100)
-        .filter(|n| n % 10 != 9)
-        .map(|n| format!("pesan {n}"))
-        .collect();
+    let sent: Vec<_> = (0..100).filter(|n| n % 10 != 9).map(|n| format!("pesan {n}")).collect();
     assert_eq!(stored, sent);
 }

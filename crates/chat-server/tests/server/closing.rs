@@ -28,25 +28,17 @@ async fn existing_client(stream: &mut TcpStream, request: &str) -> io::Result<St
 
 async fn fails(client: &mut TcpStream, request: &str) -> ErrorKind {
     let asked = timeout(seconds(5), existing_client(client, request)).await;
-    asked
-        .expect("the client loops for ever")
-        .unwrap_err()
-        .kind()
+    asked.expect("the client loops for ever").unwrap_err().kind()
 }
 
 #[tokio::test]
 async fn an_idle_existing_client_fails_at_its_next_request_after_shutdown() {
     let mut server = on_tcp(ServerConfig::default()).await;
     let mut stream = TcpStream::connect(server.at).await.unwrap();
-    existing_client(&mut stream, "auth messi surabaya \r\n")
-        .await
-        .unwrap();
+    existing_client(&mut stream, "auth messi surabaya \r\n").await.unwrap();
     assert_eq!(server.stop().await.cut_off, 0);
     let error = fails(&mut stream, "list x \r\n").await;
-    assert!(
-        matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
-        "{error}"
-    );
+    assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
 }
 
 #[tokio::test]
@@ -76,9 +68,7 @@ async fn an_existing_client_fails_when_its_line_is_too_long_or_unfinished() {
     config.linger = Duration::from_millis(100);
     let server = on_tcp(config).await;
     let mut stream = TcpStream::connect(server.at).await.unwrap();
-    let long = existing_client(&mut stream, &"x".repeat(100_000))
-        .await
-        .unwrap();
+    let long = existing_client(&mut stream, &"x".repeat(100_000)).await.unwrap();
     assert!(long.contains("frame_too_long"));
     assert_eq!(fails(&mut stream, "").await, ErrorKind::ConnectionReset);
     let mut stream = TcpStream::connect(server.at).await.unwrap();
@@ -113,9 +103,7 @@ async fn requests_read_before_shutdown_are_answered() {
     let mut client = server.connect().await;
     let token = server.token("messi").await;
     let requests = format!("send {token} lineker halo\r\nping\r\n").repeat(50);
-    client
-        .say(format!("ping\r\nauth lineker surabaya\r\n{requests}"))
-        .await;
+    client.say(format!("ping\r\nauth lineker surabaya\r\n{requests}")).await;
     client.hear().await;
     server.stop.cancel();
     for _ in 0..101 {
@@ -162,11 +150,7 @@ async fn a_connection_just_answered_is_kept_for_a_moment_one_long_silent_is_not(
         let begun = Instant::now();
         let (end, _) = tokio::join!(client.end(), server.stop());
         end.unwrap();
-        assert_eq!(
-            begun.elapsed(),
-            Duration::from_millis(kept),
-            "after {silence} ms"
-        );
+        assert_eq!(begun.elapsed(), Duration::from_millis(kept), "after {silence} ms");
     }
 }
 
@@ -179,8 +163,5 @@ async fn the_last_reply_reaches_a_peer_before_the_reset() {
     client.stream.readable().await.unwrap();
     server.stop().await;
     assert_eq!(client.hear().await["text"], text);
-    assert_eq!(
-        client.end().await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(client.end().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

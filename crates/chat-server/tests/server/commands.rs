@@ -12,9 +12,7 @@ async fn two_people_chat() {
     let (mut messi, mut lineker) = (server.connect().await, server.connect().await);
     let (a, b) = (messi.login("messi").await, lineker.login("lineker").await);
 
-    let sent = messi
-        .ask(&format!("send {a} lineker apa  kabar \u{1F600}"))
-        .await;
+    let sent = messi.ask(&format!("send {a} lineker apa  kabar \u{1F600}")).await;
     assert_eq!(sent, json!({"status": "OK", "message": "Message Sent"}));
     let inbox = lineker.ask(&format!("inbox {b}")).await;
     let message = &inbox["messages"]["messi"][0];
@@ -35,10 +33,7 @@ async fn two_people_chat() {
     let bye = messi.ask(&format!("logout {a}")).await;
     assert_eq!(bye["message"], "logout success");
     assert_eq!(messi.ask_code(&format!("list {a}")).await, "no_session");
-    assert_eq!(
-        lineker.ask(&format!("list {b}")).await["messages"],
-        "lineker,"
-    );
+    assert_eq!(lineker.ask(&format!("list {b}")).await["messages"], "lineker,");
 }
 
 #[tokio::test]
@@ -70,10 +65,7 @@ async fn hello_tells_what_the_server_takes() {
         let known = client.ask_code(command.as_str().unwrap()).await;
         assert_ne!(known, "bad_command", "{command}");
     }
-    assert_eq!(
-        client.ask("ping are you there").await["text"],
-        "are you there"
-    );
+    assert_eq!(client.ask("ping are you there").await["text"], "are you there");
 }
 
 #[tokio::test]
@@ -82,10 +74,7 @@ async fn sessions_are_told_apart_and_ended() {
     let (mut home, mut phone) = (server.connect().await, server.connect().await);
     let (a, b) = (home.login("messi").await, phone.login("messi").await);
     let who = home.ask(&format!("whoami {a}")).await;
-    assert_eq!(
-        (&who["user"], &who["name"]),
-        (&json!("messi"), &json!("Lionel Messi"))
-    );
+    assert_eq!((&who["user"], &who["name"]), (&json!("messi"), &json!("Lionel Messi")));
 
     let sessions = home.ask(&format!("sessions {a}")).await;
     assert_eq!(sessions["sessions"][0]["current"], true);
@@ -94,10 +83,7 @@ async fn sessions_are_told_apart_and_ended() {
     let name = other["session"].as_str().unwrap();
     assert!(!sessions.to_string().contains(&b));
     assert_eq!(home.ask_code(&format!("revoke {a} {name}")).await, "OK");
-    assert_eq!(
-        home.ask_code(&format!("revoke {a} {name}")).await,
-        "no_such_session"
-    );
+    assert_eq!(home.ask_code(&format!("revoke {a} {name}")).await, "no_such_session");
     assert_eq!(phone.ask_code(&format!("whoami {b}")).await, "no_session");
 }
 
@@ -111,10 +97,7 @@ async fn a_new_password_ends_the_other_sessions() {
         (PASSWORD, "short", "weak_password"),
         (PASSWORD, "barcelona", "OK"),
     ] {
-        assert_eq!(
-            home.ask_code(&format!("passwd {a} {old} {new}")).await,
-            expected
-        );
+        assert_eq!(home.ask_code(&format!("passwd {a} {old} {new}")).await, expected);
     }
     assert_eq!(phone.ask_code(&format!("whoami {b}")).await, "no_session");
     assert_eq!(home.ask_code(&format!("whoami {a}")).await, "OK");
@@ -124,10 +107,7 @@ async fn a_new_password_ends_the_other_sessions() {
 #[tokio::test]
 async fn register_is_off_unless_allowed() {
     let mut client = on_pipes().await.connect().await;
-    assert_eq!(
-        client.ask_code("register arini rahasia99").await,
-        "not_allowed"
-    );
+    assert_eq!(client.ask_code("register arini rahasia99").await, "not_allowed");
 
     let mut config = ServerConfig::default();
     config.registration = true;
@@ -153,11 +133,7 @@ async fn one_connection_may_use_several_sessions() {
     let mut client = server.connect().await;
     let (a, b) = (server.token("messi").await, server.token("lineker").await);
     for _ in 0..3 {
-        client
-            .say(format!(
-                "send {a} lineker dari a\r\nsend {b} messi dari b\r\n"
-            ))
-            .await;
+        client.say(format!("send {a} lineker dari a\r\nsend {b} messi dari b\r\n")).await;
         assert_eq!(code(&client.hear().await), "OK");
         assert_eq!(code(&client.hear().await), "OK");
     }
@@ -180,10 +156,7 @@ async fn a_user_is_active_while_connected_and_five_minutes_longer() {
     messi.ask("whoami x").await;
     let ended = messi.login("messi").await;
     messi.ask(&format!("logout {ended}")).await;
-    assert_eq!(
-        messi.ask_code(&format!("inbox {ended}")).await,
-        "no_session"
-    );
+    assert_eq!(messi.ask_code(&format!("inbox {ended}")).await, "no_session");
     messi.login("messi").await;
     drop(messi);
     // As long as the connection has not ended for the store too, no clock makes the user inactive.
@@ -220,9 +193,7 @@ async fn pages_of_inbox_are_small_until_hello() {
     server.write_to_messi(&[&*text; 20]).await;
     let mut messi = server.connect().await;
     let token = messi.login("messi").await;
-    messi
-        .say(format!("inbox {token}\r\nhello\r\ninbox {token}\r\n"))
-        .await;
+    messi.say(format!("inbox {token}\r\nhello\r\ninbox {token}\r\n")).await;
     let page = messi.hear().await;
     assert_eq!(page["more"], true);
     assert_eq!(texts(&page).len(), 6);
@@ -237,11 +208,7 @@ async fn pages_of_inbox_are_small_until_hello() {
 async fn pages_of_inbox_are_small_whatever_the_owners_name() {
     let server = on_pipes().await;
     let name = "\u{1F600}".repeat(64).parse().unwrap();
-    server
-        .store
-        .rename_account("messi", None, Some(name))
-        .await
-        .unwrap();
+    server.store.rename_account("messi", None, Some(name)).await.unwrap();
     server.write_to_messi(&["halo"; 500]).await;
     let mut messi = server.connect().await;
     let token = messi.login("messi").await;

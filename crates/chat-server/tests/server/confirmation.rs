@@ -223,41 +223,20 @@ async fn ack_needs_an_incarnation_for_what_this_connection_was_not_shown() {
     let (mut messi, mut phone) = (server.connect().await, server.connect().await);
     let token = messi.login("messi").await;
     messi.ask("hello explicit_ack").await;
-    assert_eq!(
-        messi.ask_code(&format!("ack {token} 2")).await,
-        "bad_arguments"
-    );
+    assert_eq!(messi.ask_code(&format!("ack {token} 2")).await, "bad_arguments");
     let page = messi.ask(&format!("peek {token} - 2")).await;
-    assert_eq!(
-        messi.ask_code(&format!("ack {token} 3")).await,
-        "bad_arguments"
-    );
+    assert_eq!(messi.ask_code(&format!("ack {token} 3")).await, "bad_arguments");
     assert_eq!(messi.ask_code(&format!("ack {token} 2")).await, "OK");
 
     let incarnation = page["incarnation"].as_str().unwrap();
+    assert_eq!(phone.ask_code(&format!("ack {token} 3")).await, "bad_arguments");
+    assert_eq!(phone.ask_code(&format!("ack {token} 4 {incarnation}")).await, "bad_arguments");
     assert_eq!(
-        phone.ask_code(&format!("ack {token} 3")).await,
-        "bad_arguments"
-    );
-    assert_eq!(
-        phone
-            .ask_code(&format!("ack {token} 4 {incarnation}"))
-            .await,
-        "bad_arguments"
-    );
-    assert_eq!(
-        phone
-            .ask_code(&format!("ack {token} 3 ffffffffffffffff"))
-            .await,
+        phone.ask_code(&format!("ack {token} 3 ffffffffffffffff")).await,
         "stale_incarnation"
     );
     assert_eq!(server.undelivered("messi").await, ["c"]);
-    assert_eq!(
-        phone
-            .ask_code(&format!("ack {token} 3 {incarnation}"))
-            .await,
-        "OK"
-    );
+    assert_eq!(phone.ask_code(&format!("ack {token} 3 {incarnation}")).await, "OK");
     assert!(server.undelivered("messi").await.is_empty());
 }
 

@@ -64,14 +64,7 @@ async fn a_connection_is_named_and_no_secret_is_told() {
     let text = log.text();
     assert!(text.contains("number=1 peer=pipe"), "{text}");
     assert!(text.contains("connection opened"), "{text}");
-    for secret in [
-        &*token,
-        PASSWORD,
-        "barcelona",
-        "salahsekali",
-        "rahasia",
-        "short",
-    ] {
+    for secret in [&*token, PASSWORD, "barcelona", "salahsekali", "rahasia", "short"] {
         assert!(!text.contains(secret), "{text}");
     }
 }

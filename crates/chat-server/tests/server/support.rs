@@ -83,17 +83,11 @@ pub(crate) async fn on_tcp(config: ServerConfig) -> Running<SocketAddr> {
 async fn store(clock: Arc<HandClock>) -> Store {
     let mut options = StoreOptions::default();
     options.clock = clock;
-    options.password = PasswordParams {
-        memory_kib: 8,
-        passes: 1,
-        lanes: 1,
-    };
+    options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
     let store = Store::in_memory(options).unwrap();
-    for (username, name) in [
-        ("messi", "Lionel Messi"),
-        ("lineker", "Gary Lineker"),
-        ("henderson", "Jordan Henderson"),
-    ] {
+    for (username, name) in
+        [("messi", "Lionel Messi"), ("lineker", "Gary Lineker"), ("henderson", "Jordan Henderson")]
+    {
         let account = NewAccount {
             username: username.parse().unwrap(),
             name: name.parse().unwrap(),
@@ -114,13 +108,7 @@ where
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let task = TaskTracker::new().spawn(async move { server.serve(listener, stopped).await });
-    Running {
-        store,
-        stop,
-        at,
-        clock,
-        task,
-    }
+    Running { store, stop, at, clock, task }
 }
 
 impl<A> Running<A> {
@@ -143,17 +131,10 @@ impl<A> Running<A> {
     /// What the store would give the user now, by the texts.
     pub(crate) async fn undelivered(&self, username: &str) -> Vec<String> {
         let token = self.store.login(username, PASSWORD).await.unwrap();
-        let limit = chat_core::store::PageLimit {
-            messages: 1000,
-            bytes: usize::MAX,
-            cost: |_| 0,
-        };
+        let limit = chat_core::store::PageLimit { messages: 1000, bytes: usize::MAX, cost: |_| 0 };
         let session = chat_core::store::SessionKey::of(&token);
         let page = self.store.peek(session, None, limit).await.unwrap();
-        page.messages
-            .iter()
-            .map(|message| message.body.to_string())
-            .collect()
+        page.messages.iter().map(|message| message.body.to_string()).collect()
     }
 
     /// Stores messages from lineker to messi.
@@ -206,10 +187,7 @@ pub(crate) struct Client<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn new(stream: S) -> Self {
-        Self {
-            stream,
-            heard: Vec::new(),
-        }
+        Self { stream, heard: Vec::new() }
     }
 
     pub(crate) async fn say(&mut self, bytes: impl AsRef<[u8]>) {
@@ -276,9 +254,7 @@ pub(crate) fn code(reply: &Value) -> String {
 pub(crate) fn texts(reply: &Value) -> Vec<String> {
     let senders = reply["messages"].as_object().unwrap().values();
     let messages = senders.flat_map(|messages| messages.as_array().unwrap());
-    messages
-        .map(|message| message["msg"].as_str().unwrap().to_owned())
-        .collect()
+    messages.map(|message| message["msg"].as_str().unwrap().to_owned()).collect()
 }
 
 pub(crate) fn minutes(minutes: u64) -> Duration {

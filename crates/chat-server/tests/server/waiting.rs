@@ -135,11 +135,7 @@ impl AsyncRead for Glutton {
                 (self.position, self.left) = (0, self.left - 1);
             }
         }
-        if buffer.filled().is_empty() {
-            Poll::Pending
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        if buffer.filled().is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 
@@ -188,20 +184,14 @@ async fn held_for(request: impl FnOnce(&str) -> String) -> (usize, usize) {
     };
     server.attach(glutton).await;
     offer.notified().await;
-    (
-        taken.load(Ordering::Relaxed),
-        offered.load(Ordering::Relaxed),
-    )
+    (taken.load(Ordering::Relaxed), offered.load(Ordering::Relaxed))
 }
 
 #[tokio::test]
 async fn ten_thousand_inbox_of_a_peer_that_never_reads_hold_little() {
     let (input, output) = held_for(|token| format!("inbox {token}\r\n")).await;
     assert!(input <= 16 * 1024, "{input}");
-    assert!(
-        (256 * 1024..=(256 + 64) * 1024).contains(&output),
-        "{output}"
-    );
+    assert!((256 * 1024..=(256 + 64) * 1024).contains(&output), "{output}");
 }
 
 #[tokio::test]
@@ -238,12 +228,7 @@ async fn a_peer_that_reads_slowly_over_tcp_gets_everything() {
     server.write_to_messi(&[&*text; 64]).await;
     let mut client = server.connect().await;
     let token = server.token("messi").await;
-    client
-        .say(format!(
-            "hello\r\n{}",
-            format!("peek {token}\r\n").repeat(20)
-        ))
-        .await;
+    client.say(format!("hello\r\n{}", format!("peek {token}\r\n").repeat(20))).await;
 
     let mut heard = 0;
     let mut piece = vec![0; 16 * 1024];

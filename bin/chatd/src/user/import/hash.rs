@@ -33,12 +33,10 @@ pub(super) fn all(
                 })
             })
             .collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(outcome) => outcome.map_err(|error: PasswordHashError| failed(&error)),
-                Err(_) => Err(failed(&"a worker ended early")),
-            })
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(outcome) => outcome.map_err(|error: PasswordHashError| failed(&error)),
+            Err(_) => Err(failed(&"a worker ended early")),
+        })
     });
     outcome?;
     progress.finish();

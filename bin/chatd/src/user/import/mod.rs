@@ -49,10 +49,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
         fs::read(file)
     };
     bytes.map_err(|error| {
-        Failure::new(
-            Exit::NoInput,
-            format!("cannot read {}: {error}", file.display()),
-        )
+        Failure::new(Exit::NoInput, format!("cannot read {}: {error}", file.display()))
     })
 }
 
@@ -64,10 +61,7 @@ async fn check_free(
 ) -> Result<(), Failure> {
     let lines = Lines::of(entries);
     let accounts = list::all(operator).await?;
-    lines.refuse_taken(
-        file,
-        accounts.iter().map(|account| account.username.as_str()),
-    )
+    lines.refuse_taken(file, accounts.iter().map(|account| account.username.as_str()))
 }
 
 /// Stages the accounts and commits them; nothing is visible before that, and nothing stays if it fails.
@@ -103,12 +97,7 @@ struct Lines(HashMap<Box<str>, u64>);
 
 impl Lines {
     fn of(entries: &[Entry]) -> Self {
-        Self(
-            entries
-                .iter()
-                .map(|entry| (entry.username.key(), entry.line))
-                .collect(),
-        )
+        Self(entries.iter().map(|entry| (entry.username.key(), entry.line)).collect())
     }
 
     fn refuse_taken<'a>(
@@ -119,10 +108,7 @@ impl Lines {
         let mut bad: Vec<_> = taken
             .filter_map(|username| {
                 let line = *self.0.get(username.to_ascii_lowercase().as_str())?;
-                Some(BadLine {
-                    line,
-                    reason: format!("the username {username} is taken"),
-                })
+                Some(BadLine { line, reason: format!("the username {username} is taken") })
             })
             .collect();
         if bad.is_empty() {

@@ -47,11 +47,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<BadLine>> {
     } else {
         reading.csv(bytes);
     }
-    if reading.bad.is_empty() {
-        Ok(reading.entries)
-    } else {
-        Err(reading.bad)
-    }
+    if reading.bad.is_empty() { Ok(reading.entries) } else { Err(reading.bad) }
 }
 
 /// The fields of one line, as they stand there.
@@ -75,14 +71,11 @@ impl Reading {
     fn csv(&mut self, bytes: &[u8]) {
         // Rows of a wrong length are told apart here, with a hint.
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
-        let columns = match reader
-            .byte_headers()
-            .map_err(|error| error.to_string())
-            .and_then(columns)
-        {
-            Ok(columns) => columns,
-            Err(reason) => return self.bad.push(BadLine { line: 1, reason }),
-        };
+        let columns =
+            match reader.byte_headers().map_err(|error| error.to_string()).and_then(columns) {
+                Ok(columns) => columns,
+                Err(reason) => return self.bad.push(BadLine { line: 1, reason }),
+            };
         for record in reader.byte_records() {
             match record {
                 Ok(record) => {
@@ -126,21 +119,14 @@ impl Reading {
         let username: Username = username.parse().map_err(text)?;
         if let Some(first) = self.seen.insert(username.key(), line) {
             self.seen.insert(username.key(), first);
-            return Err(format!(
-                "the username {username} is on line {first} already"
-            ));
+            return Err(format!("the username {username} is on line {first} already"));
         }
         let name = match row.name {
             Some(name) => name.parse().map_err(text)?,
             None => FullName::from(&username),
         };
         let credential = credential(row, &username)?;
-        Ok(Entry {
-            line,
-            username,
-            name,
-            credential,
-        })
+        Ok(Entry { line, username, name, credential })
     }
 }
 
@@ -273,14 +259,10 @@ mod tests {
         assert_eq!(entries[1].name.as_str(), "lineker");
         assert_eq!((entries[0].line, entries[1].line), (2, 3));
         let entries = good("\u{feff}password,username\r\n\"sura\"\"b,ya\",messi\r\n\r\nsurabaya,b");
-        let Credential::Password(password) = &entries[0].credential else {
-            panic!()
-        };
+        let Credential::Password(password) = &entries[0].credential else { panic!() };
         assert_eq!(&**password, "sura\"b,ya");
         assert_eq!(entries.len(), 2);
-        let entries = good(&format!(
-            "username,password,phc\na,,\"{PHC}\"\nb,surabaya,\n"
-        ));
+        let entries = good(&format!("username,password,phc\na,,\"{PHC}\"\nb,surabaya,\n"));
         assert!(matches!(entries[0].credential, Credential::Hash(_)));
         assert!(matches!(entries[1].credential, Credential::Password(_)));
     }
@@ -304,17 +286,8 @@ mod tests {
 
     #[test]
     fn headers_that_do_not_do() {
-        for header in [
-            "user,password",
-            "username",
-            "username,username,password",
-            "username,name",
-        ] {
-            assert_bad(
-                format!("{header}\n"),
-                1,
-                "the first line is username,name,password",
-            );
+        for header in ["user,password", "username", "username,username,password", "username,name"] {
+            assert_bad(format!("{header}\n"), 1, "the first line is username,name,password");
         }
     }
 
@@ -331,11 +304,7 @@ mod tests {
         assert_bad(csv(&format!("a,,,{PHC}")), 2, "double quotes");
         assert_bad(csv("a,x\ty,surabaya,"), 2, "control characters");
         assert_bad("{\"username\":\"a\"}\n", 1, "neither password nor phc");
-        assert_bad(
-            "{\"username\":\"a\",\"pasword\":\"surabaya\"}\n",
-            1,
-            "unknown key \"pasword\"",
-        );
+        assert_bad("{\"username\":\"a\",\"pasword\":\"surabaya\"}\n", 1, "unknown key \"pasword\"");
         assert_bad(
             "{\"username\":\"a\",\"password\":\"surabaya\"}\n{\"user",
             2,
@@ -354,11 +323,7 @@ mod tests {
 
     #[test]
     fn a_username_twice_is_refused_whatever_its_case() {
-        assert_bad(
-            "username,password\nmessi,surabaya\nMESSI,surabaya\n",
-            3,
-            "line 2 already",
-        );
+        assert_bad("username,password\nmessi,surabaya\nMESSI,surabaya\n", 3, "line 2 already");
     }
 
     #[test]

@@ -179,10 +179,7 @@ impl From<InboxBody> for InboxPage<'static> {
             messages.extend(named);
         }
         messages.sort_by_key(|message| message.id);
-        Self {
-            messages,
-            more: body.more,
-        }
+        Self { messages, more: body.more }
     }
 }
 
@@ -206,14 +203,10 @@ impl TryFrom<ListBody> for List<'static> {
         let users = body.messages.or(body.message);
         let users = users.ok_or("neither `messages` nor `message`")?;
         Ok(Self {
-            active: ActiveUsers {
-                users: split_users(&users),
-                more: body.more,
-            },
-            directory: body.users.map(|users| Directory {
-                users,
-                next: body.users_next.map(Cow::Owned),
-            }),
+            active: ActiveUsers { users: split_users(&users), more: body.more },
+            directory: body
+                .users
+                .map(|users| Directory { users, next: body.users_next.map(Cow::Owned) }),
         })
     }
 }

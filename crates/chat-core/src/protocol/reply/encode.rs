@@ -34,9 +34,7 @@ impl Reply<'_> {
             Self::PasswordChanged(ended) => ok(dst, |o| o.number("sessions_ended", *ended)),
             Self::Whoami(whoami) => ok(dst, |o| whoami.encode(o)),
             Self::Sessions(sessions) => {
-                ok(dst, |o| {
-                    o.array("sessions", sessions, |dst, session| session.encode(dst))
-                });
+                ok(dst, |o| o.array("sessions", sessions, |dst, session| session.encode(dst)));
             }
             Self::Revoked | Self::Acked => dst.put_slice(OK),
             Self::Peek(page) => ok(dst, |o| page.encode(o)),
@@ -128,9 +126,7 @@ impl InboxPage<'_> {
 impl PeekPage<'_> {
     fn encode(&self, reply: &mut Object<'_>) {
         reply.string("incarnation", &self.incarnation);
-        reply.array("messages", &self.messages, |dst, message| {
-            message.encode(dst)
-        });
+        reply.array("messages", &self.messages, |dst, message| message.encode(dst));
         reply.bool("more", self.more);
     }
 }

@@ -236,11 +236,7 @@ impl fmt::Debug for PeekMessage<'_> {
 impl From<ErrorCode> for ErrorReply<'_> {
     /// The code with its standard text.
     fn from(code: ErrorCode) -> Self {
-        Self {
-            message: Cow::Borrowed(code.text()),
-            code: Some(code),
-            retry_after_ms: None,
-        }
+        Self { message: Cow::Borrowed(code.text()), code: Some(code), retry_after_ms: None }
     }
 }
 

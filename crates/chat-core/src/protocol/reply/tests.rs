@@ -43,40 +43,23 @@ fn the_old_six() {
         &Reply::LoggedIn(token.parse().unwrap()),
         &format!(r#"{{"status": "OK", "tokenid": "{token}"}}"#),
     );
-    assert_survives(
-        "send",
-        &Reply::Sent,
-        r#"{"status": "OK", "message": "Message Sent"}"#,
-    );
+    assert_survives("send", &Reply::Sent, r#"{"status": "OK", "message": "Message Sent"}"#);
     assert_survives(
         "logout",
         &Reply::LoggedOut,
         r#"{"status": "OK", "messages": "logout telah berhasil, Terimakasih telah menggunakan Chat :)", "message": "logout success"}"#,
     );
-    let active = ActiveUsers {
-        users: vec!["messi".into(), "lineker".into()],
-        more: true,
-    };
+    let active = ActiveUsers { users: vec!["messi".into(), "lineker".into()], more: true };
     assert_survives(
         "user_aktif",
         &Reply::ActiveUsers(active.clone()),
         r#"{"status": "OK", "message": "messi, lineker, ", "messages": "messi, lineker, ", "more": true}"#,
     );
-    let entry = DirectoryEntry {
-        username: "arini".into(),
-        name: "Arini".into(),
-        active: false,
-    };
-    let directory = Directory {
-        users: vec![entry],
-        next: Some("arini".into()),
-    };
+    let entry = DirectoryEntry { username: "arini".into(), name: "Arini".into(), active: false };
+    let directory = Directory { users: vec![entry], next: Some("arini".into()) };
     assert_survives(
         "list",
-        &Reply::List(List {
-            active,
-            directory: Some(directory),
-        }),
+        &Reply::List(List { active, directory: Some(directory) }),
         r#"{"status": "OK", "messages": "messi,lineker,", "message": "messi,lineker,", "more": true, "users": [{"username": "arini", "name": "Arini", "active": false}], "users_next": "arini"}"#,
     );
     assert_survives(
@@ -100,10 +83,7 @@ fn an_inbox_is_grouped_by_sender_in_order_of_first_message() {
     };
     assert_survives(
         "inbox",
-        &Reply::Inbox(InboxPage {
-            messages,
-            more: true,
-        }),
+        &Reply::Inbox(InboxPage { messages, more: true }),
         &format!(
             r#"{{"status": "OK", "messages": {{"henderson": [{}, {}], "lineker": [{}]}}, "more": true}}"#,
             entry(7, " a"),
@@ -138,16 +118,8 @@ fn our_own() {
         &Reply::Hello(hello),
         r#"{"status": "OK", "server": "chatd", "version": "0.1.0", "protocol": 1, "commands": ["auth", "send"], "limits": {"frame_bytes": 65536, "message_bytes": 16384, "page_messages": 1000, "page_bytes": 1048576}, "features": ["explicit_ack"]}"#,
     );
-    assert_survives(
-        "ping",
-        &Reply::Pong("".into()),
-        r#"{"status": "OK", "text": ""}"#,
-    );
-    assert_survives(
-        "register",
-        &Reply::Registered("a".into()),
-        r#"{"status": "OK", "user": "a"}"#,
-    );
+    assert_survives("ping", &Reply::Pong("".into()), r#"{"status": "OK", "text": ""}"#);
+    assert_survives("register", &Reply::Registered("a".into()), r#"{"status": "OK", "user": "a"}"#);
     assert_survives(
         "passwd",
         &Reply::PasswordChanged(2),
@@ -187,11 +159,8 @@ fn our_own() {
         to: "messi".into(),
         body: "\u{4f60}".into(),
     };
-    let page = PeekPage {
-        incarnation: "0011223344556677".into(),
-        messages: vec![message],
-        more: false,
-    };
+    let page =
+        PeekPage { incarnation: "0011223344556677".into(), messages: vec![message], more: false };
     assert_survives(
         "peek",
         &Reply::Peek(page),
@@ -213,10 +182,7 @@ fn errors() {
     ] {
         assert_survives("send", &Reply::Error(code.into()), json);
     }
-    let limited = ErrorReply {
-        retry_after_ms: Some(1500),
-        ..ErrorCode::RateLimited.into()
-    };
+    let limited = ErrorReply { retry_after_ms: Some(1500), ..ErrorCode::RateLimited.into() };
     assert_survives(
         "send",
         &Reply::Error(limited),
@@ -240,10 +206,7 @@ fn rendered_errors_are_what_would_be_encoded() {
 
 #[test]
 fn an_error_in_own_words_is_not_replaced_by_the_standard_text() {
-    let own = ErrorReply {
-        message: "too short".into(),
-        ..ErrorCode::WeakPassword.into()
-    };
+    let own = ErrorReply { message: "too short".into(), ..ErrorCode::WeakPassword.into() };
     assert_survives(
         "passwd",
         &Reply::Error(own),
@@ -272,22 +235,11 @@ fn every_recorded_reply_is_understood() {
     const COMMANDS: [&str; 6] = ["auth", "send", "inbox", "list", "user_aktif", "logout"];
     for Recorded { send, recv } in recorded() {
         let word = send.split_ascii_whitespace().next().unwrap();
-        let command = COMMANDS
-            .into_iter()
-            .find(|name| *name == word)
-            .unwrap_or("send");
-        let token = if recv.contains("{token:") {
-            "00000000-0000-4000-8000-000000000000"
-        } else {
-            ""
-        };
-        let json = recv
-            .trim_end()
-            .replace("{token:messi}", token)
-            .replace("{token:messi2}", token);
-        let json = json
-            .replace("{token:lineker}", token)
-            .replace("{token:henderson}", token);
+        let command = COMMANDS.into_iter().find(|name| *name == word).unwrap_or("send");
+        let token =
+            if recv.contains("{token:") { "00000000-0000-4000-8000-000000000000" } else { "" };
+        let json = recv.trim_end().replace("{token:messi}", token).replace("{token:messi2}", token);
+        let json = json.replace("{token:lineker}", token).replace("{token:henderson}", token);
         let reply = decoded(command, &json).unwrap();
         let is_error = matches!(reply, Reply::Error(ErrorReply { code: None, .. }));
         assert_eq!(is_error, recv.contains("ERROR"), "{recv}");
@@ -297,12 +249,8 @@ fn every_recorded_reply_is_understood() {
 #[test]
 fn old_inboxes_are_taken_as_they_came() {
     let json = r#"{"status": "OK", "messages": {"henderson": [], "lineker": [{"msg_from": "Gary Lineker", "msg_to": "Lionel Messi", "msg": "  halo \r\n"}]}}"#;
-    let Reply::Inbox(page) = decoded("inbox", json).unwrap() else {
-        panic!()
-    };
-    let [message] = &page.messages[..] else {
-        panic!()
-    };
+    let Reply::Inbox(page) = decoded("inbox", json).unwrap() else { panic!() };
+    let [message] = &page.messages[..] else { panic!() };
     assert_eq!((&*message.from, &*message.body), ("lineker", "  halo \r\n"));
     assert_eq!((message.id, message.time, page.more), (None, None, false));
 }
@@ -321,10 +269,7 @@ fn what_is_no_reply_is_refused_without_quoting_it() {
         ("ping", "{\"status\": \"secret\"}"),
         ("ping", "{\"status\": \"OK\"}"),
         ("ping", "{\"status\": \"OK\", \"text\": {\"secret\": 1}}"),
-        (
-            "passwd",
-            "{\"status\": \"OK\", \"sessions_ended\": \"secret\"}",
-        ),
+        ("passwd", "{\"status\": \"OK\", \"sessions_ended\": \"secret\"}"),
         ("auth", "{\"status\": \"OK\", \"tokenid\": \"secret\"}"),
         ("list", "{\"status\": \"OK\"}"),
         (
@@ -348,10 +293,7 @@ fn deep_nesting_is_refused_or_skipped() {
 
 #[test]
 fn debug_leaves_bodies_and_tokens_out() {
-    let page = InboxPage {
-        messages: vec![inbox_message("a", 1, "secret")],
-        more: false,
-    };
+    let page = InboxPage { messages: vec![inbox_message("a", 1, "secret")], more: false };
     assert!(!format!("{:?}", Reply::Inbox(page)).contains("secret"));
 }
 
@@ -361,11 +303,7 @@ const DOCUMENT: &str = include_str!("../../../../../docs/protocol.md");
 fn documented_exchanges() -> Vec<(String, String)> {
     let token = "b9a3a4b1-8d3c-4a38-9a5f-0b2f6b0c5f11";
     let written = |line: &str| line.replace("TOKEN", token).replace('\u{2420}', " ");
-    let said = |by: &'static str| {
-        DOCUMENT
-            .lines()
-            .filter_map(move |line| line.strip_prefix(by))
-    };
+    let said = |by: &'static str| DOCUMENT.lines().filter_map(move |line| line.strip_prefix(by));
     let (requests, replies) = (said("C: ").map(written), said("S: ").map(str::to_owned));
     requests.zip(replies).collect()
 }

@@ -24,8 +24,7 @@ pub(super) struct Overlay {
 impl State {
     /// Whether an account is part of an import that is not committed.
     pub(super) fn is_hidden(&self, row: &AccountRow) -> bool {
-        row.import
-            .is_some_and(|import| self.imports.contains_key(&import))
+        row.import.is_some_and(|import| self.imports.contains_key(&import))
     }
 
     /// Puts an account's row into the batch in hand.
@@ -38,27 +37,17 @@ impl State {
             self.overlay.keys.insert(key.clone(), row.number);
             self.overlay.freed.remove(key);
         }
-        match self
-            .overlay
-            .rows
-            .get(&row.number)
-            .and_then(|at| self.pending.accounts.get_mut(*at))
-        {
+        match self.overlay.rows.get(&row.number).and_then(|at| self.pending.accounts.get_mut(*at)) {
             Some(pending) => *pending = row,
             None => {
-                self.overlay
-                    .rows
-                    .insert(row.number, self.pending.accounts.len());
+                self.overlay.rows.insert(row.number, self.pending.accounts.len());
                 self.pending.accounts.push(row);
             }
         }
     }
 
     fn pending_account(&self, number: AccountNumber) -> Option<&AccountRow> {
-        self.overlay
-            .rows
-            .get(&number)
-            .and_then(|at| self.pending.accounts.get(*at))
+        self.overlay.rows.get(&number).and_then(|at| self.pending.accounts.get(*at))
     }
 }
 
@@ -93,25 +82,16 @@ impl<L: Log> Engine<L> {
 
     /// An account that exists for everybody to see, by its username in any case.
     pub(super) fn live_account(&mut self, username: &str) -> Result<AccountRow, StoreError> {
-        let row = self
-            .row_by_key(&username.to_ascii_lowercase())?
-            .ok_or(StoreError::NoSuchUser)?;
+        let row = self.row_by_key(&username.to_ascii_lowercase())?.ok_or(StoreError::NoSuchUser)?;
         let hidden = self.state()?.is_hidden(&row);
-        Some(row)
-            .filter(|row| row.removed.is_none() && !hidden)
-            .ok_or(StoreError::NoSuchUser)
+        Some(row).filter(|row| row.removed.is_none() && !hidden).ok_or(StoreError::NoSuchUser)
     }
 
     /// An account and its mailbox, in memory.
     pub(super) fn cached(&mut self, number: AccountNumber) -> Result<&mut Cached, StoreError> {
         if self.state()?.cache.get(number).is_none() {
             let row = self.account_row(number)?.ok_or(StoreError::NoSuchUser)?;
-            let Self {
-                state: Some(state),
-                log,
-                ..
-            } = self
-            else {
+            let Self { state: Some(state), log, .. } = self else {
                 return Err(StoreError::Unavailable);
             };
             state.cache.load(log, &row).map_err(Self::unreadable)?;
@@ -130,11 +110,7 @@ impl<L: Log> Engine<L> {
 
     pub(super) fn create_account(&mut self, account: HashedAccount, now: Timestamp) -> Outcome {
         self.can_write()?;
-        let HashedAccount {
-            username,
-            name,
-            hash,
-        } = account;
+        let HashedAccount { username, name, hash } = account;
         let key = username.key();
         if self.is_taken(&key)? {
             return Err(StoreError::UserExists);
@@ -170,11 +146,7 @@ impl<L: Log> Engine<L> {
     ) -> Result<(), StoreError> {
         let old_key = self.account_row(row.number)?.and_then(|old| old.key);
         let state = self.state()?;
-        state.pending.records.push(Record::Account {
-            account: row.number,
-            change,
-            time: now,
-        });
+        state.pending.records.push(Record::Account { account: row.number, change, time: now });
         if state.cache.get(row.number).is_some() || change == AccountChange::Created {
             state.cache.update(&row);
         }
@@ -207,10 +179,7 @@ impl<L: Log> Engine<L> {
         let mut row = self.live_account(username)?;
         if let Some(new) = new_username {
             let key = new.key();
-            if self
-                .row_by_key(&key)?
-                .is_some_and(|other| other.number != row.number)
-            {
+            if self.row_by_key(&key)?.is_some_and(|other| other.number != row.number) {
                 return Err(StoreError::UserExists);
             }
             row.key = Some(key);
@@ -241,9 +210,7 @@ impl<L: Log> Engine<L> {
     pub(super) fn release(&mut self, username: &str, now: Timestamp) -> Result<(), StoreError> {
         self.can_write()?;
         let row = self.row_by_key(&username.to_ascii_lowercase())?;
-        let mut row = row
-            .filter(|row| row.removed.is_some())
-            .ok_or(StoreError::NoSuchUser)?;
+        let mut row = row.filter(|row| row.removed.is_some()).ok_or(StoreError::NoSuchUser)?;
         row.key = None;
         self.change_account(row, AccountChange::Changed, now)
     }
@@ -251,9 +218,7 @@ impl<L: Log> Engine<L> {
     pub(super) fn account_summary(&mut self, username: &str, now: Timestamp) -> Outcome {
         let row = self.row_by_key(&username.to_ascii_lowercase())?;
         let hidden = self.state()?;
-        let row = row
-            .filter(|row| !hidden.is_hidden(row))
-            .ok_or(StoreError::NoSuchUser)?;
+        let row = row.filter(|row| !hidden.is_hidden(row)).ok_or(StoreError::NoSuchUser)?;
         Ok(Answer::Summaries(vec![self.summary(&row, now)?]))
     }
 
@@ -266,10 +231,7 @@ impl<L: Log> Engine<L> {
         let mut summaries = Vec::new();
         let mut after: Box<str> = after.into();
         while summaries.len() < limit {
-            let rows = self
-                .log
-                .accounts_after(&after, limit)
-                .map_err(Self::unreadable)?;
+            let rows = self.log.accounts_after(&after, limit).map_err(Self::unreadable)?;
             let Some(last) = rows.last().and_then(|row| row.key.clone()) else {
                 break;
             };

@@ -75,22 +75,14 @@ impl Cache {
                 Record::Message { message, .. } => {
                     let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
                     Replayed::Message {
-                        entry: Entry {
-                            position,
-                            sender: message.sender,
-                            size,
-                        },
+                        entry: Entry { position, sender: message.sender, size },
                         id: message.id,
                     }
                 }
-                Record::Cursor { upto, .. } => Replayed::Cursor {
-                    upto: *upto,
-                    position,
-                },
-                Record::Account {
-                    change: AccountChange::Removed,
-                    ..
-                } => Replayed::Removed { position },
+                Record::Cursor { upto, .. } => Replayed::Cursor { upto: *upto, position },
+                Record::Account { change: AccountChange::Removed, .. } => {
+                    Replayed::Removed { position }
+                }
                 Record::Account { .. } => continue,
             };
             let mailbox = record.mailbox();
@@ -128,14 +120,7 @@ impl Cache {
             let mut mailbox = Mailbox::new(view.head(row.number)?.unwrap_or_default());
             let applied = mailbox.head.applied;
             for replayed in self.replayed.get(&row.number).into_iter().flatten() {
-                replay_one(
-                    view,
-                    row.number,
-                    &mut mailbox,
-                    *replayed,
-                    applied,
-                    self.quota,
-                )?;
+                replay_one(view, row.number, &mut mailbox, *replayed, applied, self.quota)?;
             }
             mailbox.dirty = self.replayed.remove(&row.number).is_some();
             self.insert(row, mailbox);
@@ -166,10 +151,7 @@ impl Cache {
         number: AccountNumber,
         entry: Entry,
     ) -> Result<MessageId, Undeliverable> {
-        let cached = self
-            .by_number
-            .get_mut(&number)
-            .ok_or(Undeliverable::NotLoaded)?;
+        let cached = self.by_number.get_mut(&number).ok_or(Undeliverable::NotLoaded)?;
         cached.used = self.generation;
         let mailbox = &mut cached.mailbox;
         if cached.removed {
@@ -209,15 +191,13 @@ impl Cache {
         let generation = self.generation;
         self.generation += 1;
         if self.by_number.len() > keep {
-            self.by_number
-                .retain(|_, cached| cached.mailbox.dirty || cached.used == generation);
+            self.by_number.retain(|_, cached| cached.mailbox.dirty || cached.used == generation);
         }
         if self.by_number.len() > keep.saturating_mul(2) {
             self.by_number.retain(|_, cached| cached.mailbox.dirty);
         }
         let by_number = &self.by_number;
-        self.by_key
-            .retain(|_, number| by_number.contains_key(number));
+        self.by_key.retain(|_, number| by_number.contains_key(number));
     }
 
     fn insert(&mut self, row: &AccountRow, mailbox: Mailbox) {
@@ -285,13 +265,11 @@ pub(crate) fn entries(
             entry = row.as_ref().and_then(|(_, row)| row.as_ref()?.get(id));
         }
         if entry.is_none() {
-            entry = view
-                .parked(number, MessageId::new(id))?
-                .map(|message| Entry {
-                    position: 0,
-                    sender: message.sender,
-                    size: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
-                });
+            entry = view.parked(number, MessageId::new(id))?.map(|message| Entry {
+                position: 0,
+                sender: message.sender,
+                size: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
+            });
         }
         entries.extend(entry);
     }

@@ -27,10 +27,8 @@ impl<L: Log> Engine<L> {
             if !is_due(state, end, self.options.stretch, now) {
                 return Ok(false);
             }
-            state.flush = Some(Flush {
-                target: end,
-                mailboxes: state.cache.take_dirty().into_iter(),
-            });
+            state.flush =
+                Some(Flush { target: end, mailboxes: state.cache.take_dirty().into_iter() });
         }
         let Some(flush) = &mut state.flush else {
             return Ok(false);
@@ -79,10 +77,7 @@ fn write_mailbox<L: Log>(
     let cached = cache.load(log, &row)?;
     if cached.removed {
         slice.drop_mailboxes.push(number);
-        return Ok(Some(Head {
-            applied: end,
-            ..Head::default()
-        }));
+        return Ok(Some(Head { applied: end, ..Head::default() }));
     }
     let mailbox = &cached.mailbox;
     if !mailbox.dirty {
@@ -98,11 +93,7 @@ fn write_mailbox<L: Log>(
     if mailbox.cursor_moved {
         slice.drop_parked.push((number, before.cursor));
     }
-    let head = Head {
-        floor,
-        applied: end,
-        ..before
-    };
+    let head = Head { floor, applied: end, ..before };
     slice.heads.push((number, head));
     Ok(Some(head))
 }
@@ -136,9 +127,7 @@ fn write_rows(
             row.entries.push(*entry);
         }
     }
-    slice
-        .rows
-        .extend(row.map(|(have, row)| (number, have, row)));
+    slice.rows.extend(row.map(|(have, row)| (number, have, row)));
     Ok(())
 }
 

@@ -26,16 +26,7 @@ pub(super) fn left_over(
     let clear_to = Some(AccountNumber(next_account));
     imports
         .iter()
-        .map(|(import, first)| {
-            (
-                *import,
-                Import {
-                    first: *first,
-                    staged: 0,
-                    clear_to,
-                },
-            )
-        })
+        .map(|(import, first)| (*import, Import { first: *first, staged: 0, clear_to }))
         .collect()
 }
 
@@ -47,18 +38,8 @@ impl<L: Log> Engine<L> {
         let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
         let import = ImportId(random >> 1);
         let first = AccountNumber(state.next_account);
-        state.imports.insert(
-            import,
-            Import {
-                first,
-                staged: 0,
-                clear_to: None,
-            },
-        );
-        state
-            .pending
-            .imports
-            .push(ImportChange::Begin(import, first));
+        state.imports.insert(import, Import { first, staged: 0, clear_to: None });
+        state.pending.imports.push(ImportChange::Begin(import, first));
         Ok(Answer::Import(import))
     }
 
@@ -71,12 +52,7 @@ impl<L: Log> Engine<L> {
         self.can_write()?;
         self.open_import(import)?;
         let mut taken = Vec::new();
-        for HashedAccount {
-            username,
-            name,
-            hash,
-        } in accounts
-        {
+        for HashedAccount { username, name, hash } in accounts {
             let key = username.key();
             if self.is_taken(&key)? {
                 taken.push(username);
@@ -114,11 +90,8 @@ impl<L: Log> Engine<L> {
     }
 
     fn open_import(&mut self, import: ImportId) -> Result<&mut Import, StoreError> {
-        let import = self
-            .state()?
-            .imports
-            .get_mut(&import)
-            .filter(|import| import.clear_to.is_none());
+        let import =
+            self.state()?.imports.get_mut(&import).filter(|import| import.clear_to.is_none());
         import.ok_or(StoreError::BadArguments("the import is not open"))
     }
 
@@ -127,18 +100,14 @@ impl<L: Log> Engine<L> {
         let Some(state) = &mut self.state else {
             return Ok(false);
         };
-        let doomed = state
-            .imports
-            .iter_mut()
-            .find_map(|(id, import)| Some((*id, import.clear_to?, import)));
+        let doomed =
+            state.imports.iter_mut().find_map(|(id, import)| Some((*id, import.clear_to?, import)));
         let Some((id, to, import)) = doomed else {
             return Ok(false);
         };
         let upto = AccountNumber(to.0.min(import.first.0.saturating_add(SLICE_ACCOUNTS)));
-        self.log.put(&Slice {
-            drop_accounts: Some((id, import.first, upto)),
-            ..Slice::default()
-        })?;
+        self.log
+            .put(&Slice { drop_accounts: Some((id, import.first, upto)), ..Slice::default() })?;
         import.first = upto;
         if upto == to {
             let end = Batch {

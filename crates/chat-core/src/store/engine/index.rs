@@ -65,11 +65,7 @@ impl IndexRow {
             let position = before.wrapping_add(take_number(&mut bytes)?);
             let sender = AccountNumber(take_number(&mut bytes)?);
             let size = u32::try_from(take_number(&mut bytes)?).ok()?;
-            entries.push(Entry {
-                position,
-                sender,
-                size,
-            });
+            entries.push(Entry { position, sender, size });
             before = position;
         }
         Some(Self { first, entries })
@@ -113,20 +109,9 @@ mod tests {
                 sender: AccountNumber(sender),
                 size,
             });
-        (
-            0..1_000_000u64,
-            0..ROW_IDS,
-            prop::collection::vec(entry, 0..64),
+        (0..1_000_000u64, 0..ROW_IDS, prop::collection::vec(entry, 0..64)).prop_map(
+            |(row, offset, entries)| (row, IndexRow { first: row * ROW_IDS + offset, entries }),
         )
-            .prop_map(|(row, offset, entries)| {
-                (
-                    row,
-                    IndexRow {
-                        first: row * ROW_IDS + offset,
-                        entries,
-                    },
-                )
-            })
     }
 
     proptest! {
@@ -143,15 +128,8 @@ mod tests {
 
     #[test]
     fn entries_are_found_by_id() {
-        let entry = |position| Entry {
-            position,
-            sender: AccountNumber(1),
-            size: 5,
-        };
-        let mut row = IndexRow {
-            first: 70,
-            entries: vec![entry(1), entry(4), entry(9)],
-        };
+        let entry = |position| Entry { position, sender: AccountNumber(1), size: 5 };
+        let mut row = IndexRow { first: 70, entries: vec![entry(1), entry(4), entry(9)] };
         assert_eq!(row.get(71), Some(entry(4)));
         assert_eq!((row.get(69), row.get(73)), (None, None));
         row.truncate(72);

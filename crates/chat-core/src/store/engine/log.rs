@@ -15,22 +15,11 @@ use crate::{MessageId, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record {
     /// A message was stored.
-    Message {
-        mailbox: AccountNumber,
-        message: Arc<Message>,
-    },
+    Message { mailbox: AccountNumber, message: Arc<Message> },
     /// Everything up to `upto` is delivered.
-    Cursor {
-        mailbox: AccountNumber,
-        upto: MessageId,
-        time: Timestamp,
-    },
+    Cursor { mailbox: AccountNumber, upto: MessageId, time: Timestamp },
     /// An account changed; the account itself is in its table.
-    Account {
-        account: AccountNumber,
-        change: AccountChange,
-        time: Timestamp,
-    },
+    Account { account: AccountNumber, change: AccountChange, time: Timestamp },
 }
 
 /// What happened to an account.
@@ -83,14 +72,12 @@ impl Batch {
 
     /// The record at a position, if it is in this batch.
     pub(crate) fn get(&self, position: u64) -> Option<&Record> {
-        self.records
-            .get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+        self.records.get(usize::try_from(position.checked_sub(self.first)?).ok()?)
     }
 
     /// The position the next record gets.
     pub(crate) fn next(&self) -> u64 {
-        self.first
-            .saturating_add(u64::try_from(self.records.len()).unwrap_or(u64::MAX))
+        self.first.saturating_add(u64::try_from(self.records.len()).unwrap_or(u64::MAX))
     }
 }
 

@@ -51,10 +51,7 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new(head: Head) -> Self {
-        Self {
-            head,
-            ..Self::default()
-        }
+        Self { head, ..Self::default() }
     }
 
     /// How many messages wait.
@@ -137,14 +134,9 @@ impl Mailbox {
         self.dirty = true;
         self.cursor_moved = true;
         for entry in delivered {
-            self.head.waiting_bytes = self
-                .head
-                .waiting_bytes
-                .saturating_sub(u64::from(entry.size));
-            if let Some(load) = self
-                .senders
-                .as_mut()
-                .and_then(|senders| senders.get_mut(&entry.sender))
+            self.head.waiting_bytes = self.head.waiting_bytes.saturating_sub(u64::from(entry.size));
+            if let Some(load) =
+                self.senders.as_mut().and_then(|senders| senders.get_mut(&entry.sender))
             {
                 load.messages = load.messages.saturating_sub(1);
                 load.bytes = load.bytes.saturating_sub(u64::from(entry.size));
@@ -158,10 +150,7 @@ impl Mailbox {
 
     /// Forgets everything: the account was removed.
     pub(crate) fn clear(&mut self) {
-        *self = Self {
-            dirty: self.dirty,
-            ..Self::default()
-        };
+        *self = Self { dirty: self.dirty, ..Self::default() };
     }
 
     /// The disk has everything now.
@@ -182,17 +171,10 @@ impl Mailbox {
 mod tests {
     use super::*;
 
-    const QUOTA: Quota = Quota {
-        messages: 8,
-        bytes: 800,
-    };
+    const QUOTA: Quota = Quota { messages: 8, bytes: 800 };
 
     fn entry(sender: u64, size: u32) -> Entry {
-        Entry {
-            position: 1,
-            sender: AccountNumber(sender),
-            size,
-        }
+        Entry { position: 1, sender: AccountNumber(sender), size }
     }
 
     fn send(mailbox: &mut Mailbox, sender: u64, size: u32) -> bool {
@@ -249,17 +231,11 @@ mod tests {
 
     #[test]
     fn the_tail_is_found_by_id() {
-        let mut mailbox = Mailbox::new(Head {
-            last: MessageId::new(10),
-            ..Head::default()
-        });
+        let mut mailbox = Mailbox::new(Head { last: MessageId::new(10), ..Head::default() });
         assert_eq!(mailbox.tail_first(), 11);
         assert_eq!(mailbox.append(entry(7, 1)), MessageId::new(11));
         assert_eq!(mailbox.tail_first(), 11);
         assert_eq!(mailbox.tail_entry(11), Some(entry(7, 1)));
-        assert_eq!(
-            (mailbox.tail_entry(10), mailbox.tail_entry(12)),
-            (None, None)
-        );
+        assert_eq!((mailbox.tail_entry(10), mailbox.tail_entry(12)), (None, None));
     }
 }

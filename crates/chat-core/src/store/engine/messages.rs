@@ -27,10 +27,7 @@ impl<L: Log> Engine<L> {
         let mut sender = None;
         let outcomes = messages.into_iter().map(|message| {
             // A connection's messages come from one session, as a rule: it is looked up once.
-            if sender
-                .as_ref()
-                .is_none_or(|sender: &Sender| sender.session != message.session)
-            {
+            if sender.as_ref().is_none_or(|sender: &Sender| sender.session != message.session) {
                 sender = Some(self.sender(message.session, now)?);
             }
             let sender = sender.as_ref().ok_or(StoreError::Internal)?;
@@ -42,12 +39,7 @@ impl<L: Log> Engine<L> {
     fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {
         let account = self.user(session, now)?;
         let (username, name) = self.names(account)?;
-        Ok(Sender {
-            session,
-            account,
-            username,
-            name,
-        })
+        Ok(Sender { session, account, username, name })
     }
 
     fn send_one(
@@ -62,18 +54,9 @@ impl<L: Log> Engine<L> {
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
         let id = self.deliver(recipient, sender.account, size)?;
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
-        let message = Arc::new(Message {
-            id,
-            time: now,
-            sender: sender.account,
-            from,
-            from_name,
-            body,
-        });
-        self.state()?.pending.records.push(Record::Message {
-            mailbox: recipient,
-            message,
-        });
+        let message =
+            Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });
+        self.state()?.pending.records.push(Record::Message { mailbox: recipient, message });
         Ok(Receipt { time: now })
     }
 
@@ -85,21 +68,14 @@ impl<L: Log> Engine<L> {
         size: u32,
     ) -> Result<MessageId, StoreError> {
         let state = self.state()?;
-        let entry = Entry {
-            position: state.pending.next(),
-            sender,
-            size,
-        };
+        let entry = Entry { position: state.pending.next(), sender, size };
         match state.cache.deliver(recipient, entry) {
             Ok(id) => Ok(id),
             Err(Undeliverable::Full) => Err(StoreError::InboxFull),
             Err(Undeliverable::Removed) => Err(StoreError::NoSuchRecipient),
             Err(Undeliverable::NotLoaded | Undeliverable::NeedsShares) => {
                 self.prepare(recipient)?;
-                self.state()?
-                    .cache
-                    .deliver(recipient, entry)
-                    .map_err(|_| StoreError::InboxFull)
+                self.state()?.cache.deliver(recipient, entry).map_err(|_| StoreError::InboxFull)
             }
         }
     }
@@ -108,23 +84,12 @@ impl<L: Log> Engine<L> {
     fn prepare(&mut self, recipient: AccountNumber) -> Result<(), StoreError> {
         let quota = self.quota();
         self.cached(recipient)?;
-        let Self {
-            state: Some(State { cache, .. }),
-            log,
-            ..
-        } = self
-        else {
+        let Self { state: Some(State { cache, .. }), log, .. } = self else {
             return Err(StoreError::Unavailable);
         };
         let mailbox = &mut cache.get(recipient).ok_or(StoreError::Internal)?.mailbox;
         if mailbox.needs_shares(quota) {
-            let waiting = entries(
-                log,
-                recipient,
-                mailbox,
-                mailbox.head.cursor,
-                mailbox.head.last,
-            );
+            let waiting = entries(log, recipient, mailbox, mailbox.head.cursor, mailbox.head.last);
             mailbox.share_out(waiting.map_err(Self::unreadable)?);
         }
         Ok(())
@@ -132,9 +97,7 @@ impl<L: Log> Engine<L> {
 
     fn recipient(&mut self, username: &str) -> Result<AccountNumber, StoreError> {
         let mut lower = [0; 64];
-        let lower = lower
-            .get_mut(..username.len())
-            .ok_or(StoreError::NoSuchRecipient)?;
+        let lower = lower.get_mut(..username.len()).ok_or(StoreError::NoSuchRecipient)?;
         lower.copy_from_slice(username.as_bytes());
         lower.make_ascii_lowercase();
         let key = std::str::from_utf8(lower).map_err(|_| StoreError::NoSuchRecipient)?;
@@ -185,11 +148,7 @@ impl<L: Log> Engine<L> {
         let incarnation = self.incarnation(account);
         let (username, name) = self.names(account)?;
         let state = self.state()?;
-        let mailbox = &state
-            .cache
-            .get(account)
-            .ok_or(StoreError::Internal)?
-            .mailbox;
+        let mailbox = &state.cache.get(account).ok_or(StoreError::Internal)?.mailbox;
         let after = after.map_or(mailbox.head.cursor, |after| after.max(mailbox.head.cursor));
         let from = after.get().saturating_add(1);
         let placed_from = from.max(mailbox.tail_first());
@@ -202,27 +161,12 @@ impl<L: Log> Engine<L> {
                 _ => Placed::At(entry.position),
             },
         };
-        let placed = (placed_from..=upto)
-            .map_while(|id| mailbox.tail_entry(id))
-            .map(place)
-            .collect();
+        let placed =
+            (placed_from..=upto).map_while(|id| mailbox.tail_entry(id)).map(place).collect();
         let last = mailbox.head.last;
-        let page = Page {
-            account,
-            username,
-            name,
-            incarnation,
-            messages: Vec::new(),
-            more: false,
-        };
+        let page = Page { account, username, name, incarnation, messages: Vec::new(), more: false };
         let (from, placed_from) = (MessageId::new(from), MessageId::new(placed_from));
-        Ok(Answer::Plan(Box::new(Plan {
-            page,
-            from,
-            last,
-            placed_from,
-            placed,
-        })))
+        Ok(Answer::Plan(Box::new(Plan { page, from, last, placed_from, placed })))
     }
 
     pub(super) fn ack(
@@ -239,9 +183,7 @@ impl<L: Log> Engine<L> {
             return Err(StoreError::StaleIncarnation);
         }
         if upto > head.last {
-            return Err(StoreError::BadArguments(
-                "the id is beyond the end of the mailbox",
-            ));
+            return Err(StoreError::BadArguments("the id is beyond the end of the mailbox"));
         }
         if upto <= head.cursor {
             return Ok(());
@@ -256,9 +198,7 @@ impl<L: Log> Engine<L> {
                 }
                 Some(_) => {}
                 None => {
-                    return Err(StoreError::BadArguments(
-                        "this connection was not shown the id",
-                    ));
+                    return Err(StoreError::BadArguments("this connection was not shown the id"));
                 }
             }
         }
@@ -287,31 +227,16 @@ impl<L: Log> Engine<L> {
     ) -> Result<(), StoreError> {
         let quota = self.quota();
         self.cached(account)?;
-        let Self {
-            state: Some(state),
-            log,
-            ..
-        } = self
-        else {
+        let Self { state: Some(state), log, .. } = self else {
             return Err(StoreError::Unavailable);
         };
         let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
-        let delivered = entries(
-            log,
-            account,
-            &cached.mailbox,
-            cached.mailbox.head.cursor,
-            upto,
-        );
+        let delivered = entries(log, account, &cached.mailbox, cached.mailbox.head.cursor, upto);
         let delivered = delivered.map_err(Self::unreadable)?;
         state.cache.touch(account);
         let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
         cached.mailbox.advance(upto, delivered, quota);
-        state.pending.records.push(Record::Cursor {
-            mailbox: account,
-            upto,
-            time: now,
-        });
+        state.pending.records.push(Record::Cursor { mailbox: account, upto, time: now });
         Ok(())
     }
 }

@@ -125,10 +125,7 @@ impl<L: Log> Engine<L> {
             sessions: Sessions::new(recovered.sessions, self.options.session_idle),
             imports: imports::left_over(&recovered.imports, recovered.next_account),
             recent: Recent::new(next, self.options.recent_bytes),
-            pending: Batch {
-                first: next,
-                ..Batch::default()
-            },
+            pending: Batch { first: next, ..Batch::default() },
             overlay: Overlay::default(),
             incarnation: incarnation.unwrap_or(fresh),
             next_account: recovered.next_account,
@@ -149,10 +146,7 @@ impl<L: Log> Engine<L> {
     }
 
     fn quota(&self) -> Quota {
-        Quota {
-            messages: self.options.mailbox_messages,
-            bytes: self.options.mailbox_bytes,
-        }
+        Quota { messages: self.options.mailbox_messages, bytes: self.options.mailbox_bytes }
     }
 
     fn state(&mut self) -> Result<&mut State, StoreError> {
@@ -160,21 +154,13 @@ impl<L: Log> Engine<L> {
     }
 
     fn incarnation(&self, account: AccountNumber) -> Incarnation {
-        let store = self
-            .state
-            .as_ref()
-            .map_or([0; 16], |state| state.incarnation);
+        let store = self.state.as_ref().map_or([0; 16], |state| state.incarnation);
         let digest = sha2::Sha256::new()
             .chain_update(store)
             .chain_update(account.0.to_le_bytes())
             .finalize();
         Incarnation(
-            digest
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                .into(),
+            digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into(),
         )
     }
 
@@ -196,18 +182,12 @@ impl<L: Log> Engine<L> {
         match operation {
             Operation::Credentials { username } => self.credentials(&username),
             Operation::OwnCredentials { session } => self.own_credentials(session, now),
-            Operation::OpenSession {
-                account,
-                verified,
-                session,
-                rehash,
-            } => self
-                .open_session(account, &verified, session, rehash, now)
-                .map(done),
-            Operation::Attach {
-                session,
-                instead_of,
-            } => self.attach(session, instead_of, now).map(done),
+            Operation::OpenSession { account, verified, session, rehash } => {
+                self.open_session(account, &verified, session, rehash, now).map(done)
+            }
+            Operation::Attach { session, instead_of } => {
+                self.attach(session, instead_of, now).map(done)
+            }
             Operation::Detach { session } => {
                 self.presence.detach(session);
                 Ok(Answer::Done)
@@ -216,38 +196,26 @@ impl<L: Log> Engine<L> {
             Operation::Whoami { session } => self.whoami(session, now),
             Operation::Sessions { session } => self.sessions(session, now),
             Operation::Revoke { session, name } => self.revoke(session, &name, now).map(done),
-            Operation::ChangePassword {
-                session,
-                verified,
-                new,
-            } => self.change_password(session, &verified, new, now),
+            Operation::ChangePassword { session, verified, new } => {
+                self.change_password(session, &verified, new, now)
+            }
             Operation::Send(messages) => self.send(messages, now),
-            Operation::Inbox {
-                session,
-                in_flight,
-                messages,
-            } => self.inbox(session, &in_flight, messages, now),
-            Operation::Peek {
-                session,
-                after,
-                messages,
-            } => self.peek(session, after, messages, now),
-            Operation::Ack {
-                session,
-                upto,
-                basis,
-            } => self.ack(session, upto, &basis, now).map(done),
+            Operation::Inbox { session, in_flight, messages } => {
+                self.inbox(session, &in_flight, messages, now)
+            }
+            Operation::Peek { session, after, messages } => {
+                self.peek(session, after, messages, now)
+            }
+            Operation::Ack { session, upto, basis } => {
+                self.ack(session, upto, &basis, now).map(done)
+            }
             Operation::Confirm(shown) => self.confirm(&shown, now).map(done),
             Operation::List { session, directory } => self.list(session, directory, now),
             Operation::Create(account) => self.create_account(account, now),
             Operation::SetPassword { username, hash } => self.set_password(&username, hash, now),
-            Operation::Rename {
-                username,
-                new_username,
-                new_name,
-            } => self
-                .rename(&username, new_username, new_name, now)
-                .map(done),
+            Operation::Rename { username, new_username, new_name } => {
+                self.rename(&username, new_username, new_name, now).map(done)
+            }
             Operation::Remove { username } => self.remove(&username, now),
             Operation::Release { username } => self.release(&username, now).map(done),
             Operation::Account { username } => self.account_summary(&username, now),
@@ -275,10 +243,7 @@ impl<L: Log> Engine<L> {
             state.recent.push(record);
         }
         let first = state.pending.next();
-        state.pending = Batch {
-            first,
-            ..Batch::default()
-        };
+        state.pending = Batch { first, ..Batch::default() };
         state.overlay = Overlay::default();
         Ok(())
     }
@@ -290,10 +255,7 @@ impl<L: Log> Engine<L> {
             Health::Poor { backoff, .. } => (backoff * 2).min(LONGEST_BACKOFF),
         };
         tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
-        self.health = Health::Poor {
-            retry: Instant::now() + backoff,
-            backoff,
-        };
+        self.health = Health::Poor { retry: Instant::now() + backoff, backoff };
         self.state = None;
         let restored = match error {
             LogError::NoSpace(_) => self.rebuild(),
@@ -327,10 +289,7 @@ impl<L: Log> Engine<L> {
             Err(error) => {
                 tracing::warn!(%error, "writes still fail");
                 let backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                self.health = Health::Poor {
-                    retry: now + backoff,
-                    backoff,
-                };
+                self.health = Health::Poor { retry: now + backoff, backoff };
                 Some(backoff)
             }
         }
@@ -344,10 +303,8 @@ impl<L: Log> Backend for Engine<L> {
         {
             self.fail(error);
         }
-        let outcomes: Vec<_> = operations
-            .into_iter()
-            .map(|operation| self.apply(operation, now))
-            .collect();
+        let outcomes: Vec<_> =
+            operations.into_iter().map(|operation| self.apply(operation, now)).collect();
         match self.commit() {
             Ok(()) => outcomes,
             // Even what only read may have seen what is now undone.
@@ -429,10 +386,7 @@ impl<L: Log> Engine<L> {
     fn user(&mut self, session: SessionKey, now: Timestamp) -> Result<AccountNumber, StoreError> {
         let healthy = self.can_write().is_ok();
         let state = self.state()?;
-        let (row, change) = state
-            .sessions
-            .touch(session, now)
-            .ok_or(StoreError::NoSession)?;
+        let (row, change) = state.sessions.touch(session, now).ok_or(StoreError::NoSession)?;
         // That a session was used is not worth refusing a read for when the disk is full.
         state.pending.sessions.extend(change.filter(|_| healthy));
         Ok(row.account)

@@ -51,11 +51,7 @@ impl Plan {
 fn read_page(view: &dyn View, plan: &Plan, limit: PageLimit) -> Result<Option<Found>, LogError> {
     let mailbox = plan.page.account;
     let mut page = Page::new(plan, limit);
-    let mut rows = Rows {
-        view,
-        mailbox,
-        current: None,
-    };
+    let mut rows = Rows { view, mailbox, current: None };
     while let Some(id) = page.next() {
         let position = match plan.placed(id) {
             Some(Placed::Here(message)) => {
@@ -84,10 +80,9 @@ fn find(
         && let Some(record) = view.record(position)?
     {
         return match record {
-            Record::Message {
-                mailbox: owner,
-                message,
-            } if owner == mailbox && message.id == id => Ok(Some(message)),
+            Record::Message { mailbox: owner, message } if owner == mailbox && message.id == id => {
+                Ok(Some(message))
+            }
             _ => Err(LogError::Failed(format!(
                 "the index of mailbox {} is wrong at {id}",
                 mailbox.0
@@ -107,17 +102,11 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn position(&mut self, id: MessageId) -> Result<Option<u64>, LogError> {
         let wanted = IndexRow::number(id.get());
-        if self
-            .current
-            .as_ref()
-            .is_none_or(|(have, _)| *have != wanted)
-        {
+        if self.current.as_ref().is_none_or(|(have, _)| *have != wanted) {
             self.current = Some((wanted, self.view.index_row(self.mailbox, wanted)?));
         }
         let row = self.current.as_ref().and_then(|(_, row)| row.as_ref());
-        Ok(row
-            .and_then(|row| row.get(id.get()))
-            .map(|entry| entry.position))
+        Ok(row.and_then(|row| row.get(id.get())).map(|entry| entry.position))
     }
 }
 
@@ -162,9 +151,6 @@ impl Page {
     }
 
     fn finish(self) -> Found {
-        Found {
-            more: self.next <= self.last,
-            messages: self.messages,
-        }
+        Found { more: self.next <= self.last, messages: self.messages }
     }
 }

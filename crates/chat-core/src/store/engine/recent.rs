@@ -20,12 +20,7 @@ pub(crate) struct Recent {
 impl Recent {
     /// Empty; the next record committed will have position `next`.
     pub(crate) fn new(next: u64, max_bytes: usize) -> Self {
-        Self {
-            first: next,
-            slots: VecDeque::new(),
-            bytes: 0,
-            max_bytes,
-        }
+        Self { first: next, slots: VecDeque::new(), bytes: 0, max_bytes }
     }
 
     /// Takes note of the next record.

@@ -48,10 +48,7 @@ impl<L: Log> Engine<L> {
 
     /// What goes with these records, the oldest there are.
     fn trim_slice(&mut self, old: &[(u64, Record)], before: u64) -> Result<Slice, LogError> {
-        let mut slice = Slice {
-            trim_before: Some(before),
-            ..Slice::default()
-        };
+        let mut slice = Slice { trim_before: Some(before), ..Slice::default() };
         let mut drop_rows: BTreeMap<AccountNumber, u64> = BTreeMap::new();
         for (_, record) in old {
             let Record::Message { mailbox, message } = record else {

@@ -90,12 +90,7 @@ impl Sessions {
             };
             changes.extend(self.end(longest));
         }
-        let row = SessionRow {
-            number: self.next_number,
-            account,
-            created: now,
-            last_used: now,
-        };
+        let row = SessionRow { number: self.next_number, account, created: now, last_used: now };
         self.insert(key, row);
         changes.push(SessionChange::Put(key, row));
         changes
@@ -144,18 +139,13 @@ impl Sessions {
         but: Option<SessionKey>,
     ) -> Vec<SessionChange> {
         let keys = self.by_account.get(&account).cloned().unwrap_or_default();
-        keys.into_iter()
-            .filter(|key| Some(*key) != but)
-            .filter_map(|key| self.end(key))
-            .collect()
+        keys.into_iter().filter(|key| Some(*key) != but).filter_map(|key| self.end(key)).collect()
     }
 
     /// Ends what expired.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<SessionChange> {
-        let expired = self
-            .by_key
-            .iter()
-            .filter(|(_, session)| is_expired(&session.row, self.idle, now));
+        let expired =
+            self.by_key.iter().filter(|(_, session)| is_expired(&session.row, self.idle, now));
         let keys: Vec<_> = expired.map(|(key, _)| *key).collect();
         keys.into_iter().filter_map(|key| self.end(key)).collect()
     }
@@ -218,13 +208,7 @@ impl Sessions {
     fn insert(&mut self, key: SessionKey, row: SessionRow) {
         self.next_number = self.next_number.max(row.number.saturating_add(1));
         self.by_account.entry(row.account).or_default().push(key);
-        self.by_key.insert(
-            key,
-            Session {
-                row,
-                written: row.last_used,
-            },
-        );
+        self.by_key.insert(key, Session { row, written: row.last_used });
         self.note_candidate(row.account);
     }
 
@@ -257,12 +241,7 @@ mod tests {
     }
 
     fn active(sessions: &mut Sessions, presence: &Presence, now: Timestamp) -> Vec<u64> {
-        sessions
-            .active(presence, now, 1000)
-            .0
-            .into_iter()
-            .map(|account| account.0)
-            .collect()
+        sessions.active(presence, now, 1000).0.into_iter().map(|account| account.0).collect()
     }
 
     #[test]
@@ -272,10 +251,7 @@ mod tests {
         assert!(sessions.touch(key(1), at(3599)).is_some());
         assert!(sessions.touch(key(1), at(7198)).is_some());
         assert!(sessions.touch(key(1), at(7198 + 3600)).is_none());
-        assert_eq!(
-            sessions.expire(at(20_000)),
-            vec![SessionChange::Delete(key(1))]
-        );
+        assert_eq!(sessions.expire(at(20_000)), vec![SessionChange::Delete(key(1))]);
         assert!(sessions.expire(at(20_000)).is_empty());
     }
 
@@ -283,9 +259,8 @@ mod tests {
     fn last_use_is_written_once_a_minute() {
         let mut sessions = Sessions::new(Vec::new(), IDLE);
         sessions.open(key(1), MESSI, at(0), 100);
-        let writes = (1..=180)
-            .filter(|s| sessions.touch(key(1), at(*s)).unwrap().1.is_some())
-            .count();
+        let writes =
+            (1..=180).filter(|s| sessions.touch(key(1), at(*s)).unwrap().1.is_some()).count();
         assert_eq!(writes, 3);
     }
 

@@ -13,22 +13,14 @@ impl<L: Log> Engine<L> {
     pub(super) fn credentials(&mut self, username: &str) -> Outcome {
         let row = self.live_account(username)?;
         let username: Username = row.username.parse().map_err(|_| StoreError::Internal)?;
-        Ok(Answer::Credentials {
-            account: row.number,
-            username,
-            hash: row.hash,
-        })
+        Ok(Answer::Credentials { account: row.number, username, hash: row.hash })
     }
 
     pub(super) fn own_credentials(&mut self, session: SessionKey, now: Timestamp) -> Outcome {
         let account = self.user(session, now)?;
         let row = self.account_row(account)?.ok_or(StoreError::NoSession)?;
         let username: Username = row.username.parse().map_err(|_| StoreError::Internal)?;
-        Ok(Answer::Credentials {
-            account,
-            username,
-            hash: row.hash,
-        })
+        Ok(Answer::Credentials { account, username, hash: row.hash })
     }
 
     pub(super) fn open_session(
@@ -88,11 +80,8 @@ impl<L: Log> Engine<L> {
         let incarnation = self.incarnation(account);
         let (username, name) = self.names(account)?;
         let state = self.state()?;
-        let row = state
-            .sessions
-            .of(account, now)
-            .find(|(key, _)| *key == session)
-            .map(|(_, row)| row);
+        let row =
+            state.sessions.of(account, now).find(|(key, _)| *key == session).map(|(_, row)| row);
         let row = row.ok_or(StoreError::NoSession)?;
         let expires = state.sessions.expiry(&row);
         Ok(Answer::Whoami(Whoami {
@@ -115,9 +104,7 @@ impl<L: Log> Engine<L> {
             expires: sessions.expiry(&row),
             current: key == session,
         };
-        Ok(Answer::Sessions(
-            sessions.of(account, now).map(info).collect(),
-        ))
+        Ok(Answer::Sessions(sessions.of(account, now).map(info).collect()))
     }
 
     pub(super) fn revoke(
@@ -176,19 +163,11 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Outcome {
         self.user(session, now)?;
-        let Self {
-            state: Some(state),
-            presence,
-            ..
-        } = self
-        else {
+        let Self { state: Some(state), presence, .. } = self else {
             return Err(StoreError::Unavailable);
         };
         let (active, more) = state.sessions.active(presence, now, MOST_ACTIVE);
-        let mut listing = Listing {
-            more,
-            ..Listing::default()
-        };
+        let mut listing = Listing { more, ..Listing::default() };
         for account in active {
             listing.active.push(self.names(account)?.0);
         }
@@ -209,26 +188,15 @@ impl<L: Log> Engine<L> {
         let mut directory = Directory::default();
         let mut after: Box<str> = after.into();
         while directory.entries.len() <= limit {
-            let rows = self
-                .log
-                .accounts_after(&after, limit + 1)
-                .map_err(Self::unreadable)?;
+            let rows = self.log.accounts_after(&after, limit + 1).map_err(Self::unreadable)?;
             let Some(last) = rows.last().and_then(|row| row.key.clone()) else {
                 break;
             };
             after = last;
-            let Self {
-                state: Some(state),
-                presence,
-                ..
-            } = self
-            else {
+            let Self { state: Some(state), presence, .. } = self else {
                 return Err(StoreError::Unavailable);
             };
-            for row in rows
-                .iter()
-                .filter(|row| row.removed.is_none() && !state.is_hidden(row))
-            {
+            for row in rows.iter().filter(|row| row.removed.is_none() && !state.is_hidden(row)) {
                 let active = state.sessions.is_active(row.number, presence, now);
                 let entry = DirectoryEntry {
                     username: row.username.clone(),

@@ -130,11 +130,7 @@ impl SimulatedLog {
         for write in disk.unsynced.iter().take(keep) {
             tables.apply(write);
         }
-        *disk = Disk {
-            synced: Some(tables.clone()),
-            tables,
-            ..Disk::default()
-        };
+        *disk = Disk { synced: Some(tables.clone()), tables, ..Disk::default() };
     }
 
     pub(crate) fn unsynced(&self) -> usize {
@@ -176,10 +172,7 @@ impl Tables {
             self.next = position + 1;
         }
         for row in &batch.accounts {
-            if let Some(key) = self
-                .accounts
-                .insert(row.number, row.clone())
-                .and_then(|old| old.key)
+            if let Some(key) = self.accounts.insert(row.number, row.clone()).and_then(|old| old.key)
             {
                 self.keys.remove(&key);
             }
@@ -210,12 +203,10 @@ impl Tables {
             self.heads.insert(*mailbox, *head);
         }
         for (mailbox, below) in &slice.drop_rows {
-            self.rows
-                .retain(|(owner, row), _| owner != mailbox || row >= below);
+            self.rows.retain(|(owner, row), _| owner != mailbox || row >= below);
         }
         for (mailbox, upto) in &slice.drop_parked {
-            self.parked
-                .retain(|(owner, id), _| owner != mailbox || id > upto);
+            self.parked.retain(|(owner, id), _| owner != mailbox || id > upto);
         }
         for mailbox in &slice.drop_mailboxes {
             self.heads.remove(mailbox);
@@ -223,24 +214,16 @@ impl Tables {
             self.parked.retain(|(owner, _), _| owner != mailbox);
         }
         for (mailbox, message) in &slice.park {
-            self.parked
-                .insert((*mailbox, message.id), Arc::clone(message));
+            self.parked.insert((*mailbox, message.id), Arc::clone(message));
         }
         self.covered = slice.covered.unwrap_or(self.covered);
         if let Some(before) = slice.trim_before {
             self.log = self.log.split_off(&before);
         }
         if let Some((import, from, to)) = slice.drop_accounts {
-            let doomed: Vec<_> = self
-                .accounts
-                .range(from..to)
-                .map(|(number, _)| *number)
-                .collect();
+            let doomed: Vec<_> = self.accounts.range(from..to).map(|(number, _)| *number).collect();
             for number in doomed {
-                if self
-                    .accounts
-                    .get(&number)
-                    .is_some_and(|row| row.import == Some(import))
+                if self.accounts.get(&number).is_some_and(|row| row.import == Some(import))
                     && let Some(key) = self.accounts.remove(&number).and_then(|row| row.key)
                 {
                     self.keys.remove(&key);
@@ -259,21 +242,9 @@ impl Log for SimulatedLog {
             covered: tables.covered,
             start: tables.log.keys().next().copied().unwrap_or(next),
             end: next - 1,
-            next_account: tables
-                .accounts
-                .keys()
-                .next_back()
-                .map_or(1, |number| number.0 + 1),
-            sessions: tables
-                .sessions
-                .iter()
-                .map(|(key, row)| (SessionKey(*key), *row))
-                .collect(),
-            imports: tables
-                .imports
-                .iter()
-                .map(|(import, first)| (*import, *first))
-                .collect(),
+            next_account: tables.accounts.keys().next_back().map_or(1, |number| number.0 + 1),
+            sessions: tables.sessions.iter().map(|(key, row)| (SessionKey(*key), *row)).collect(),
+            imports: tables.imports.iter().map(|(import, first)| (*import, *first)).collect(),
             incarnation: tables.incarnation,
             may_have_lost: false,
         })
@@ -365,12 +336,7 @@ impl View for SimulatedLog {
 
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
         let disk = self.lock();
-        Ok(disk
-            .tables
-            .keys
-            .get(key)
-            .and_then(|number| disk.tables.accounts.get(number))
-            .cloned())
+        Ok(disk.tables.keys.get(key).and_then(|number| disk.tables.accounts.get(number)).cloned())
     }
 
     fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError> {
@@ -380,11 +346,8 @@ impl View for SimulatedLog {
     fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError> {
         use std::ops::Bound::{Excluded, Unbounded};
         let disk = self.lock();
-        let numbers = disk
-            .tables
-            .keys
-            .range::<str, _>((Excluded(key), Unbounded))
-            .map(|(_, number)| number);
+        let numbers =
+            disk.tables.keys.range::<str, _>((Excluded(key), Unbounded)).map(|(_, number)| number);
         Ok(numbers
             .filter_map(|number| disk.tables.accounts.get(number))
             .take(limit)

@@ -36,29 +36,18 @@ impl Checkpointer {
                 if connection.is_none() {
                     connection = Connection::open_with_flags(&database, flags).ok();
                 }
-                let done = connection
-                    .as_ref()
-                    .map(|connection| checkpoint(connection, "PASSIVE"));
+                let done = connection.as_ref().map(|connection| checkpoint(connection, "PASSIVE"));
                 if let Some(Err(error)) = done {
                     tracing::warn!(%error, "checkpoint failed");
                     connection = None;
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("chat-checkpoint".into())
-            .spawn(work);
+        let thread = std::thread::Builder::new().name("chat-checkpoint".into()).spawn(work);
         if let Err(error) = &thread {
             tracing::error!(%error, "no thread for checkpoints; the writer does them all");
         }
-        Self {
-            wal,
-            max_bytes,
-            checkpointed: 0,
-            wake: Some(wake),
-            thread: thread.ok(),
-            commits: 0,
-        }
+        Self { wal, max_bytes, checkpointed: 0, wake: Some(wake), thread: thread.ok(), commits: 0 }
     }
 
     /// Called by the writer between two commits.

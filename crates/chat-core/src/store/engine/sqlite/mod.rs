@@ -43,13 +43,7 @@ impl SqliteLog {
         let connection = open::open_writer(&path, options.durability)?;
         let pages = Arc::new(PagePool::new(path.clone()));
         let checkpointer = Checkpointer::start(path, options.wal_bytes);
-        Ok(Self {
-            options,
-            connection,
-            pages,
-            checkpointer,
-            _lock: lock,
-        })
+        Ok(Self { options, connection, pages, checkpointer, _lock: lock })
     }
 
     fn view(&self) -> SqliteView<'_> {
@@ -61,9 +55,7 @@ impl SqliteLog {
             .connection
             .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'relaxed'")
             .map_err(engine_error)?;
-        statement
-            .execute([i64::from(relaxed)])
-            .map_err(engine_error)?;
+        statement.execute([i64::from(relaxed)]).map_err(engine_error)?;
         Ok(())
     }
 }
@@ -71,29 +63,21 @@ impl SqliteLog {
 #[cfg(test)]
 impl SqliteLog {
     pub(crate) fn pragma(&self, name: &str) -> i64 {
-        self.connection
-            .pragma_query_value(None, name, |row| row.get(0))
-            .unwrap()
+        self.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
     }
 
     pub(crate) fn count(&self, table: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM {table}");
-        self.connection
-            .query_row(&sql, [], |row| row.get(0))
-            .unwrap()
+        self.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
     }
 
     /// Writes a copy of the file that is as small as can be.
     pub(crate) fn vacuum_into(&self, path: &std::path::Path) {
-        self.connection
-            .execute("VACUUM INTO ?1", [path.to_str()])
-            .unwrap();
+        self.connection.execute("VACUUM INTO ?1", [path.to_str()]).unwrap();
     }
 
     pub(crate) fn set_pragma(&self, name: &str, value: i64) {
-        self.connection
-            .pragma_update_and_check(None, name, value, |_| Ok(()))
-            .unwrap();
+        self.connection.pragma_update_and_check(None, name, value, |_| Ok(())).unwrap();
     }
 }
 

@@ -14,10 +14,7 @@ const LOCK_FILE: &str = "lock";
 
 /// Makes the directory if it is missing, for its owner alone, and locks it.
 pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
-    let unusable = |source| OpenError::Directory {
-        path: directory.into(),
-        source,
-    };
+    let unusable = |source| OpenError::Directory { path: directory.into(), source };
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -31,9 +28,7 @@ pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
         .map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
-            path: directory.into(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: directory.into() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
 }
@@ -42,10 +37,7 @@ pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
 pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
-        _ => OpenError::Engine {
-            path: path.into(),
-            reason: error.to_string(),
-        },
+        _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -57,39 +49,23 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
         Header::Empty => 0,
         Header::Ours { version } if version <= schema::newest() => version,
         Header::Ours { version: found } => {
-            return Err(OpenError::Newer {
-                path: path.into(),
-                found,
-                known: schema::newest(),
-            });
+            return Err(OpenError::Newer { path: path.into(), found, known: schema::newest() });
         }
         Header::Foreign => return Err(OpenError::Foreign { path: path.into() }),
     };
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
-        .map_err(failed)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
     // (sqlite.org/pragma.html#pragma_synchronous).
     let synchronous = match durability {
         Durability::PowerLoss => "FULL",
         Durability::ProcessCrash => "NORMAL",
     };
-    connection
-        .pragma_update(None, "synchronous", synchronous)
-        .map_err(failed)?;
-    connection
-        .pragma_update(None, "wal_autocheckpoint", 0)
-        .map_err(failed)?;
-    connection
-        .pragma_update(None, "cache_size", CACHE_KIB)
-        .map_err(failed)?;
-    connection
-        .pragma_update(None, "temp_store", "MEMORY")
-        .map_err(failed)?;
-    schema::migrate(&mut connection, version).map_err(|error| OpenError::Engine {
-        path: path.into(),
-        reason: error.to_string(),
-    })?;
+    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failed)?;
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
+    schema::migrate(&mut connection, version)
+        .map_err(|error| OpenError::Engine { path: path.into(), reason: error.to_string() })?;
     Ok(connection)
 }
 

@@ -27,13 +27,11 @@ pub(super) fn newest() -> i64 {
 pub(super) fn header(connection: &Connection) -> rusqlite::Result<Header> {
     let read = |pragma| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
     let tables = read("SELECT count(*) FROM sqlite_schema")?;
-    Ok(
-        match (read("PRAGMA application_id")?, read("PRAGMA user_version")?) {
-            (APPLICATION_ID, version) => Header::Ours { version },
-            (0, 0) if tables == 0 => Header::Empty,
-            _ => Header::Foreign,
-        },
-    )
+    Ok(match (read("PRAGMA application_id")?, read("PRAGMA user_version")?) {
+        (APPLICATION_ID, version) => Header::Ours { version },
+        (0, 0) if tables == 0 => Header::Empty,
+        _ => Header::Foreign,
+    })
 }
 
 /// Brings a file from its version to the newest, one transaction a step.
@@ -41,15 +39,11 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), LogE
     for (version, statements) in (1..).zip(MIGRATIONS) {
         if version > from {
             let transaction = connection.transaction().map_err(engine_error)?;
-            transaction
-                .execute_batch(statements)
-                .map_err(engine_error)?;
+            transaction.execute_batch(statements).map_err(engine_error)?;
             transaction
                 .pragma_update(None, "application_id", APPLICATION_ID)
                 .map_err(engine_error)?;
-            transaction
-                .pragma_update(None, "user_version", version)
-                .map_err(engine_error)?;
+            transaction.pragma_update(None, "user_version", version).map_err(engine_error)?;
             transaction.commit().map_err(engine_error)?;
         }
     }

@@ -23,14 +23,9 @@ pub(super) struct SqliteView<'a>(pub(super) &'a Connection);
 
 impl SqliteView<'_> {
     pub(super) fn recover(&self) -> Result<Recovered> {
-        let number = |sql| {
-            self.0
-                .query_row(sql, [], |row| row.get::<_, Option<u64>>(0))
-        };
+        let number = |sql| self.0.query_row(sql, [], |row| row.get::<_, Option<u64>>(0));
         let covered = number("SELECT value FROM meta WHERE name = 'covered'")?.unwrap_or(0);
-        let end = number("SELECT max(position) FROM log")?
-            .unwrap_or(0)
-            .max(covered);
+        let end = number("SELECT max(position) FROM log")?.unwrap_or(0).max(covered);
         Ok(Recovered {
             covered,
             start: number("SELECT min(position) FROM log")?.unwrap_or(end + 1),
@@ -40,11 +35,9 @@ impl SqliteView<'_> {
             imports: self.imports()?,
             incarnation: self
                 .0
-                .query_row(
-                    "SELECT name FROM incarnations ORDER BY began DESC LIMIT 1",
-                    [],
-                    |row| row.get(0),
-                )
+                .query_row("SELECT name FROM incarnations ORDER BY began DESC LIMIT 1", [], |row| {
+                    row.get(0)
+                })
                 .optional()?,
             may_have_lost: number("SELECT value FROM meta WHERE name = 'relaxed'")?.unwrap_or(0)
                 != 0,
@@ -52,9 +45,8 @@ impl SqliteView<'_> {
     }
 
     fn sessions(&self) -> Result<Vec<(SessionKey, SessionRow)>> {
-        let mut statement = self
-            .0
-            .prepare("SELECT key, number, account, created, last_used FROM sessions")?;
+        let mut statement =
+            self.0.prepare("SELECT key, number, account, created, last_used FROM sessions")?;
         let rows = statement.query_map([], |row| {
             let session = SessionRow {
                 number: row.get(1)?,
@@ -69,9 +61,8 @@ impl SqliteView<'_> {
 
     fn imports(&self) -> Result<Vec<(ImportId, AccountNumber)>> {
         let mut statement = self.0.prepare("SELECT id, first_account FROM imports")?;
-        let rows = statement.query_map([], |row| {
-            Ok((ImportId(row.get(0)?), AccountNumber(row.get(1)?)))
-        })?;
+        let rows = statement
+            .query_map([], |row| Ok((ImportId(row.get(0)?), AccountNumber(row.get(1)?))))?;
         rows.collect()
     }
 
@@ -83,10 +74,7 @@ impl SqliteView<'_> {
         read: impl FnOnce(&Row<'_>) -> Result<T>,
     ) -> std::result::Result<Option<T>, LogError> {
         let mut statement = self.0.prepare_cached(sql).map_err(engine_error)?;
-        statement
-            .query_row(key, read)
-            .optional()
-            .map_err(engine_error)
+        statement.query_row(key, read).optional().map_err(engine_error)
     }
 }
 
@@ -112,19 +100,15 @@ impl View for SqliteView<'_> {
     }
 
     fn head(&self, mailbox: AccountNumber) -> std::result::Result<Option<Head>, LogError> {
-        self.find(
-            "SELECT * FROM heads WHERE mailbox = ?1",
-            [mailbox.0],
-            |row| {
-                Ok(Head {
-                    last: MessageId::new(row.get(1)?),
-                    cursor: MessageId::new(row.get(2)?),
-                    waiting_bytes: row.get(3)?,
-                    floor: MessageId::new(row.get(4)?),
-                    applied: row.get(5)?,
-                })
-            },
-        )
+        self.find("SELECT * FROM heads WHERE mailbox = ?1", [mailbox.0], |row| {
+            Ok(Head {
+                last: MessageId::new(row.get(1)?),
+                cursor: MessageId::new(row.get(2)?),
+                waiting_bytes: row.get(3)?,
+                floor: MessageId::new(row.get(4)?),
+                applied: row.get(5)?,
+            })
+        })
     }
 
     fn index_row(
@@ -160,11 +144,7 @@ impl View for SqliteView<'_> {
     }
 
     fn account(&self, number: AccountNumber) -> std::result::Result<Option<AccountRow>, LogError> {
-        self.find(
-            "SELECT * FROM accounts WHERE number = ?1",
-            [number.0],
-            account,
-        )
+        self.find("SELECT * FROM accounts WHERE number = ?1", [number.0], account)
     }
 
     fn accounts_after(
@@ -189,21 +169,10 @@ fn record(row: &Row<'_>) -> Result<Record> {
     let mailbox = AccountNumber(row.get(2)?);
     let id = MessageId::new(row.get(3)?);
     let time = Timestamp::from_millis(row.get(4)?);
-    let account = |change| Record::Account {
-        account: mailbox,
-        change,
-        time,
-    };
+    let account = |change| Record::Account { account: mailbox, change, time };
     Ok(match row.get(1)? {
-        kind::MESSAGE => Record::Message {
-            mailbox,
-            message: message(row, id, 4)?,
-        },
-        kind::CURSOR => Record::Cursor {
-            mailbox,
-            upto: id,
-            time,
-        },
+        kind::MESSAGE => Record::Message { mailbox, message: message(row, id, 4)? },
+        kind::CURSOR => Record::Cursor { mailbox, upto: id, time },
         kind::CREATED => account(AccountChange::Created),
         kind::CHANGED => account(AccountChange::Changed),
         kind::REMOVED => account(AccountChange::Removed),
@@ -247,27 +216,16 @@ pub(super) struct PagePool {
 
 impl PagePool {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            idle: Mutex::new(Vec::new()),
-        }
+        Self { path, idle: Mutex::new(Vec::new()) }
     }
 
     /// Closes the connections nobody uses now.
     pub(super) fn drop_idle(&self) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn take(&self) -> Result<Connection> {
-        if let Some(connection) = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-        {
+        if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(connection);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -288,10 +246,7 @@ impl PageSource for PagePool {
         let transaction = connection.unchecked_transaction().map_err(engine_error)?;
         let result = read(&SqliteView(&transaction));
         drop(transaction);
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         result
     }
 }

@@ -86,23 +86,10 @@ fn append_record(insert: &mut CachedStatement<'_>, position: u64, record: &Recor
             &*message.from_name,
             &*message.body,
         ])?,
-        Record::Cursor {
-            mailbox,
-            upto,
-            time,
-        } => bare_record(
-            insert,
-            position,
-            kind::CURSOR,
-            mailbox.0,
-            upto.get(),
-            time.as_millis(),
-        )?,
-        Record::Account {
-            account,
-            change,
-            time,
-        } => {
+        Record::Cursor { mailbox, upto, time } => {
+            bare_record(insert, position, kind::CURSOR, mailbox.0, upto.get(), time.as_millis())?
+        }
+        Record::Account { account, change, time } => {
             let kind = match change {
                 AccountChange::Created => kind::CREATED,
                 AccountChange::Changed => kind::CHANGED,
@@ -123,9 +110,7 @@ fn bare_record(
     time: i64,
 ) -> Result<usize> {
     let nothing = rusqlite::types::Null;
-    insert.execute(params![
-        position, kind, mailbox, id, time, nothing, nothing, nothing, nothing
-    ])
+    insert.execute(params![position, kind, mailbox, id, time, nothing, nothing, nothing, nothing])
 }
 
 fn put_account(connection: &Connection, row: &AccountRow) -> Result<()> {
@@ -158,19 +143,18 @@ fn change_session(connection: &Connection, change: &SessionChange) -> Result<()>
                 row.created.as_millis(),
                 row.last_used.as_millis()
             ])?,
-        SessionChange::Delete(key) => connection
-            .prepare_cached("DELETE FROM sessions WHERE key = ?1")?
-            .execute([key.0])?,
+        SessionChange::Delete(key) => {
+            connection.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.0])?
+        }
     };
     Ok(())
 }
 
 fn change_import(connection: &Connection, change: &ImportChange) -> Result<()> {
     match change {
-        ImportChange::Begin(import, first) => connection.execute(
-            "INSERT INTO imports VALUES (?1, ?2)",
-            params![import.0, first.0],
-        )?,
+        ImportChange::Begin(import, first) => {
+            connection.execute("INSERT INTO imports VALUES (?1, ?2)", params![import.0, first.0])?
+        }
         ImportChange::End(import) => {
             connection.execute("DELETE FROM imports WHERE id = ?1", [import.0])?
         }
@@ -185,9 +169,7 @@ pub(super) fn put(connection: &Connection, slice: &Slice) -> Result<()> {
         drop_index(connection, slice)?;
         park(connection, slice)?;
         if let Some(before) = slice.trim_before {
-            connection
-                .prepare_cached("DELETE FROM log WHERE position < ?1")?
-                .execute([before])?;
+            connection.prepare_cached("DELETE FROM log WHERE position < ?1")?.execute([before])?;
         }
         if let Some(covered) = slice.covered {
             connection

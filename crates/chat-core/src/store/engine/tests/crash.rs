@@ -25,17 +25,11 @@ const USERS: [&str; 3] = ["messi", "lineker", "henderson"];
 /// Sends, reads and works in the background, in an order that visits flushes at every stage; stops at the first
 /// failure.
 fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError> {
-    let sessions: Vec<_> = USERS
-        .iter()
-        .map(|name| rig.try_join(name))
-        .collect::<Result<_, _>>()?;
+    let sessions: Vec<_> = USERS.iter().map(|name| rig.try_join(name)).collect::<Result<_, _>>()?;
     for round in 0..40_usize {
         let (from, to) = (round % 3, USERS[(round * 7 + 1) % 3]);
         let texts: Vec<_> = (0..=round % 4).map(|n| format!("{round}.{n}")).collect();
-        let messages = texts
-            .iter()
-            .map(|text| outgoing(sessions[from], to, text))
-            .collect();
+        let messages = texts.iter().map(|text| outgoing(sessions[from], to, text)).collect();
         told.unknown.extend(texts.iter().cloned());
         let Answer::Sent(outcomes) = rig.run(Operation::Send(messages))? else {
             panic!("not sent")
@@ -66,9 +60,9 @@ fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError
 fn verify(log: SimulatedLog, told: &Told) {
     let mut rig = Rig::new(log, super::rig::TestClock::default());
     for name in USERS {
-        let Ok(Answer::Credentials { account, .. }) = rig.run(Operation::Credentials {
-            username: name.into(),
-        }) else {
+        let Ok(Answer::Credentials { account, .. }) =
+            rig.run(Operation::Credentials { username: name.into() })
+        else {
             assert!(!told.acknowledged.contains_key(name), "{name} is gone");
             continue;
         };
@@ -76,16 +70,10 @@ fn verify(log: SimulatedLog, told: &Told) {
         let Ok(found) = rig.peek_all(session) else {
             continue;
         };
-        let bodies: Vec<_> = found
-            .iter()
-            .map(|message| message.body.to_string())
-            .collect();
+        let bodies: Vec<_> = found.iter().map(|message| message.body.to_string()).collect();
         let mut expected = told.acknowledged.get(name).cloned().unwrap_or_default();
-        let known: Vec<_> = bodies
-            .iter()
-            .filter(|body| !told.unknown.contains(body))
-            .cloned()
-            .collect();
+        let known: Vec<_> =
+            bodies.iter().filter(|body| !told.unknown.contains(body)).cloned().collect();
         if let Some((_, count)) = told.confirming.filter(|(reader, _)| *reader == name)
             && known.len() < expected.len()
         {
@@ -93,23 +81,12 @@ fn verify(log: SimulatedLog, told: &Told) {
         }
         assert_eq!(known, expected, "{name}");
         let ids: Vec<_> = found.iter().map(|message| message.id.get()).collect();
-        assert!(
-            ids.windows(2).all(|pair| pair[0] + 1 == pair[1]),
-            "{name} has a hole: {ids:?}"
-        );
+        assert!(ids.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{name} has a hole: {ids:?}");
         // What comes next is new.
-        let last = ids
-            .last()
-            .copied()
-            .unwrap_or(0)
-            .max(told.shown.get(name).copied().unwrap_or(0));
+        let last = ids.last().copied().unwrap_or(0).max(told.shown.get(name).copied().unwrap_or(0));
         rig.send(session, name, "next").unwrap();
         let next = rig.peek_all(session).unwrap().pop().unwrap();
-        assert!(
-            next.id.get() > last,
-            "{name}: id {} was given before",
-            next.id
-        );
+        assert!(next.id.get() > last, "{name}: id {} was given before", next.id);
         assert_eq!(&*next.body, "next");
     }
 }

@@ -12,10 +12,7 @@ async fn on_a_full_disk_reads_go_on_and_writes_come_back_by_themselves() {
     rig.send(messi, "lineker", "before").unwrap();
     log.fail(Some(Fault::NoSpace));
     for _ in 0..3 {
-        assert_eq!(
-            rig.send(messi, "lineker", "refused"),
-            Err(StoreError::Unavailable)
-        );
+        assert_eq!(rig.send(messi, "lineker", "refused"), Err(StoreError::Unavailable));
         assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["before"]);
         assert!(rig.run(Operation::Whoami { session: messi }).is_ok());
         assert_eq!(rig.ack(lineker, 1), Err(StoreError::Unavailable));
@@ -34,10 +31,7 @@ async fn after_a_failed_sync_the_store_reopens_and_nothing_was_acknowledged() {
     let (mut rig, log) = Rig::simulated();
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     log.fail(Some(Fault::SyncFailed));
-    assert_eq!(
-        rig.send(messi, "lineker", "unknown"),
-        Err(StoreError::Unavailable)
-    );
+    assert_eq!(rig.send(messi, "lineker", "unknown"), Err(StoreError::Unavailable));
     // The log cannot be opened while the disk is broken.
     assert_eq!(rig.peek_all(lineker).unwrap_err(), StoreError::Unavailable);
     log.fail(None);
@@ -45,10 +39,7 @@ async fn after_a_failed_sync_the_store_reopens_and_nothing_was_acknowledged() {
     rig.work(1);
     rig.send(messi, "lineker", "after").unwrap();
     // The write reached the log though its sync failed, so it may show, once, in its place.
-    assert_eq!(
-        bodies(&rig.peek_all(lineker).unwrap()),
-        ["unknown", "after"]
-    );
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["unknown", "after"]);
 }
 
 #[test]
@@ -61,14 +52,8 @@ fn a_failed_batch_leaves_nothing_behind() {
         Operation::Send(vec![super::rig::outgoing(messi, "lineker", "halo")]),
         Operation::Whoami { session: messi },
     ]);
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, Err(StoreError::Unavailable)))
-    );
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable))));
     log.fail(None);
-    let outcome = rig.run(Operation::Account {
-        username: "lineker".into(),
-    });
+    let outcome = rig.run(Operation::Account { username: "lineker".into() });
     assert_eq!(outcome.unwrap_err(), StoreError::NoSuchUser);
 }

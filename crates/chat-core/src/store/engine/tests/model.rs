@@ -16,19 +16,9 @@ const NAMES: [&str; 4] = ["messi", "lineker", "henderson", "arini"];
 #[derive(Debug, Clone)]
 enum Step {
     Join(usize),
-    Send {
-        from: usize,
-        to: usize,
-        bodies: Vec<u8>,
-    },
-    Take {
-        user: usize,
-        most: usize,
-    },
-    Ack {
-        user: usize,
-        back: u64,
-    },
+    Send { from: usize, to: usize, bodies: Vec<u8> },
+    Take { user: usize, most: usize },
+    Ack { user: usize, back: u64 },
     Remove(usize),
     Release(usize),
     Logout(usize),
@@ -82,9 +72,8 @@ impl Model {
             return false;
         }
         let mine = waiting.iter().filter(|(_, sender, _)| *sender == from);
-        let (count, held) = mine.fold((0, 0), |(count, held), (_, _, body)| {
-            (count + 1, held + body.len())
-        });
+        let (count, held) =
+            mine.fold((0, 0), |(count, held), (_, _, body)| (count + 1, held + body.len()));
         (waiting.len() < 20 && bytes < 1_000) || (count < 10 && held + body.len() <= 500)
     }
 }
@@ -118,15 +107,10 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
             let upto = account.last.saturating_sub(back);
             rig.ack(session, upto).unwrap();
             account.waiting.retain(|(id, _, _)| *id > upto);
-            assert!(matches!(
-                rig.ack(session, account.last + 1),
-                Err(StoreError::BadArguments(_))
-            ));
+            assert!(matches!(rig.ack(session, account.last + 1), Err(StoreError::BadArguments(_))));
         }
         Step::Remove(user) => {
-            let outcome = rig.run(Operation::Remove {
-                username: NAMES[user].into(),
-            });
+            let outcome = rig.run(Operation::Remove { username: NAMES[user].into() });
             match model.accounts.remove(&user) {
                 Some(account) => {
                     assert!(
@@ -139,9 +123,7 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
         }
         Step::Release(user) => {
             let reserved = model.reserved.contains(&user);
-            let outcome = rig.run(Operation::Release {
-                username: NAMES[user].into(),
-            });
+            let outcome = rig.run(Operation::Release { username: NAMES[user].into() });
             assert_eq!(outcome.is_ok(), reserved);
             model.reserved.retain(|other| *other != user);
         }
@@ -150,10 +132,7 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
                 return rig;
             };
             rig.run(Operation::Logout { session }).unwrap();
-            assert_eq!(
-                rig.run(Operation::Whoami { session }).unwrap_err(),
-                StoreError::NoSession
-            );
+            assert_eq!(rig.run(Operation::Whoami { session }).unwrap_err(), StoreError::NoSession);
             model.accounts.get_mut(&user).unwrap().session = None;
         }
         Step::Rename(user) => {
@@ -187,11 +166,7 @@ fn join<L: Log>(rig: &mut Rig<L>, model: &mut Model, user: usize) {
         return;
     }
     let session = Some(rig.join(NAMES[user]));
-    let account = Account {
-        session,
-        full_name: NAMES[user].into(),
-        ..Account::default()
-    };
+    let account = Account { session, full_name: NAMES[user].into(), ..Account::default() };
     model.accounts.insert(user, account);
 }
 
@@ -200,13 +175,8 @@ fn send<L: Log>(rig: &mut Rig<L>, model: &mut Model, from: usize, to: usize, bod
         return;
     };
     let texts: Vec<_> = bodies.iter().map(|n| body(from, *n)).collect();
-    let messages = texts
-        .iter()
-        .map(|text| outgoing(session, NAMES[to], text))
-        .collect();
-    let Ok(Answer::Sent(outcomes)) = rig.run(Operation::Send(messages)) else {
-        panic!("not sent")
-    };
+    let messages = texts.iter().map(|text| outgoing(session, NAMES[to], text)).collect();
+    let Ok(Answer::Sent(outcomes)) = rig.run(Operation::Send(messages)) else { panic!("not sent") };
     for (text, outcome) in texts.into_iter().zip(outcomes) {
         if !model.accounts.contains_key(&to) {
             assert_eq!(outcome.unwrap_err(), StoreError::NoSuchRecipient);
@@ -224,29 +194,20 @@ fn send<L: Log>(rig: &mut Rig<L>, model: &mut Model, from: usize, to: usize, bod
 /// Reads everything back and compares.
 fn compare<L: Log>(rig: &mut Rig<L>, model: &Model) {
     for (user, account) in &model.accounts {
-        let Ok(Answer::Summaries(summary)) = rig.run(Operation::Account {
-            username: NAMES[*user].into(),
-        }) else {
+        let Ok(Answer::Summaries(summary)) =
+            rig.run(Operation::Account { username: NAMES[*user].into() })
+        else {
             panic!("{} is gone", NAMES[*user])
         };
-        assert_eq!(
-            usize::try_from(summary[0].undelivered),
-            Ok(account.waiting.len())
-        );
+        assert_eq!(usize::try_from(summary[0].undelivered), Ok(account.waiting.len()));
         assert_eq!(&*summary[0].name, account.full_name);
         let Some(session) = account.session else {
             continue;
         };
         let found = rig.peek_all(session).unwrap();
-        let found: Vec<_> = found
-            .iter()
-            .map(|m| (m.id.get(), m.body.to_string()))
-            .collect();
-        let expected: Vec<_> = account
-            .waiting
-            .iter()
-            .map(|(id, _, body)| (*id, body.clone()))
-            .collect();
+        let found: Vec<_> = found.iter().map(|m| (m.id.get(), m.body.to_string())).collect();
+        let expected: Vec<_> =
+            account.waiting.iter().map(|(id, _, body)| (*id, body.clone())).collect();
         assert_eq!(found, expected);
     }
 }

@@ -25,12 +25,7 @@ impl PageSource for Counting {
         &self,
         read: &mut dyn FnMut(&dyn View) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
-        self.source.with_view(&mut |view| {
-            read(&CountingView {
-                view,
-                reads: &self.reads,
-            })
-        })
+        self.source.with_view(&mut |view| read(&CountingView { view, reads: &self.reads }))
     }
 }
 
@@ -96,30 +91,19 @@ fn reads(size: u64, after: u64) -> usize {
     let mut rig = Rig::with(SimulatedLog::new(), clock, &options).unwrap();
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     for _ in 0..size / 100 {
-        rig.run(Operation::Send(vec![
-            outgoing(messi, "lineker", "halo");
-            100
-        ]))
-        .unwrap();
+        rig.run(Operation::Send(vec![outgoing(messi, "lineker", "halo"); 100])).unwrap();
         rig.work(100);
     }
     let after = Some(MessageId::new(after));
-    let Ok(Answer::Plan(plan)) = rig.run(Operation::Peek {
-        session: lineker,
-        after,
-        messages: 50,
-    }) else {
+    let Ok(Answer::Plan(plan)) = rig.run(Operation::Peek { session: lineker, after, messages: 50 })
+    else {
         panic!("no plan")
     };
     let counting = Arc::new(Counting {
         source: crate::store::engine::log::Log::pages(&rig.engine.log),
         reads: AtomicUsize::new(0),
     });
-    let limit = PageLimit {
-        messages: 50,
-        bytes: usize::MAX,
-        cost: |_| 1,
-    };
+    let limit = PageLimit { messages: 50, bytes: usize::MAX, cost: |_| 1 };
     let found = LogPages(counting.clone()).read(&plan, limit).unwrap();
     assert_eq!(found.messages.len(), 50);
     counting.reads.load(Ordering::Relaxed)

@@ -16,8 +16,7 @@ fn old_delivered_mail_goes_and_undelivered_mail_stays() {
     let mut dormant = Vec::new();
     for day in 0..40 {
         for n in 0..4 {
-            rig.send(messi, "lineker", &format!("day {day} {n}"))
-                .unwrap();
+            rig.send(messi, "lineker", &format!("day {day} {n}")).unwrap();
         }
         rig.take(lineker, 10).unwrap();
         if day % 4 == 0 {
@@ -37,8 +36,7 @@ fn old_delivered_mail_goes_and_undelivered_mail_stays() {
     assert!(parked > 0);
     assert_eq!(bodies(&rig.peek_all(messi).unwrap()), dormant);
     // Once it is delivered, parked mail goes with the next flush.
-    rig.ack(messi, u64::try_from(dormant.len()).unwrap())
-        .unwrap();
+    rig.ack(messi, u64::try_from(dormant.len()).unwrap()).unwrap();
     rig.clock.advance(DAY);
     rig.work(100);
     assert_eq!(log.kept().1, 0);
@@ -52,11 +50,8 @@ fn quotas_count_parked_mail() {
     let mut options = options(&clock);
     options.mailbox_messages = 8;
     let mut rig = Rig::with(log, clock, &options).unwrap();
-    let (messi, lineker, henderson) = (
-        rig.join("messi"),
-        rig.join("lineker"),
-        rig.join("henderson"),
-    );
+    let (messi, lineker, henderson) =
+        (rig.join("messi"), rig.join("lineker"), rig.join("henderson"));
     for n in 0..4 {
         rig.send(messi, "lineker", &n.to_string()).unwrap();
     }
@@ -69,10 +64,7 @@ fn quotas_count_parked_mail() {
     rig.clock.advance(2 * DAY);
     rig.work(100);
     let refused = Err(crate::store::StoreError::InboxFull);
-    assert_eq!(
-        rig.send(messi, "lineker", "a half is held already"),
-        refused
-    );
+    assert_eq!(rig.send(messi, "lineker", "a half is held already"), refused);
     rig.send(henderson, "lineker", "4").unwrap();
     rig.ack(lineker, 3).unwrap();
     rig.send(messi, "lineker", "5").unwrap();
@@ -97,11 +89,7 @@ fn the_count_limit_is_a_floor_and_never_touches_what_waits() {
     }
     let account = rig.engine.live_account("lineker").unwrap().number;
     let head = rig.engine.cached(account).unwrap().mailbox.head;
-    assert_eq!(
-        head.floor,
-        head.cursor
-            .min(crate::MessageId::new(head.last.get() - 100))
-    );
+    assert_eq!(head.floor, head.cursor.min(crate::MessageId::new(head.last.get() - 100)));
     assert_eq!(rig.peek_all(lineker).unwrap().len(), 150);
 }
 
@@ -116,11 +104,7 @@ fn dormant_accounts_do_not_keep_the_file_large() {
     let mut sqlite = SqliteOptions::new(directory.path());
     sqlite.durability = Durability::ProcessCrash;
     let clock = TestClock::default();
-    let options = StoreOptions {
-        stretch: 5_000,
-        cached_mailboxes: 10_000,
-        ..options(&clock)
-    };
+    let options = StoreOptions { stretch: 5_000, cached_mailboxes: 10_000, ..options(&clock) };
     let mut rig = Rig::with(SqliteLog::open(sqlite).unwrap(), clock, &options).unwrap();
     let users: Vec<_> = (0..1_000).map(|n| rig.join(&format!("user{n}"))).collect();
     for day in 0..40_usize {
@@ -130,10 +114,7 @@ fn dormant_accounts_do_not_keep_the_file_large() {
                 Operation::Send(vec![outgoing(users[from], &to, &"x".repeat(100))])
             };
             rig.run_all(
-                (0..users.len())
-                    .step_by(10)
-                    .map(|at| send((at + n) % users.len()))
-                    .collect(),
+                (0..users.len()).step_by(10).map(|at| send((at + n) % users.len())).collect(),
             );
         }
         for (number, session) in users.iter().enumerate() {
@@ -148,17 +129,8 @@ fn dormant_accounts_do_not_keep_the_file_large() {
     let parked = rig.engine.log.count("parked");
     assert!(parked > 0);
     rig.engine.log.close().unwrap();
-    let size = |name: &str| {
-        std::fs::metadata(directory.path().join(name))
-            .unwrap()
-            .len()
-    };
-    rig.engine
-        .log
-        .vacuum_into(&directory.path().join("least.db"));
+    let size = |name: &str| std::fs::metadata(directory.path().join(name)).unwrap().len();
+    rig.engine.log.vacuum_into(&directory.path().join("least.db"));
     let (file, least) = (size("chat.db"), size("least.db"));
-    assert!(
-        file * 10 <= least * 13,
-        "{file} bytes where {least} would do"
-    );
+    assert!(file * 10 <= least * 13, "{file} bytes where {least} would do");
 }

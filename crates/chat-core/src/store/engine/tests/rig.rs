@@ -62,10 +62,7 @@ impl<L: Log> Rig<L> {
     }
 
     pub(super) fn with(log: L, clock: TestClock, options: &StoreOptions) -> Result<Self, LogError> {
-        Ok(Self {
-            engine: Engine::new(log, options)?,
-            clock,
-        })
+        Ok(Self { engine: Engine::new(log, options)?, clock })
     }
 
     /// The same log under a new engine.
@@ -85,11 +82,7 @@ impl<L: Log> Rig<L> {
     /// Background work until there is none left at once; at most `steps`.
     pub(super) fn work(&mut self, steps: usize) {
         for _ in 0..steps {
-            if self
-                .engine
-                .work(self.clock.now())
-                .is_none_or(|wait| !wait.is_zero())
-            {
+            if self.engine.work(self.clock.now()).is_none_or(|wait| !wait.is_zero()) {
                 return;
             }
         }
@@ -135,11 +128,8 @@ impl<L: Log> Rig<L> {
     ) -> Result<Vec<Arc<Message>>, StoreError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let Found { messages, more } = self.page(Operation::Peek {
-                session,
-                after,
-                messages: 3,
-            })?;
+            let Found { messages, more } =
+                self.page(Operation::Peek { session, after, messages: 3 })?;
             after = messages.last().map(|message| message.id);
             all.extend(messages);
             if !more {
@@ -167,20 +157,10 @@ impl<L: Log> Rig<L> {
         session: SessionKey,
         most: usize,
     ) -> Result<(Vec<Arc<Message>>, Option<Shown>), StoreError> {
-        let operation = Operation::Inbox {
-            session,
-            in_flight: Vec::new(),
-            messages: most,
-        };
-        let Answer::Plan(plan) = self.run(operation)? else {
-            panic!("no plan")
-        };
+        let operation = Operation::Inbox { session, in_flight: Vec::new(), messages: most };
+        let Answer::Plan(plan) = self.run(operation)? else { panic!("no plan") };
         let messages = self.read(&plan, most)?.messages;
-        let shown = Page {
-            messages: messages.clone(),
-            ..plan.page
-        }
-        .shown();
+        let shown = Page { messages: messages.clone(), ..plan.page }.shown();
         Ok((messages, shown))
     }
 
@@ -189,18 +169,11 @@ impl<L: Log> Rig<L> {
             panic!("not whoami")
         };
         let basis = AckBasis::Incarnation(whoami.incarnation.as_str().into());
-        self.run(Operation::Ack {
-            session,
-            upto: MessageId::new(upto),
-            basis,
-        })
-        .map(drop)
+        self.run(Operation::Ack { session, upto: MessageId::new(upto), basis }).map(drop)
     }
 
     fn page(&mut self, operation: Operation) -> Result<Found, StoreError> {
-        let Answer::Plan(plan) = self.run(operation)? else {
-            panic!("no plan")
-        };
+        let Answer::Plan(plan) = self.run(operation)? else { panic!("no plan") };
         self.read(&plan, 3)
     }
 
@@ -209,31 +182,19 @@ impl<L: Log> Rig<L> {
         plan: &crate::store::backend::Plan,
         most: usize,
     ) -> Result<Found, StoreError> {
-        let limit = PageLimit {
-            messages: most,
-            bytes: usize::MAX,
-            cost: |_| 1,
-        };
+        let limit = PageLimit { messages: most, bytes: usize::MAX, cost: |_| 1 };
         match plan.in_memory(limit) {
             Some(page) => Ok(page),
-            None => self
-                .engine
-                .pages()
-                .read(plan, limit)
-                .map_err(|error| match error {
-                    PageError::Store(error) => error,
-                    PageError::Outdated => panic!("outdated though nothing else runs"),
-                }),
+            None => self.engine.pages().read(plan, limit).map_err(|error| match error {
+                PageError::Store(error) => error,
+                PageError::Outdated => panic!("outdated though nothing else runs"),
+            }),
         }
     }
 }
 
 pub(super) fn outgoing(session: SessionKey, to: &str, body: &str) -> Outgoing {
-    Outgoing {
-        session,
-        to: to.into(),
-        body: body.into(),
-    }
+    Outgoing { session, to: to.into(), body: body.into() }
 }
 
 pub(super) fn session_of(account: AccountNumber) -> SessionKey {
@@ -243,11 +204,7 @@ pub(super) fn session_of(account: AccountNumber) -> SessionKey {
 }
 
 pub(super) fn hashed(name: &str) -> HashedAccount {
-    HashedAccount {
-        username: name.parse().unwrap(),
-        name: name.parse().unwrap(),
-        hash: any_hash(),
-    }
+    HashedAccount { username: name.parse().unwrap(), name: name.parse().unwrap(), hash: any_hash() }
 }
 
 /// Some hash; the engine only compares it.
@@ -255,11 +212,7 @@ pub(super) fn any_hash() -> PasswordHash {
     static HASH: Mutex<Option<PasswordHash>> = Mutex::new(None);
     let mut hash = HASH.lock().unwrap();
     hash.get_or_insert_with(|| {
-        let cheap = crate::account::PasswordParams {
-            memory_kib: 8,
-            passes: 1,
-            lanes: 1,
-        };
+        let cheap = crate::account::PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
         crate::account::Hasher::hash_blocking(cheap, "whatever").unwrap()
     })
     .clone()

@@ -27,21 +27,13 @@ fn foreign_and_newer_files_are_refused() {
     assert!(matches!(open(&directory), Err(OpenError::Foreign { .. })));
     fs::remove_file(&file).unwrap();
     let other = rusqlite::Connection::open(&file).unwrap();
-    other
-        .execute_batch("CREATE TABLE recipes (name TEXT)")
-        .unwrap();
+    other.execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
     drop(other);
     assert!(matches!(open(&directory), Err(OpenError::Foreign { .. })));
     fs::remove_file(&file).unwrap();
     drop(open(&directory).unwrap());
-    rusqlite::Connection::open(&file)
-        .unwrap()
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
-    assert!(matches!(
-        open(&directory),
-        Err(OpenError::Newer { found: 99, .. })
-    ));
+    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::Newer { found: 99, .. })));
 }
 
 #[test]
@@ -49,10 +41,7 @@ fn a_file_in_place_of_the_directory_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data");
     fs::write(&path, "").unwrap();
-    assert!(matches!(
-        SqliteLog::open(SqliteOptions::new(&path)),
-        Err(OpenError::Directory { .. })
-    ));
+    assert!(matches!(SqliteLog::open(SqliteOptions::new(&path)), Err(OpenError::Directory { .. })));
 }
 
 #[cfg(unix)]
@@ -62,10 +51,7 @@ fn the_directory_is_for_its_owner_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a/b");
     drop(SqliteLog::open(SqliteOptions::new(&path)).unwrap());
-    assert_eq!(
-        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
@@ -73,10 +59,7 @@ fn incarnations_change_only_after_an_unclean_stop_while_durability_was_relaxed()
     let directory = tempfile::tempdir().unwrap();
     let mut sqlite = SqliteOptions::new(directory.path());
     let incarnation = |sqlite: &SqliteOptions, clean: bool| {
-        let mut rig = Rig::new(
-            SqliteLog::open(sqlite.clone()).unwrap(),
-            TestClock::default(),
-        );
+        let mut rig = Rig::new(SqliteLog::open(sqlite.clone()).unwrap(), TestClock::default());
         let name = rig.engine.incarnation(crate::store::AccountNumber(1));
         if clean {
             crate::store::backend::Backend::close(&mut rig.engine);
@@ -115,10 +98,7 @@ fn a_full_database_refuses_writes_and_heals() {
         rig.send(messi, "lineker", "after").is_ok()
     });
     assert!(healed);
-    assert_eq!(
-        bodies(&rig.peek_all(lineker).unwrap()).last(),
-        Some(&"after")
-    );
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()).last(), Some(&"after"));
 }
 
 #[test]
@@ -153,9 +133,7 @@ fn the_write_ahead_log_stays_within_its_bound() {
     assert!(fill(&mut rig) < bound);
     // A reader that stalls in the middle of a page holds it back, and nobody else; when it is gone so is the excess.
     let stalled = rusqlite::Connection::open(directory.path().join("chat.db")).unwrap();
-    stalled
-        .execute_batch("BEGIN; SELECT count(*) FROM log")
-        .unwrap();
+    stalled.execute_batch("BEGIN; SELECT count(*) FROM log").unwrap();
     assert!(fill(&mut rig) > bound);
     stalled.execute_batch("COMMIT").unwrap();
     for _ in 0..32 {
