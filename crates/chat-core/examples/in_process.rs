@@ -6,7 +6,7 @@ use chat_core::account::PasswordParams;
 use chat_core::store::{NewAccount, Outgoing, PageLimit, SessionKey, Store, StoreOptions};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `Store::open(SqliteOptions::new(directory), options)` keeps it on disk instead.
     let mut options = StoreOptions::default();
     options.password = PasswordParams { memory_kib: 64, passes: 1, lanes: 1 };
