@@ -19,7 +19,7 @@ use crate::{ClientError, CloseReason, ConnectOptions, ServerError, ServerInfo};
 /// A handle on a connection to a chat server.
 ///
 /// Clones share the connection and the login. Requests of all handles go out in the order of the calls, many at
-/// once, and each call gets its own reply. The connection ends when the last handle (or [`Delivery`]) is dropped,
+/// once, and each call gets its own reply. The connection ends when the last handle (or [`Delivery`](crate::Delivery)) is dropped,
 /// or by [`close`](Self::close). It is not made again by itself: after [`ClientError::Closed`] connect anew and go on
 /// with [`with_token`](Self::with_token).
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use super::log::{AccountChange, AccountRow, Log, Record};
 use super::{Engine, State};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
-use crate::store::{AccountNumber, AccountSummary, HashedAccount, StoreError};
+use crate::store::{AccountNumber, AccountSummary, HashedAccount, ImportId, StoreError};
 use crate::{FullName, Timestamp, Username};
 
 /// Accounts that the batch in hand changes, over those that the log shows.
@@ -110,22 +110,11 @@ impl<L: Log> Engine<L> {
 
     pub(super) fn create_account(&mut self, account: HashedAccount, now: Timestamp) -> Outcome {
         self.can_write()?;
-        let HashedAccount { username, name, hash } = account;
-        let key = username.key();
-        if self.is_taken(&key)? {
+        if self.is_taken(&account.username.key())? {
             return Err(StoreError::UserExists);
         }
         let number = self.next_account()?;
-        let row = AccountRow {
-            number,
-            key: Some(key),
-            username: username.as_str().into(),
-            name: name.as_str().into(),
-            hash,
-            created: now,
-            removed: None,
-            import: None,
-        };
+        let row = new_row(number, account, None, now);
         self.change_account(row, AccountChange::Created, now)?;
         Ok(Answer::Number(number))
     }
@@ -256,5 +245,25 @@ impl<L: Log> Engine<L> {
             undelivered,
             sessions: self.state()?.sessions.of(row.number, now).count(),
         })
+    }
+}
+
+/// The row of an account just made.
+pub(super) fn new_row(
+    number: AccountNumber,
+    account: HashedAccount,
+    import: Option<ImportId>,
+    now: Timestamp,
+) -> AccountRow {
+    let HashedAccount { username, name, hash } = account;
+    AccountRow {
+        number,
+        key: Some(username.key()),
+        username: username.as_str().into(),
+        name: name.as_str().into(),
+        hash,
+        created: now,
+        removed: None,
+        import,
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::Engine;
-use super::log::{AccountRow, Batch, ImportChange, Log, LogError, Slice};
+use super::accounts::new_row;
+use super::log::{Batch, ImportChange, Log, LogError, Slice};
 use crate::Timestamp;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{AccountNumber, HashedAccount, ImportId, StoreError};
@@ -52,22 +53,12 @@ impl<L: Log> Engine<L> {
         self.can_write()?;
         self.open_import(import)?;
         let mut taken = Vec::new();
-        for HashedAccount { username, name, hash } in accounts {
-            let key = username.key();
-            if self.is_taken(&key)? {
-                taken.push(username);
+        for account in accounts {
+            if self.is_taken(&account.username.key())? {
+                taken.push(account.username);
                 continue;
             }
-            let row = AccountRow {
-                number: self.next_account()?,
-                key: Some(key),
-                username: username.as_str().into(),
-                name: name.as_str().into(),
-                hash,
-                created: now,
-                removed: None,
-                import: Some(import),
-            };
+            let row = new_row(self.next_account()?, account, Some(import), now);
             self.state()?.put_account(row, None);
             self.open_import(import)?.staged += 1;
         }

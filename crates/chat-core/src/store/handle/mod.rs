@@ -1,0 +1,142 @@
+//! [`Store`]: the handle that programs call.
+
+mod accounts;
+mod messages;
+mod sessions;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::actor::{self, ActorOptions};
+use super::backend::{Backend, Pages};
+use super::engine::{Engine, SimulatedLog};
+use super::request::{Answer, Operation, Outcome, Request};
+use super::{OpenError, StoreError, StoreOptions};
+#[cfg(feature = "embedded")]
+use super::{SqliteOptions, engine};
+use crate::account::Hasher;
+
+/// A cheap, cloneable handle to a store. Every method may be called from any task.
+///
+/// Unless it says otherwise a method waits for a place in the store's queue, and then for the commit that makes its
+/// answer durable; when the queue is full that wait is what slows the caller down. Dropping the future before it is
+/// done leaves it unknown whether a change takes place; nothing is ever half done.
+///
+/// Every method can fail with [`StoreError::Unavailable`] (the disk refuses, or the store was closed) or
+/// [`StoreError::Internal`]; those that take a session with [`StoreError::NoSession`]. Further errors are named where
+/// they occur.
+#[derive(Clone)]
+pub struct Store {
+    requests: mpsc::Sender<Request>,
+    pages: Arc<dyn Pages>,
+    /// One permit for each page being read.
+    readers: Arc<Semaphore>,
+    hasher: Hasher,
+    hide_unknown_users: bool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+/// Opening and closing.
+impl Store {
+    /// A store in memory: nothing outlives the process.
+    ///
+    /// # Errors
+    /// [`OpenError::Engine`] if no thread can be started.
+    pub fn in_memory(options: StoreOptions) -> Result<Self, OpenError> {
+        let engine = Engine::new(SimulatedLog::new(), &options).map_err(|error| {
+            OpenError::Engine { path: "(memory)".into(), reason: error.to_string() }
+        })?;
+        Self::start(engine, &options)
+    }
+
+    /// Opens the store in a directory, making it if there is none. The blocking work runs off the runtime.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[cfg(feature = "embedded")]
+    pub async fn open(sqlite: SqliteOptions, options: StoreOptions) -> Result<Self, OpenError> {
+        let path = sqlite.directory.clone();
+        let failed = move |reason: String| OpenError::Engine { path: path.clone(), reason };
+        let failed_too = failed.clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            let log = engine::SqliteLog::open(sqlite)?;
+            let engine = Engine::new(log, &options).map_err(|error| failed(error.to_string()))?;
+            Self::start(engine, &options)
+        });
+        opening.await.map_err(|error| failed_too(error.to_string()))?
+    }
+
+    /// Takes no more requests, serves those that wait, syncs and closes the files. After that every handle answers
+    /// [`StoreError::Unavailable`]. Dropping all handles closes the store too, but nobody knows when.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.requests.send(Request::Close(done)).await.is_ok() {
+            // An error means that the actor is gone, which is what was asked for.
+            let _ = closed.await;
+        }
+    }
+
+    /// Runs the actor on a thread of its own, since every commit blocks.
+    fn start<B: Backend>(backend: B, options: &StoreOptions) -> Result<Self, OpenError> {
+        let (requests, receiver) = mpsc::channel(options.queue.max(1));
+        let store = Self {
+            requests,
+            pages: backend.pages(),
+            readers: Arc::new(Semaphore::new(READERS)),
+            hasher: Hasher::new(options.password),
+            hide_unknown_users: options.hide_unknown_users,
+        };
+        let actor = ActorOptions { batch: options.batch.max(1), clock: Arc::clone(&options.clock) };
+        let failed = |error: std::io::Error| OpenError::Engine {
+            path: "(thread)".into(),
+            reason: error.to_string(),
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+        std::thread::Builder::new()
+            .name("chat-store".into())
+            .spawn(move || runtime.block_on(actor::run(receiver, backend, actor)))
+            .map_err(failed)?;
+        Ok(store)
+    }
+}
+
+/// Talking to the actor.
+impl Store {
+    async fn ask(&self, operation: Operation) -> Outcome {
+        let (answer, answered) = oneshot::channel();
+        let request = Request::Run(operation, Some(answer));
+        self.requests.send(request).await.map_err(|_| StoreError::Unavailable)?;
+        answered.await.map_err(|_| StoreError::Unavailable)?
+    }
+
+    async fn tell(&self, operation: Operation) {
+        // A closed store has nothing left to tell.
+        let _ = self.requests.send(Request::Run(operation, None)).await;
+    }
+
+    async fn done(&self, operation: Operation) -> Result<(), StoreError> {
+        self.ask(operation).await.map(drop)
+    }
+
+    async fn count(&self, operation: Operation) -> Result<u64, StoreError> {
+        match self.ask(operation).await {
+            Ok(Answer::Count(count)) => Ok(count),
+            other => unexpected(other),
+        }
+    }
+}
+
+/// An error, or an answer to another question, which is a fault of the backend's.
+fn unexpected<T>(outcome: Outcome) -> Result<T, StoreError> {
+    Err(outcome.err().unwrap_or(StoreError::Internal))
+}
+
+/// Pages read from disk at once: they take turns at the disk anyway, and each holds a page in memory.
+const READERS: usize = 4;
