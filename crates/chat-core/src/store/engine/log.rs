@@ -167,7 +167,7 @@ pub(crate) struct Recovered {
     pub(crate) imports: Vec<(ImportId, AccountNumber)>,
     /// The incarnation in force; `None` in a new store.
     pub(crate) incarnation: Option<[u8; 16]>,
-    /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean.
+    /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean, or this is a copy.
     pub(crate) may_have_lost: bool,
 }
 
@@ -186,6 +186,8 @@ pub(crate) enum LogError {
 pub(crate) trait Log: View + Send + 'static {
     /// What is there now.
     fn recover(&mut self) -> Result<Recovered, LogError>;
+    /// What [`recover`](Self::recover) said was acted upon; from here on the log counts as in use.
+    fn recovered(&mut self) -> Result<(), LogError>;
     /// What is read from here to the next append, put or [`rest`](Self::rest) belongs together. Each read by itself
     /// would cost a lock.
     fn begin(&mut self) -> Result<(), LogError>;

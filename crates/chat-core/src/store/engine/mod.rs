@@ -137,10 +137,16 @@ impl<L: Log> Engine<L> {
             expiry_timer: Timer::default(),
         };
         if incarnation.is_none() {
+            if recovered.may_have_lost {
+                tracing::warn!(
+                    "acknowledged messages may be missing: mailboxes get a new incarnation"
+                );
+            }
             state.pending.incarnation = Some(fresh);
             self.log.append(&state.pending)?;
             state.pending.incarnation = None;
         }
+        self.log.recovered()?;
         self.state = Some(state);
         Ok(())
     }

@@ -250,6 +250,10 @@ impl Log for SimulatedLog {
         })
     }
 
+    fn recovered(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     fn begin(&mut self) -> Result<(), LogError> {
         Ok(())
     }

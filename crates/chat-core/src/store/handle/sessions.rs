@@ -12,7 +12,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`] and [`StoreError::BadPassword`] (only the latter under
-    /// [`StoreOptions::hide_unknown_users`]); [`StoreError::Busy`] when too many logins wait.
+    /// [`hide_unknown_users`](crate::store::StoreOptions::hide_unknown_users)); [`StoreError::Busy`] when too many
+    /// logins wait.
     pub async fn login(&self, username: &str, password: &str) -> Result<Token, StoreError> {
         let unknown =
             if self.hide_unknown_users { StoreError::BadPassword } else { StoreError::NoSuchUser };

@@ -10,6 +10,7 @@ mod write;
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -50,13 +51,22 @@ impl SqliteLog {
         SqliteView(&self.connection)
     }
 
-    fn set_relaxed(&self, relaxed: bool) -> Result<(), LogError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'relaxed'")
-            .map_err(engine_error)?;
-        statement.execute([i64::from(relaxed)]).map_err(engine_error)?;
-        Ok(())
+    fn set_meta(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), LogError> {
+        let put = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+        self.connection.execute(put, rusqlite::params![name, value]).map(drop).map_err(engine_error)
+    }
+
+    /// Names the file itself, so that a copy of it is known for one: its inode, and when that was made.
+    fn file_identity(&self) -> String {
+        let Ok(metadata) = std::fs::metadata(self.options.directory.join(FILE)) else {
+            return String::new();
+        };
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        let made = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        format!("{inode}:{}", made.unwrap_or_default().as_nanos())
     }
 }
 
@@ -83,9 +93,16 @@ impl SqliteLog {
 
 impl Log for SqliteLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
-        let recovered = self.view().recover().map_err(engine_error)?;
-        self.set_relaxed(self.options.durability == Durability::ProcessCrash)?;
+        let mut recovered = self.view().recover().map_err(engine_error)?;
+        let known = self.view().file_identity().map_err(engine_error)?;
+        // A copy that was put in place of the original is as old as it is.
+        recovered.may_have_lost |= known.is_some_and(|known| known != self.file_identity());
         Ok(recovered)
+    }
+
+    fn recovered(&mut self) -> Result<(), LogError> {
+        self.set_meta("file", self.file_identity())?;
+        self.set_meta("relaxed", self.options.durability == Durability::ProcessCrash)
     }
 
     fn begin(&mut self) -> Result<(), LogError> {
@@ -127,7 +144,7 @@ impl Log for SqliteLog {
     fn close(&mut self) -> Result<(), LogError> {
         self.checkpointer.stop();
         self.pages.drop_idle();
-        self.set_relaxed(false)?;
+        self.set_meta("relaxed", false)?;
         checkpoint::truncate(&self.connection).map_err(engine_error)
     }
 }

@@ -44,6 +44,13 @@ impl SqliteView<'_> {
         })
     }
 
+    /// The identity of the file that was last opened as this store; `None` if none was.
+    pub(super) fn file_identity(&self) -> Result<Option<String>> {
+        self.0
+            .query_row("SELECT value FROM meta WHERE name = 'file'", [], |row| row.get(0))
+            .optional()
+    }
+
     fn sessions(&self) -> Result<Vec<(SessionKey, SessionRow)>> {
         let mut statement =
             self.0.prepare("SELECT key, number, account, created, last_used FROM sessions")?;

@@ -77,6 +77,25 @@ fn incarnations_change_only_after_an_unclean_stop_while_durability_was_relaxed()
 }
 
 #[test]
+fn a_copy_put_in_place_of_the_original_begins_a_new_incarnation() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("chat.db");
+    let incarnation = || {
+        let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
+        crate::store::backend::Backend::close(&mut rig.engine);
+        rig.engine.incarnation(crate::store::AccountNumber(1))
+    };
+    let first = incarnation();
+    assert_eq!(incarnation(), first);
+    fs::copy(&file, directory.path().join("backup.db")).unwrap();
+    assert_eq!(incarnation(), first);
+    fs::rename(directory.path().join("backup.db"), &file).unwrap();
+    let second = incarnation();
+    assert_ne!(second, first);
+    assert_eq!(incarnation(), second);
+}
+
+#[test]
 fn a_full_database_refuses_writes_and_heals() {
     let directory = tempfile::tempdir().unwrap();
     let clock = TestClock::default();
