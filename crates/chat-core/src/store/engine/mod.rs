@@ -322,7 +322,8 @@ impl<L: Log> Backend for Engine<L> {
         if let Some(wait) = self.probe() {
             return Some(wait);
         }
-        let worked = self.step(now);
+        // A step that found nothing to write must not keep the transaction it read in.
+        let worked = self.step(now).and_then(|more| self.log.rest().map(|()| more));
         match worked {
             Ok(true) => Some(Duration::ZERO),
             Ok(false) => Some(LOOK_AGAIN),

@@ -160,3 +160,13 @@ fn the_write_ahead_log_stays_within_its_bound() {
     }
     assert!(size() < bound);
 }
+
+#[test]
+fn a_store_that_did_nothing_closes_cleanly() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
+        rig.work(1);
+        crate::store::engine::log::Log::close(&mut rig.engine.log).unwrap();
+    }
+}
