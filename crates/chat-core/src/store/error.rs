@@ -111,6 +111,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// There was a store here, and its file is missing or empty.
+    #[error("{} is missing or empty, and there was a store here: put a backup in its place, or remove the file `lock` beside it to begin anew", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was written by a newer version.
     #[error("{} has schema version {found}, this program knows up to {known}: use a newer one", path.display())]
     Newer {

@@ -50,8 +50,8 @@ pub(crate) struct Sessions {
     by_key: HashMap<SessionKey, Session>,
     /// Each user's sessions, oldest first.
     by_account: HashMap<AccountNumber, Vec<SessionKey>>,
-    /// Users who may be active, by the number of their oldest session.
-    candidates: BTreeMap<u64, AccountNumber>,
+    /// Users who may be active: by its number, the session that was their oldest when they were noted.
+    candidates: BTreeMap<u64, SessionKey>,
     next_number: u64,
     idle: Duration,
 }
@@ -184,21 +184,35 @@ impl Sessions {
         now: Timestamp,
         limit: usize,
     ) -> (Vec<AccountNumber>, bool) {
+        self.note_again(now);
         let (mut active, mut gone, mut more) = (Vec::new(), Vec::new(), false);
-        for (&number, &account) in &self.candidates {
-            if !self.is_active(account, presence, now) {
-                gone.push(number);
-            } else if active.len() < limit {
-                active.push(account);
-            } else {
-                more = true;
-                break;
+        for (&number, key) in &self.candidates {
+            let account = self.by_key.get(key).map(|session| session.row.account);
+            match account.filter(|account| self.is_active(*account, presence, now)) {
+                None => gone.push(number),
+                Some(account) if active.len() < limit => active.push(account),
+                Some(_) => {
+                    more = true;
+                    break;
+                }
             }
         }
         for number in gone {
             self.candidates.remove(&number);
         }
         (active, more)
+    }
+
+    /// Gives users whose oldest session expired their place by the oldest still valid.
+    fn note_again(&mut self, now: Timestamp) {
+        let row = |key: &SessionKey| self.by_key.get(key).map(|session| session.row);
+        let expired = self.candidates.values().filter_map(row);
+        let expired: Vec<_> = expired.filter(|row| is_expired(row, self.idle, now)).collect();
+        for old in expired {
+            self.candidates.remove(&old.number);
+            let oldest = self.of(old.account, now).next();
+            self.candidates.extend(oldest.map(|(key, row)| (row.number, key)));
+        }
     }
 
     fn count(&self, account: AccountNumber) -> usize {
@@ -214,8 +228,8 @@ impl Sessions {
 
     fn note_candidate(&mut self, account: AccountNumber) {
         let oldest = self.by_account.get(&account).and_then(|keys| keys.first());
-        if let Some(session) = oldest.and_then(|key| self.by_key.get(key)) {
-            self.candidates.entry(session.row.number).or_insert(account);
+        if let Some((key, session)) = oldest.and_then(|key| Some((key, self.by_key.get(key)?))) {
+            self.candidates.entry(session.row.number).or_insert(*key);
         }
     }
 }
@@ -286,6 +300,22 @@ mod tests {
         assert_eq!(active(&mut sessions, &presence, at(3)), [2, 1]);
         sessions.end(key(3));
         assert_eq!(active(&mut sessions, &presence, at(3)), [2]);
+    }
+
+    #[test]
+    fn an_expired_session_does_not_keep_a_place() {
+        let (mut sessions, mut presence) = (Sessions::new(Vec::new(), IDLE), Presence::default());
+        sessions.open(key(1), MESSI, at(0), 100);
+        sessions.open(key(2), LINEKER, at(1), 100);
+        sessions.open(key(3), MESSI, at(2), 100);
+        for number in [2, 3] {
+            sessions.touch(key(number), at(3000));
+            presence.attach(key(number));
+        }
+        assert_eq!(active(&mut sessions, &presence, at(3000)), [1, 2]);
+        assert_eq!(active(&mut sessions, &presence, at(3700)), [2, 1]);
+        sessions.touch(key(3), at(3701));
+        assert_eq!(active(&mut sessions, &presence, at(3701)), [2, 1]);
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod write;
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -30,6 +29,8 @@ const FILE: &str = "chat.db";
 pub(crate) struct SqliteLog {
     options: SqliteOptions,
     connection: Connection,
+    /// Which file this is: see [`open::file_identity`].
+    identity: String,
     pages: Arc<PagePool>,
     checkpointer: Checkpointer,
     /// Held as long as the store is open, so that no second process opens the directory.
@@ -39,12 +40,14 @@ pub(crate) struct SqliteLog {
 impl SqliteLog {
     /// Opens the store in a directory, making both if they are missing.
     pub(crate) fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        let lock = open::lock_directory(&options.directory)?;
+        let mut lock = open::lock_directory(&options.directory)?;
         let path = options.directory.join(FILE);
-        let connection = open::open_writer(&path, options.durability)?;
+        let connection = open::open_writer(&path, options.durability, open::is_marked(&lock))?;
+        open::mark(&mut lock, &options.directory)?;
+        let identity = open::file_identity(&path);
         let pages = Arc::new(PagePool::new(path.clone()));
         let checkpointer = Checkpointer::start(path, options.wal_bytes);
-        Ok(Self { options, connection, pages, checkpointer, _lock: lock })
+        Ok(Self { options, connection, identity, pages, checkpointer, _lock: lock })
     }
 
     fn view(&self) -> SqliteView<'_> {
@@ -54,19 +57,6 @@ impl SqliteLog {
     fn set_meta(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), LogError> {
         let put = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
         self.connection.execute(put, rusqlite::params![name, value]).map(drop).map_err(engine_error)
-    }
-
-    /// Names the file itself, so that a copy of it is known for one: its inode, and when that was made.
-    fn file_identity(&self) -> String {
-        let Ok(metadata) = std::fs::metadata(self.options.directory.join(FILE)) else {
-            return String::new();
-        };
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        let made = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        format!("{inode}:{}", made.unwrap_or_default().as_nanos())
     }
 }
 
@@ -96,12 +86,12 @@ impl Log for SqliteLog {
         let mut recovered = self.view().recover().map_err(engine_error)?;
         let known = self.view().file_identity().map_err(engine_error)?;
         // A copy that was put in place of the original is as old as it is.
-        recovered.may_have_lost |= known.is_some_and(|known| known != self.file_identity());
+        recovered.may_have_lost |= known.is_some_and(|known| known != self.identity);
         Ok(recovered)
     }
 
     fn recovered(&mut self) -> Result<(), LogError> {
-        self.set_meta("file", self.file_identity())?;
+        self.set_meta("file", &self.identity)?;
         self.set_meta("relaxed", self.options.durability == Durability::ProcessCrash)
     }
 
@@ -115,8 +105,8 @@ impl Log for SqliteLog {
 
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
         write::append(&self.connection, batch).map_err(engine_error)?;
-        self.checkpointer.after_commit(&self.connection);
-        Ok(())
+        let gone = |error| LogError::Failed(format!("the write-ahead log is gone: {error}"));
+        self.checkpointer.after_commit(&self.connection).map_err(gone)
     }
 
     fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
@@ -130,7 +120,7 @@ impl Log for SqliteLog {
     fn reopen(&mut self) -> Result<(), LogError> {
         let path = self.options.directory.join(FILE);
         self.pages.drop_idle();
-        self.connection = open::open_writer(&path, self.options.durability)
+        self.connection = open::open_writer(&path, self.options.durability, true)
             .map_err(|error| LogError::Failed(error.to_string()))?;
         // A failed sync may have left pages of the write-ahead log that look written and are not. Moving all of it to
         // the database, with a sync of its own, and starting the log anew leaves nothing to trust in them.

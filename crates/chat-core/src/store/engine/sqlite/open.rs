@@ -1,14 +1,18 @@
 //! Opening: the directory, the lock, the file.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::schema::{self, Header};
 use crate::store::{Durability, OpenError};
 
+/// What a lock file says once there is a store beside it.
+const MARK: &[u8] =
+    b"locked while a chat store is open here; without chat.db beside it the store is lost\n";
 /// The file whose lock says that the directory is in use.
 const LOCK_FILE: &str = "lock";
 
@@ -23,6 +27,7 @@ pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
     let lock = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(directory.join(LOCK_FILE))
         .map_err(unusable)?;
@@ -33,8 +38,40 @@ pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Whether a store was made in the locked directory before.
+pub(super) fn is_marked(lock: &File) -> bool {
+    lock.metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Notes in the lock file that there is a store, so that its database is missed if it goes.
+pub(super) fn mark(lock: &mut File, directory: &Path) -> Result<(), OpenError> {
+    if is_marked(lock) {
+        return Ok(());
+    }
+    let unusable = |source| OpenError::Directory { path: directory.into(), source };
+    lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(unusable)
+}
+
+/// Names the file itself, so that a copy of it is known for one: its inode, and when that was made. Empty if there is
+/// no such file.
+pub(super) fn file_identity(path: &Path) -> String {
+    let Ok(metadata) = fs::metadata(path) else {
+        return String::new();
+    };
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    let made = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{inode}:{}", made.unwrap_or_default().as_nanos())
+}
+
 /// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on.
-pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
+pub(super) fn open_writer(
+    path: &Path,
+    durability: Durability,
+    was_there: bool,
+) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
         _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
@@ -46,6 +83,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let version = match schema::header(&connection).map_err(failed)? {
+        Header::Empty if was_there => return Err(OpenError::Missing { path: path.into() }),
         Header::Empty => 0,
         Header::Ours { version } if version <= schema::newest() => version,
         Header::Ours { version: found } => {

@@ -31,9 +31,39 @@ fn foreign_and_newer_files_are_refused() {
     drop(other);
     assert!(matches!(open(&directory), Err(OpenError::Foreign { .. })));
     fs::remove_file(&file).unwrap();
-    drop(open(&directory).unwrap());
+    drop(Rig::new(open(&directory).unwrap(), TestClock::default()));
     rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(open(&directory), Err(OpenError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_store_whose_file_went_is_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Rig::new(open(&directory).unwrap(), TestClock::default()));
+    let file = directory.path().join("chat.db");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::Missing { .. })));
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::Missing { .. })));
+    fs::remove_file(&file).unwrap();
+    fs::remove_file(directory.path().join("lock")).unwrap();
+    open(&directory).unwrap();
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_directory_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.send(messi, "lineker", "before").unwrap();
+    fs::remove_dir_all(directory.path()).unwrap();
+    for _ in 0..3 {
+        let refused = rig.send(messi, "lineker", "nowhere to keep it");
+        assert_eq!(refused, Err(crate::store::StoreError::Unavailable));
+        assert!(rig.peek_all(lineker).is_err());
+        rig.work(1);
+    }
+    assert!(!directory.path().exists());
 }
 
 #[test]
