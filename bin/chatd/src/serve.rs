@@ -150,10 +150,14 @@ async fn has_no_accounts(store: &Store) -> bool {
 /// Serves what waits, syncs, and closes the files.
 async fn close(store: &Store) -> Result<(), Failure> {
     match timeout(STORE_PATIENCE, store.close()).await {
-        Ok(()) => {
+        Ok(Ok(())) => {
             tracing::info!("the store is synced and closed");
             Ok(())
         }
+        Ok(Err(error)) => Err(Failure::new(
+            Exit::Io,
+            format!("{error}; it did not close cleanly, and what was acknowledged is safe"),
+        )),
         Err(_) => Err(Failure::new(
             Exit::Io,
             format!(

@@ -65,8 +65,8 @@ async fn measure(stretch: u64, duration: Duration, accounts: u64) {
     reopened.whoami(SessionKey::of(&token)).await.unwrap();
     let opened = start.elapsed();
     println!("| {stretch} | {rate} | {bytes} | {opened:.0?} | {longest:.0?} |");
-    store.close().await;
-    reopened.close().await;
+    store.close().await.unwrap();
+    reopened.close().await.unwrap();
 }
 
 fn options(stretch: u64) -> StoreOptions {

@@ -26,7 +26,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("stored at {}", outcome?.time);
     }
 
-    let limit = PageLimit { messages: 50, bytes: 64 * 1024, cost: |message| message.body.len() };
+    let limit = PageLimit::bodies(50, 64 * 1024);
     let page = store.inbox(reader, &[], limit).await?;
     for message in &page.messages {
         println!("#{} from {}: {}", message.id, message.from_name, message.body);
@@ -37,6 +37,6 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     assert!(store.inbox(reader, &[], limit).await?.messages.is_empty());
 
-    store.close().await;
+    store.close().await?;
     Ok(())
 }

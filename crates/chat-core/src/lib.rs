@@ -5,7 +5,8 @@
 //! * [`Username`], [`Token`], [`MessageId`], [`Timestamp`] are the values both sides share. Each is checked or
 //!   minted in its own module and nowhere else.
 //! * `store` (feature `store`) holds accounts, sessions and mailboxes behind an actor; `Store` is the handle.
-//!   Feature `sqlite` (default) adds the embedded engine.
+//!   Feature `sqlite` (default) adds the embedded engine with SQLite built in; `embedded` alone adds it on the
+//!   system's SQLite library.
 //!
 //! A client builds this crate with `default-features = false` and gets the protocol alone.
 

@@ -53,7 +53,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (served, talked) = tokio::join!(server.serve(Pipes(pipes), stop.clone()), talk);
     talked?;
-    store.close().await;
+    store.close().await?;
     show(&format!("served {} connection(s)", served.connections));
     Ok(())
 }

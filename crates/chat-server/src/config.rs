@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chat_core::MAX_MESSAGE_BYTES;
 use chat_core::protocol::DEFAULT_MAX_FRAME_BYTES;
 
 /// How a [`Server`](crate::Server) behaves. `Default` gives the documented defaults.
@@ -15,10 +14,6 @@ pub struct ServerConfig {
     pub version: String,
     /// Longest request line, its end not counted, in bytes. Default 64 KiB.
     pub frame_bytes: usize,
-    /// Longest message body told in the reply to `hello`, in bytes. The store enforces its own
-    /// ([`StoreOptions::message_bytes`](chat_core::store::StoreOptions::message_bytes)); give the same here.
-    /// Default 16 KiB.
-    pub message_bytes: usize,
     /// Whether `register` makes accounts. Default off.
     pub registration: bool,
     /// Most connections at once, over all listeners. Default 10,000.
@@ -51,7 +46,6 @@ impl Default for ServerConfig {
             name: "chatd".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             frame_bytes: DEFAULT_MAX_FRAME_BYTES,
-            message_bytes: MAX_MESSAGE_BYTES,
             registration: false,
             connections: 10_000,
             line_timeout: Duration::from_secs(30),
@@ -75,7 +69,6 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         let numbers = [
             ("frame_bytes", self.frame_bytes, SMALLEST_FRAME_BYTES),
-            ("message_bytes", self.message_bytes, 1),
             ("connections", self.connections, 1),
             ("turn_bytes", self.turn_bytes, 1),
             ("page_messages", self.page_messages, 1),

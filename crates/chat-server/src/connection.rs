@@ -118,7 +118,15 @@ impl<T: Transport> Connection<T> {
 
     async fn turn(&mut self) -> Result<(), Ending> {
         let served = self.serve().await;
-        self.write().await?;
+        if self.replies.len() > 0 {
+            // A guest who is to make room has that long to read what is answered.
+            let overstays = self.seat.overstays(self.config.linger);
+            tokio::select! {
+                biased;
+                written = self.write() => written?,
+                () = overstays => return Err(Ending::Stalled),
+            }
+        }
         match served {
             Served::All => self.read().await,
             Served::Some => Ok(()),
@@ -155,9 +163,6 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn write(&mut self) -> Result<(), Ending> {
-        if self.replies.len() == 0 {
-            return Ok(());
-        }
         while self.replies.len() > 0 {
             self.write_some().await?;
         }

@@ -13,13 +13,13 @@ use chat_core::store::Shown;
 pub(crate) struct Delivery {
     explicit_ack: bool,
     armed: bool,
-    in_flight: Ranges,
-    shown: Ranges,
+    in_flight: Ranges<MOST_IN_FLIGHT>,
+    shown: Ranges<MOST_SHOWN>,
 }
 
-/// Ranges of consecutive messages, joined where they meet. At most [`MOST_RANGES`].
+/// Ranges of consecutive messages, joined where they meet; at most `MOST`, the latest.
 #[derive(Debug, Default)]
-pub(crate) struct Ranges(VecDeque<Shown>);
+pub(crate) struct Ranges<const MOST: usize>(VecDeque<Shown>);
 
 impl Delivery {
     /// From now on only `ack` confirms, pages already in flight included.
@@ -71,7 +71,7 @@ impl Delivery {
     }
 }
 
-impl Ranges {
+impl<const MOST: usize> Ranges<MOST> {
     fn add(&mut self, mut new: Shown) {
         self.0.retain(|old| {
             let joined = meet(old, &new);
@@ -81,7 +81,7 @@ impl Ranges {
             }
             !joined
         });
-        if self.0.len() == MOST_RANGES {
+        if self.0.len() == MOST {
             self.0.pop_front();
         }
         self.0.push_back(new);
@@ -102,4 +102,6 @@ fn meet(a: &Shown, b: &Shown) -> bool {
 }
 
 /// A connection reads one mailbox, rarely a few. To forget the oldest range only means that its messages are given again.
-const MOST_RANGES: usize = 8;
+const MOST_IN_FLIGHT: usize = 8;
+/// What `ack` may name without an incarnation: pages of `peek` follow one another as a rule, and are one range then.
+const MOST_SHOWN: usize = 64;

@@ -20,7 +20,7 @@
 //! let listener = TcpListener::bind("127.0.0.1:8889").await?;
 //! let stop = CancellationToken::new();
 //! server.serve(listener, stop).await;
-//! store.close().await;
+//! store.close().await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -36,6 +36,8 @@ struct Guest {
     /// When it last sent anything.
     heard_ms: AtomicU64,
     close: CancellationToken,
+    /// Cancelled together with `close` when it is to make room, and not when the server stops.
+    make_room: CancellationToken,
 }
 
 impl Seats {
@@ -66,8 +68,11 @@ impl Seats {
 
     fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, close: CancellationToken) -> Seat {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let guest =
-            Arc::new(Guest { heard_ms: AtomicU64::new(self.now_ms()), close: close.clone() });
+        let guest = Arc::new(Guest {
+            heard_ms: AtomicU64::new(self.now_ms()),
+            close: close.clone(),
+            make_room: CancellationToken::new(),
+        });
         self.guests().insert(number, Arc::clone(&guest));
         Seat { number, close, guest: Some(guest), seats: Arc::clone(self), _permit: permit }
     }
@@ -86,6 +91,7 @@ impl Seats {
                 connection = number,
                 "closing a silent connection that never logged in, to make room"
             );
+            guest.make_room.cancel();
             guest.close.cancel();
         }
         true
@@ -109,6 +115,16 @@ impl Seat {
     /// Cancelled when the connection is to serve what it has read, and close.
     pub(crate) fn close(&self) -> &CancellationToken {
         &self.close
+    }
+
+    /// Waits until a guest was asked to make room, and a time longer; for ever, for one who logged in.
+    pub(crate) fn overstays(&self, grace: Duration) -> impl Future<Output = ()> + use<> {
+        let asked = self.guest.as_ref().map(|guest| guest.make_room.clone());
+        async move {
+            let Some(asked) = asked else { return std::future::pending().await };
+            asked.cancelled().await;
+            tokio::time::sleep(grace).await;
+        }
     }
 
     /// The peer sent something.

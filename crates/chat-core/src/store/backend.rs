@@ -17,8 +17,9 @@ pub(crate) trait Backend: Send + 'static {
     fn work(&mut self, now: Timestamp) -> Option<Duration>;
     /// Where pages are read.
     fn pages(&self) -> Arc<dyn Pages>;
-    /// Syncs and lets go of everything.
-    fn close(&mut self);
+    /// Syncs and lets go of everything. After an error what was acknowledged is safe all the same, but the next start
+    /// finds an unclean end.
+    fn close(&mut self) -> Result<(), StoreError>;
 }
 
 /// Reads the pages that a backend planned. Blocking; called off the runtime by any thread.

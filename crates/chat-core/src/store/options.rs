@@ -8,7 +8,12 @@ use std::time::Duration;
 use crate::account::PasswordParams;
 use crate::{Clock, MAX_MESSAGE_BYTES, SystemClock};
 
-/// What any store can be told. `Default` gives the documented defaults.
+/// What any store can be told. `Default` gives the documented defaults; set what shall differ:
+///
+/// ```
+/// let mut options = chat_core::store::StoreOptions::default();
+/// options.mailbox_messages = 500;
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct StoreOptions {
@@ -26,9 +31,10 @@ pub struct StoreOptions {
     pub retention: Duration,
     /// How many messages of a mailbox are kept once delivered. Default 10,000.
     pub retention_messages: u64,
-    /// How many requests may wait for the store. When full, callers wait for a place. Default 4,096.
+    /// How many requests may wait for the store. When full, callers wait for a place. At least 1. Default
+    /// 4,096.
     pub queue: usize,
-    /// How many requests go into one commit at most. Default 1,024.
+    /// How many requests go into one commit at most. At least 1. Default 1,024.
     pub batch: usize,
     /// How many log positions the newest stretch may cover before it is flushed to the index. Default 200,000.
     pub stretch: u64,

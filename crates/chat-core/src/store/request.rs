@@ -15,8 +15,8 @@ use crate::{FullName, MessageId, Username};
 pub(crate) enum Request {
     /// Carry this out and answer; without an answer's address nobody waits for it.
     Run(Operation, Option<oneshot::Sender<Outcome>>),
-    /// Finish what waits, close the backend, and say when that is done.
-    Close(oneshot::Sender<()>),
+    /// Finish what waits, and end.
+    Close,
 }
 
 /// One thing a backend does.

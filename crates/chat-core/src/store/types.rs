@@ -9,6 +9,14 @@ use crate::{FullName, MessageId, Timestamp, Token, Username};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountNumber(pub(crate) u64);
 
+impl AccountNumber {
+    /// The number itself, for logs and for keys in the embedder's own tables.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// What a session is found by: the SHA-256 of its token. `Debug` shows only its public name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey(pub(crate) [u8; 32]);
@@ -46,6 +54,12 @@ impl Incarnation {
     }
 }
 
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One message to store. `Debug` leaves the body out.
 #[derive(Clone)]
 pub struct Outgoing {
@@ -53,7 +67,7 @@ pub struct Outgoing {
     pub session: SessionKey,
     /// The recipient's username, in any case.
     pub to: Box<str>,
-    /// The text, already checked by [`check_body`](crate::check_body).
+    /// The text. The store checks it, as [`check_body`](crate::check_body) does.
     pub body: Box<str>,
 }
 
@@ -105,6 +119,14 @@ pub struct PageLimit {
     pub bytes: usize,
     /// The caller's measure: what a message adds to the page, in bytes.
     pub cost: fn(&Message) -> usize,
+}
+
+impl PageLimit {
+    /// At most so many messages and so many bytes of their bodies.
+    #[must_use]
+    pub fn bodies(messages: usize, bytes: usize) -> Self {
+        Self { messages, bytes, cost: |message| message.body.len() }
+    }
 }
 
 impl fmt::Debug for PageLimit {

@@ -151,7 +151,7 @@ impl Exchange<'_> {
             commands: COMMANDS.iter().copied().filter(offered).map(Into::into).collect(),
             limits: Limits {
                 frame_bytes: wire(self.config.frame_bytes),
-                message_bytes: wire(self.config.message_bytes),
+                message_bytes: wire(self.store.message_bytes()),
                 page_messages: wire(self.config.page_messages),
                 page_bytes: wire(self.config.hello_page_bytes),
             },

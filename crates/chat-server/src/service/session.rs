@@ -4,13 +4,15 @@ use chat_core::account::check_new_password;
 use chat_core::protocol::{ErrorCode, Reply, SessionEntry, Whoami};
 use chat_core::store::{NewAccount, SessionInfo, SessionKey, StoreError};
 use chat_core::{FullName, Username};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::Exchange;
 
 impl Exchange<'_> {
     pub(super) async fn auth(&mut self, username: &str, password: &str) -> Result<(), StoreError> {
-        let token = self.store.login(username, password).await?;
+        let login = self.store.login(username, password).await;
+        // Without the name: a password typed in its place would be in the log.
+        let token = login.inspect_err(|error| info!(%error, "a login was refused"))?;
         self.peer.logged_in = true;
         if let Err(error) = self.attach(SessionKey::of(&token)).await {
             // The login stands; the first use of the token tries again.

@@ -1,6 +1,7 @@
 //! How many connections there may be, and who makes room.
 
 use chat_server::ServerConfig;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{on_tcp, on_transports, seconds};
@@ -57,6 +58,32 @@ async fn who_makes_room_is_answered_first() {
     third.ask("ping").await;
     assert_eq!(stuck.hear().await["text"], "longer than the pipe");
     stuck.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_to_make_room_and_reads_too_slowly_is_cut_off() {
+    let server = on_transports(two_connections()).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut client = server.connect_narrow(16).await;
+        client.say(format!("ping {}\r\n", "x".repeat(1_000))).await;
+        slow.push(client);
+    }
+    let mut newcomer = server.connect().await;
+    newcomer.say("ping\r\n").await;
+    // They go on reading, a byte at a time, which no limit on stalling minds.
+    let dawdling = async {
+        loop {
+            sleep(seconds(1)).await;
+            for client in &mut slow {
+                let _ = client.stream.read_u8().await;
+            }
+        }
+    };
+    tokio::select! {
+        answer = timeout(seconds(4), newcomer.hear()) => drop(answer.unwrap()),
+        () = dawdling => {}
+    }
 }
 
 #[tokio::test]

@@ -338,10 +338,11 @@ impl<L: Log> Backend for Engine<L> {
         Arc::new(pages::LogPages(self.log.pages()))
     }
 
-    fn close(&mut self) {
-        if let Err(error) = self.log.close() {
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.log.rest().and_then(|()| self.log.close()).map_err(|error| {
             tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
-        }
+            StoreError::Unavailable
+        })
     }
 }
 

@@ -6,9 +6,9 @@ mod sessions;
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::actor::{self, ActorOptions};
+use super::actor::{self, ActorOptions, End};
 use super::backend::{Backend, Pages};
 use super::engine::{Engine, SimulatedLog};
 use super::request::{Answer, Operation, Outcome, Request};
@@ -17,7 +17,8 @@ use super::{OpenError, StoreError, StoreOptions};
 use super::{SqliteOptions, engine};
 use crate::account::Hasher;
 
-/// A cheap, cloneable handle to a store. Every method may be called from any task.
+/// A cheap, cloneable handle to a store. Every method may be called from any task of a tokio runtime: hashing passwords
+/// and reading pages use the runtime's blocking threads. Commits run on a thread of the store's own.
 ///
 /// Unless it says otherwise a method waits for a place in the store's queue, and then for the commit that makes its
 /// answer durable; when the queue is full that wait is what slows the caller down. Dropping the future before it is
@@ -34,6 +35,8 @@ pub struct Store {
     readers: Arc<Semaphore>,
     hasher: Hasher,
     hide_unknown_users: bool,
+    message_bytes: usize,
+    ended: watch::Receiver<End>,
 }
 
 impl std::fmt::Debug for Store {
@@ -73,20 +76,35 @@ impl Store {
     }
 
     /// Takes no more requests, serves those that wait, syncs and closes the files. After that every handle answers
-    /// [`StoreError::Unavailable`]. Dropping all handles closes the store too, but nobody knows when.
-    pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::Close(done)).await.is_ok() {
-            // An error means that the actor is gone, which is what was asked for.
-            let _ = closed.await;
-        }
+    /// [`StoreError::Unavailable`], and the directory can be opened again. Dropping all handles closes the store too,
+    /// but nobody knows when.
+    ///
+    /// Cancel safe: the store closes all the same, and any handle may wait for it again.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the end was not clean. What was acknowledged is safe even so.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        // An error means that it is closed, or about to be.
+        let _ = self.requests.send(Request::Close).await;
+        let mut ended = self.ended.clone();
+        let end = ended.wait_for(Option::is_some).await.map_err(|_| StoreError::Internal)?;
+        end.clone().unwrap_or(Err(StoreError::Internal))
+    }
+
+    /// The longest message body it takes, in bytes.
+    #[must_use]
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes
     }
 
     /// Runs the actor on a thread of its own, since every commit blocks.
     fn start<B: Backend>(backend: B, options: &StoreOptions) -> Result<Self, OpenError> {
         let (requests, receiver) = mpsc::channel(options.queue.max(1));
+        let (ending, ended) = watch::channel(None);
         let store = Self {
             requests,
+            ended,
+            message_bytes: options.message_bytes,
             pages: backend.pages(),
             readers: Arc::new(Semaphore::new(READERS)),
             hasher: Hasher::new(options.password),
@@ -101,7 +119,7 @@ impl Store {
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         std::thread::Builder::new()
             .name("chat-store".into())
-            .spawn(move || runtime.block_on(actor::run(receiver, backend, actor)))
+            .spawn(move || runtime.block_on(actor::run(receiver, backend, actor, ending)))
             .map_err(failed)?;
         Ok(store)
     }

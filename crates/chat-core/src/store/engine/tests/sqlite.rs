@@ -92,7 +92,7 @@ fn incarnations_change_only_after_an_unclean_stop_while_durability_was_relaxed()
         let mut rig = Rig::new(SqliteLog::open(sqlite.clone()).unwrap(), TestClock::default());
         let name = rig.engine.incarnation(crate::store::AccountNumber(1));
         if clean {
-            crate::store::backend::Backend::close(&mut rig.engine);
+            crate::store::backend::Backend::close(&mut rig.engine).unwrap();
         }
         name
     };
@@ -112,7 +112,7 @@ fn a_copy_put_in_place_of_the_original_begins_a_new_incarnation() {
     let file = directory.path().join("chat.db");
     let incarnation = || {
         let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
-        crate::store::backend::Backend::close(&mut rig.engine);
+        crate::store::backend::Backend::close(&mut rig.engine).unwrap();
         rig.engine.incarnation(crate::store::AccountNumber(1))
     };
     let first = incarnation();
