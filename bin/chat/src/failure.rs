@@ -27,7 +27,11 @@ pub(crate) enum Failure {
     },
     #[error("there is no home directory to keep files in; set XDG_STATE_HOME")]
     NoStateDirectory,
-    #[error("cannot read the password")]
+    #[error(
+        "cannot ask for the password on a terminal (`chat login USER --password-stdin` reads it from a pipe or file)"
+    )]
+    AskPassword(#[source] io::Error),
+    #[error("cannot read the password from standard input")]
     Password(#[source] io::Error),
     #[error("cannot read standard input")]
     Input(#[source] io::Error),
@@ -70,6 +74,7 @@ impl Failure {
             Self::Interrupted => Exit::OutcomeUnknown,
             Self::File { .. }
             | Self::NoStateDirectory
+            | Self::AskPassword(_)
             | Self::Password(_)
             | Self::Input(_)
             | Self::Output(_)

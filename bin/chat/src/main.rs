@@ -13,13 +13,13 @@ mod text;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use crate::args::{Args, Cmd};
 use crate::failure::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_command_line();
     let json = args.command.as_ref().is_some_and(Cmd::json);
     match run(args) {
         Ok(None) => ExitCode::SUCCESS,

@@ -211,6 +211,30 @@ fn wrong_passwords_and_no_server() {
     assert!(ran.out.starts_with("Error, cannot connect to"), "{ran:?}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_terminal_the_password_comes_from_standard_input() {
+    let world = World::new();
+    let mut chat = Command::new("setsid");
+    chat.args(["--wait", env!("CARGO_BIN_EXE_chat"), "login", "messi", "-s", &world.address])
+        .env("HOME", world.home.path())
+        .stdout(Stdio::piped());
+    let ran = run(&mut chat, "surabaya\n");
+    assert_eq!((ran.code, &*ran.out), (6, ""));
+    assert!(ran.err.contains("--password-stdin"), "{ran:?}");
+}
+
+#[test]
+fn an_option_after_the_text_is_neither_obeyed_nor_sent() {
+    let world = World::new();
+    world.log_in("messi");
+    let ran = world.chat(&["send", "messi", "halo", "--server", "elsewhere"], "");
+    assert_eq!((ran.code, &*ran.out), (2, ""));
+    assert!(ran.err.contains("chat send USER -- TEXT"), "{ran:?}");
+    assert_eq!(world.chat(&["send", "messi", "--", "pakai", "--json"], "").code, 0);
+    assert!(world.chat(&["inbox"], "").out.ends_with(": pakai --json\n"));
+}
+
 /// The contract's texts, letter by letter.
 #[test]
 fn a_piped_session_speaks_as_the_old_clients_did() {
