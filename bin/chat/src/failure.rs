@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chat_client::{ClientError, ErrorCode};
-use serde_json::json;
 
+use crate::json::{Failed, Reason};
 use crate::text::neutralise;
 
 /// Why a command did not work.
@@ -102,12 +102,9 @@ impl Failure {
     }
 
     /// For `--json`.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
-        json!({"error": {
-            "code": self.code().map(ErrorCode::as_str),
-            "message": self.message(),
-            "exit": self.exit().number(),
-        }})
+    pub(crate) fn as_json(&self) -> Failed<'_> {
+        let code = self.code().map(ErrorCode::as_str);
+        Failed { error: Reason { code, message: self.message(), exit: self.exit().number() } }
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod failure;
 mod interactive;
+mod json;
 mod lines;
 mod oneshot;
 mod password;
@@ -50,7 +51,7 @@ fn run(args: Args) -> Result<Option<Exit>, Failure> {
 /// To standard error. If that fails too, the exit code still says it.
 fn report(failure: &Failure, json: bool) {
     let line = if json {
-        text::ascii_json(&failure.to_json())
+        text::ascii_json(&failure.as_json()).unwrap_or_default()
     } else {
         format!("chat: {}", failure.message())
     };

@@ -147,6 +147,25 @@ fn one_shot_json() {
 }
 
 #[test]
+fn json_keys_stand_in_the_order_of_the_help() {
+    fn assert_order(line: &str, keys: &[&str]) {
+        let places: Vec<_> = keys.iter().map(|key| line.find(&format!("\"{key}\":"))).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{keys:?} in {line}");
+    }
+    let world = World::new();
+    let out = |arguments: &[&str]| world.chat(arguments, "surabaya").out;
+    assert_order(&out(&["login", "messi", "--password-stdin", "--json"]), &["user", "server"]);
+    assert_order(&out(&["send", "--json", "messi", "halo"]), &["to", "sent"]);
+    assert_order(&out(&["inbox", "--json"]), &["id", "time", "from", "from_name", "body"]);
+    assert_order(&out(&["list", "--json"]), &["active", "more"]);
+    let owner = ["user", "name", "incarnation", "created", "expires"];
+    assert_order(&out(&["whoami", "--json"]), &owner);
+    assert_eq!(out(&["logout", "--json"]), "{\"logged_out\":true}\n");
+    let error = world.chat(&["whoami", "--json"], "").err;
+    assert_order(&error, &["error", "code", "message", "exit"]);
+}
+
+#[test]
 fn a_second_login_ends_the_first() {
     let world = World::new();
     world.log_in("messi");
