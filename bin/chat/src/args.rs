@@ -1,6 +1,9 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 /// Chats from the terminal or from scripts.
@@ -15,6 +18,7 @@ pub(crate) struct Args {
         long,
         global = true,
         env = "CHAT_SERVER",
+        hide_env_values = true,
         default_value = "127.0.0.1:8889",
         value_name = "HOST:PORT"
     )]
@@ -30,7 +34,8 @@ pub(crate) enum Cmd {
     /// Log in and keep the login for the commands below.
     ///
     /// Asks for the password without showing it, or reads it from standard input; it is never an argument, because
-    /// other users of the machine can read those. The login is kept per server in a file only you can read.
+    /// other users of the machine can read those. Where there is no terminal, as in scripts:
+    /// `chat login USER --password-stdin < FILE`. The login is kept per server in a file only you can read.
     #[command(after_long_help = "JSON: {\"user\": NAME, \"server\": HOST:PORT}")]
     Login {
         /// Your username.
@@ -46,7 +51,11 @@ pub(crate) enum Cmd {
     ///
     /// TEXT is put together with single spaces. Without TEXT, or with `-`, every line of standard input is sent as a
     /// message of its own (empty lines are left out); the first that fails ends it.
+    ///
+    /// Options come before USER. A TEXT that is or has a word like one of them goes after `--`, and so does one that a
+    /// script did not choose: `chat send USER -- "$text"`.
     #[command(
+        override_usage = "chat send [OPTIONS] USER [--] [TEXT]...",
         after_long_help = "JSON: {\"to\": USER, \"sent\": COUNT}",
         allow_hyphen_values = true
     )]
@@ -108,6 +117,21 @@ pub(crate) struct Format {
     pub(crate) json: bool,
 }
 
+impl Args {
+    /// The process's arguments. Wrong ones end it with an explanation, exit code 2; `--help` and `--version` with 0.
+    pub(crate) fn from_command_line() -> Self {
+        Self::read(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read(words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let args = Self::try_parse_from(&words)?;
+        if let Some(Cmd::Send { text, .. }) = &args.command {
+            check_text(text, &words)?;
+        }
+        Ok(args)
+    }
+}
+
 impl Cmd {
     /// Whether results and errors are wanted as JSON.
     pub(crate) fn json(&self) -> bool {
@@ -121,6 +145,33 @@ impl Cmd {
             Self::Completions { .. } => false,
         }
     }
+}
+
+/// Refuses a TEXT with what was surely meant as an option, unless `--` before it says otherwise.
+fn check_text(text: &[String], words: &[OsString]) -> Result<(), clap::Error> {
+    // The text is what the arguments end with.
+    let before = words.len().saturating_sub(text.len());
+    if words.iter().take(before).any(|word| word == "--") {
+        return Ok(());
+    }
+    let Some(option) = text.iter().find(|word| looks_like_option(word)) else {
+        return Ok(());
+    };
+    let wrong = format!(
+        "`{option}` stands in the text of the message\n\n  \
+        as an option:    chat send {option} ... USER TEXT\n  \
+        as a word of it: chat send USER -- TEXT"
+    );
+    let mut chat = Args::command();
+    chat.build();
+    let send = chat
+        .find_subcommand_mut("send")
+        .map(|send| send.error(ErrorKind::ArgumentConflict, &wrong));
+    Err(send.unwrap_or_else(|| chat.error(ErrorKind::ArgumentConflict, wrong)))
+}
+
+fn looks_like_option(word: &str) -> bool {
+    matches!(word, "--json" | "--server" | "-s" | "--help" | "-h") || word.starts_with("--server=")
 }
 
 const EXIT_CODES: &str = "\
@@ -159,5 +210,39 @@ mod tests {
     fn a_text_may_begin_with_a_hyphen() {
         let args = Args::try_parse_from(["chat", "send", "messi", "-", "x"]).unwrap();
         assert!(matches!(args.command, Some(Cmd::Send { text, .. }) if text == ["-", "x"]));
+    }
+
+    fn text_of(words: &str) -> Result<Vec<String>, clap::Error> {
+        match Args::read(words.split(' ').map(OsString::from).collect())?.command {
+            Some(Cmd::Send { text, .. }) => Ok(text),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_option_in_a_text_is_refused() {
+        for option in ["--json", "--server there", "--server=there", "-s there", "--help", "-h"] {
+            for words in [format!("halo {option}"), format!("- {option}"), format!("a {option} b")]
+            {
+                let error = text_of(&format!("chat send messi {words}")).unwrap_err();
+                assert_eq!(error.exit_code(), 2, "{words}");
+                assert!(error.to_string().contains("chat send USER -- TEXT"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_two_hyphens_everything_is_text() {
+        let text = ["halo", "--json", "-s", "x"];
+        assert_eq!(text_of("chat send messi -- halo --json -s x").unwrap(), text);
+        assert_eq!(text_of("chat send -- messi halo --json -s x").unwrap(), text);
+        assert_eq!(text_of("chat send messi -- --json").unwrap(), ["--json"]);
+        assert!(text_of("chat send messi halo -- --json").is_err());
+    }
+
+    #[test]
+    fn other_hyphens_are_text() {
+        assert_eq!(text_of("chat send messi halo -x --jsonx").unwrap(), ["halo", "-x", "--jsonx"]);
+        assert_eq!(text_of("chat send --json -s there messi halo").unwrap(), ["halo"]);
     }
 }

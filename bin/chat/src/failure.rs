@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chat_client::{ClientError, ErrorCode};
-use serde_json::json;
 
+use crate::json::{Failed, Reason};
 use crate::text::neutralise;
 
 /// Why a command did not work.
@@ -27,7 +27,11 @@ pub(crate) enum Failure {
     },
     #[error("there is no home directory to keep files in; set XDG_STATE_HOME")]
     NoStateDirectory,
-    #[error("cannot read the password")]
+    #[error(
+        "cannot ask for the password on a terminal (`chat login USER --password-stdin` reads it from a pipe or file)"
+    )]
+    AskPassword(#[source] io::Error),
+    #[error("cannot read the password from standard input")]
     Password(#[source] io::Error),
     #[error("cannot read standard input")]
     Input(#[source] io::Error),
@@ -70,6 +74,7 @@ impl Failure {
             Self::Interrupted => Exit::OutcomeUnknown,
             Self::File { .. }
             | Self::NoStateDirectory
+            | Self::AskPassword(_)
             | Self::Password(_)
             | Self::Input(_)
             | Self::Output(_)
@@ -97,12 +102,9 @@ impl Failure {
     }
 
     /// For `--json`.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
-        json!({"error": {
-            "code": self.code().map(ErrorCode::as_str),
-            "message": self.message(),
-            "exit": self.exit().number(),
-        }})
+    pub(crate) fn as_json(&self) -> Failed<'_> {
+        let code = self.code().map(ErrorCode::as_str);
+        Failed { error: Reason { code, message: self.message(), exit: self.exit().number() } }
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod failure;
 mod interactive;
+mod json;
 mod lines;
 mod oneshot;
 mod password;
@@ -13,13 +14,13 @@ mod text;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use crate::args::{Args, Cmd};
 use crate::failure::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_command_line();
     let json = args.command.as_ref().is_some_and(Cmd::json);
     match run(args) {
         Ok(None) => ExitCode::SUCCESS,
@@ -50,7 +51,7 @@ fn run(args: Args) -> Result<Option<Exit>, Failure> {
 /// To standard error. If that fails too, the exit code still says it.
 fn report(failure: &Failure, json: bool) {
     let line = if json {
-        text::ascii_json(&failure.to_json())
+        text::ascii_json(&failure.as_json()).unwrap_or_default()
     } else {
         format!("chat: {}", failure.message())
     };

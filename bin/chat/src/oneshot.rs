@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use chat_client::{Client, ConnectOptions, Delivery, Message};
+use chat_client::{Client, ConnectOptions, Delivery};
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::args::Cmd;
 use crate::failure::Failure;
+use crate::json::{Active, LoggedIn, LoggedOut, Owner, Received, Sent};
 use crate::lines::Lines;
 use crate::state::{KeptLogin, StateDirectory};
 use crate::text::{ascii_json, message_line, neutralise};
@@ -59,7 +60,8 @@ impl Job {
             // Nobody has its token any more; if the server cannot end it now, it expires.
             let _ = client.with_token(earlier.token).logout().await;
         }
-        let value = json!({"user": login.username, "server": self.server()});
+        let server = self.server().to_owned();
+        let value = LoggedIn { user: &login.username, server: &server };
         self.say(&phrases::logged_in(&login.username, token), &value)
     }
 
@@ -72,7 +74,7 @@ impl Job {
             client.send(to, &text.join(" ")).await?;
             1
         };
-        self.say(&phrases::sent_to(to), &json!({"to": to, "sent": sent}))
+        self.say(&phrases::sent_to(to), &Sent { to, sent })
     }
 
     /// Page by page: written out first, acknowledged then.
@@ -100,20 +102,13 @@ impl Job {
         for user in &active.users {
             names.push(neutralise(user).into_owned());
         }
-        let value = json!({"active": active.users, "more": active.more});
+        let value = Active { active: &active.users, more: active.more };
         self.say(&names.join("\n"), &value)
     }
 
     async fn whoami(&mut self) -> Result<(), Failure> {
         let whoami = self.client().await?.whoami().await?;
-        let value = json!({
-            "user": whoami.user,
-            "name": whoami.name,
-            "incarnation": whoami.incarnation,
-            "created": whoami.created,
-            "expires": whoami.expires,
-        });
-        self.say(&phrases::whoami(&whoami, &TimeZone::system()), &value)
+        self.say(&phrases::whoami(&whoami, &TimeZone::system()), &Owner::from(&whoami))
     }
 
     async fn logout(&mut self) -> Result<(), Failure> {
@@ -124,7 +119,7 @@ impl Job {
             self.state.forget_login(self.server())?;
         }
         ended?;
-        self.say(phrases::LOGGED_OUT, &json!({"logged_out": true}))
+        self.say(phrases::LOGGED_OUT, &LoggedOut { logged_out: true })
     }
 
     /// A connection with the login kept for this server.
@@ -144,7 +139,7 @@ impl Job {
         let mut out = io::BufWriter::new(&mut self.out);
         for message in delivery.messages() {
             if self.json {
-                writeln!(out, "{}", ascii_json(&message_json(message)))?;
+                writeln!(out, "{}", ascii_json(&Received::from(message))?)?;
             } else {
                 writeln!(out, "{}", message_line(message, &zone))?;
             }
@@ -152,9 +147,9 @@ impl Job {
         out.flush()
     }
 
-    fn say(&mut self, text: &str, value: &Value) -> Result<(), Failure> {
+    fn say(&mut self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
         let written = if self.json {
-            writeln!(self.out, "{}", ascii_json(value))
+            ascii_json(value).map_err(io::Error::from).and_then(|json| writeln!(self.out, "{json}"))
         } else if text.is_empty() {
             Ok(())
         } else {
@@ -186,14 +181,4 @@ async fn send_lines(client: &Client, to: &str) -> Result<u64, Failure> {
         return Err(Failure::Usage(nothing.to_owned()));
     }
     Ok(sent)
-}
-
-fn message_json(message: &Message) -> Value {
-    json!({
-        "id": message.id,
-        "time": message.time,
-        "from": message.from,
-        "from_name": message.from_name,
-        "body": message.body,
-    })
 }

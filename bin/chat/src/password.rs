@@ -14,7 +14,7 @@ pub(crate) fn ask(prompt: &str) -> Result<String, Failure> {
             let _ = writeln!(io::stderr());
             given(String::new())
         }
-        Err(error) => Err(Failure::Password(error)),
+        Err(error) => Err(Failure::AskPassword(error)),
     }
 }
 

@@ -16,9 +16,10 @@ pub(crate) const NO_MESSAGES: &str = "no new messages";
 pub(crate) const MORE_MESSAGES: &str = "more messages wait: inbox shows them";
 pub(crate) const TRY_AGAIN: &str = "The next command tries to connect again.";
 
+/// What the old clients show, and a space to part it from what is typed.
 pub(crate) fn prompt(token: Option<Token>) -> String {
     let shown = token.map(shown_token).unwrap_or_default();
-    format!("Command {shown}:")
+    format!("Command {shown}: ")
 }
 
 pub(crate) fn logged_in(username: &str, token: Token) -> String {
@@ -70,3 +71,15 @@ passwd [OLD NEW]         change your password; ends your other logins
 help                     show this
 quit                     log out and leave (also Ctrl-D)
 Ctrl-C stops waiting for an answer. Passwords never reach the history.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts() {
+        let token: Token = "01234567-89ab-cdef-0123-456789abcdef".parse().unwrap();
+        assert_eq!(prompt(None), "Command : ");
+        assert_eq!(prompt(Some(token)), "Command 01234567…: ");
+    }
+}

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use chat_client::{Message, Timestamp, Token};
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 /// One message on one line: local time, username, full name, text.
 ///
@@ -53,8 +54,8 @@ pub(crate) fn neutralise(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON in ASCII, so that nothing in it acts on a terminal and no locale can spoil it.
-pub(crate) fn ascii_json(value: &serde_json::Value) -> String {
-    let json = value.to_string();
+pub(crate) fn ascii_json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_string(value)?;
     let mut ascii = String::with_capacity(json.len());
     // Outside strings JSON is ASCII, so everything else may be escaped where it stands.
     for c in json.chars() {
@@ -66,7 +67,7 @@ pub(crate) fn ascii_json(value: &serde_json::Value) -> String {
             }
         }
     }
-    ascii
+    Ok(ascii)
 }
 
 fn is_dangerous(c: char) -> bool {
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn json_is_ascii_and_means_the_same() {
         let value = serde_json::json!({"k": "h\u{e9}\u{1f600}\u{202e}\u{7f}\x1b\"\\"});
-        let text = ascii_json(&value);
+        let text = ascii_json(&value).unwrap();
         assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b)), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }

@@ -147,6 +147,25 @@ fn one_shot_json() {
 }
 
 #[test]
+fn json_keys_stand_in_the_order_of_the_help() {
+    fn assert_order(line: &str, keys: &[&str]) {
+        let places: Vec<_> = keys.iter().map(|key| line.find(&format!("\"{key}\":"))).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{keys:?} in {line}");
+    }
+    let world = World::new();
+    let out = |arguments: &[&str]| world.chat(arguments, "surabaya").out;
+    assert_order(&out(&["login", "messi", "--password-stdin", "--json"]), &["user", "server"]);
+    assert_order(&out(&["send", "--json", "messi", "halo"]), &["to", "sent"]);
+    assert_order(&out(&["inbox", "--json"]), &["id", "time", "from", "from_name", "body"]);
+    assert_order(&out(&["list", "--json"]), &["active", "more"]);
+    let owner = ["user", "name", "incarnation", "created", "expires"];
+    assert_order(&out(&["whoami", "--json"]), &owner);
+    assert_eq!(out(&["logout", "--json"]), "{\"logged_out\":true}\n");
+    let error = world.chat(&["whoami", "--json"], "").err;
+    assert_order(&error, &["error", "code", "message", "exit"]);
+}
+
+#[test]
 fn a_second_login_ends_the_first() {
     let world = World::new();
     world.log_in("messi");
@@ -209,6 +228,30 @@ fn wrong_passwords_and_no_server() {
     let ran = world.chat(&["-s", &address], "auth messi surabaya\n");
     assert_eq!(ran.code, 3);
     assert!(ran.out.starts_with("Error, cannot connect to"), "{ran:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_terminal_the_password_comes_from_standard_input() {
+    let world = World::new();
+    let mut chat = Command::new("setsid");
+    chat.args(["--wait", env!("CARGO_BIN_EXE_chat"), "login", "messi", "-s", &world.address])
+        .env("HOME", world.home.path())
+        .stdout(Stdio::piped());
+    let ran = run(&mut chat, "surabaya\n");
+    assert_eq!((ran.code, &*ran.out), (6, ""));
+    assert!(ran.err.contains("--password-stdin"), "{ran:?}");
+}
+
+#[test]
+fn an_option_after_the_text_is_neither_obeyed_nor_sent() {
+    let world = World::new();
+    world.log_in("messi");
+    let ran = world.chat(&["send", "messi", "halo", "--server", "elsewhere"], "");
+    assert_eq!((ran.code, &*ran.out), (2, ""));
+    assert!(ran.err.contains("chat send USER -- TEXT"), "{ran:?}");
+    assert_eq!(world.chat(&["send", "messi", "--", "pakai", "--json"], "").code, 0);
+    assert!(world.chat(&["inbox"], "").out.ends_with(": pakai --json\n"));
 }
 
 /// The contract's texts, letter by letter.

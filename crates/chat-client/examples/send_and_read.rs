@@ -4,16 +4,25 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use chat_client::Client;
 
+#[allow(clippy::print_stderr, reason = "a program for people to try")]
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [server, username, password] = arguments.as_slice() else {
-        return Err("usage: send_and_read HOST:PORT USER PASSWORD".into());
+        eprintln!("usage: send_and_read HOST:PORT USER PASSWORD");
+        return ExitCode::from(2);
     };
-    send_and_read(server, username, password, &mut io::stdout()).await
+    match send_and_read(server, username, password, &mut io::stdout()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("send_and_read: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The example itself, apart so that the tests can run it.

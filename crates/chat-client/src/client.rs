@@ -43,8 +43,8 @@ impl Client {
     /// Connects over TCP, says `hello`, and finds out what the server is.
     ///
     /// # Errors
-    /// [`Connect`](ClientError::Connect) or [`ConnectTimeout`](ClientError::ConnectTimeout); and what
-    /// [`over`](Self::over) gives.
+    /// [`Connect`](ClientError::Connect), [`ConnectTimeout`](ClientError::ConnectTimeout) or
+    /// [`NotChatServer`](ClientError::NotChatServer); and what [`over`](Self::over) gives, but `BadReply`.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the connection.
@@ -68,7 +68,11 @@ impl Client {
             address: options.address().to_owned(),
             source,
         })?;
-        Self::over(stream, options).await
+        let address = options.address().to_owned();
+        Self::over(stream, options).await.map_err(|error| match error {
+            ClientError::BadReply(source) => ClientError::NotChatServer { address, source },
+            error => error,
+        })
     }
 
     /// Says `hello` over a stream that is already connected: a pipe, a tunnel, a test. Must be called on a Tokio

@@ -28,6 +28,15 @@ pub enum ClientError {
         /// The limit ([`crate::ConnectOptions::connect_timeout`]).
         limit: Duration,
     },
+    /// Something is there, but what it answered to the first request is no chat server's.
+    #[error("{address} is not a chat server")]
+    NotChatServer {
+        /// The address connected to, as `HOST:PORT`.
+        address: String,
+        /// What is wrong with the answer.
+        #[source]
+        source: ReplyError,
+    },
     /// The server said no.
     #[error(transparent)]
     Server(#[from] ServerError),

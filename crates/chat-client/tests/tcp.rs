@@ -11,10 +11,11 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use chat_client::{Client, ClientError, CloseReason, ErrorCode};
+use chat_client::{Client, ClientError, CloseReason, ErrorCode, Fault};
 use chat_core::account::PasswordParams;
 use chat_core::store::{NewAccount, Store, StoreOptions};
 use chat_server::{Served, Server, ServerConfig};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +74,23 @@ async fn bodies(client: &Client) -> Vec<String> {
 }
 
 const PASSWORD: &str = "surabaya";
+
+#[tokio::test]
+async fn another_kind_of_server_is_told_by_its_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let other = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream
+    };
+    let (client, _stream) = tokio::join!(Client::connect(at), other);
+    let error = client.unwrap_err();
+    assert!(matches!(error, ClientError::NotChatServer { .. }), "{error:?}");
+    assert_eq!(error.to_string(), format!("{at} is not a chat server"));
+    assert_eq!(error.fault(), Fault::Peer);
+    assert!(!error.is_retryable() && !error.is_outcome_unknown());
+}
 
 #[tokio::test]
 async fn a_conversation() {
