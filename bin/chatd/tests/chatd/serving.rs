@@ -34,10 +34,50 @@ fn a_second_signal_ends_it_at_once() {
         daemon.signal(Signal::TERM);
         let mut rest = Vec::new();
         std::io::Read::read_to_end(&mut stays, &mut rest).unwrap();
-        daemon.signal(signal);
+        // The first ones come too soon to be a wish of their own.
+        daemon.signal_until_it_ends(signal);
         let (ended, log) = daemon.wait();
         assert_eq!(ended, Some(code), "{log}");
     }
+}
+
+#[test]
+fn two_signals_at_once_are_one_wish() {
+    let home = Home::new();
+    let daemon = home.serve(&[]);
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::INT);
+    let (code, log) = daemon.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("a second signal"), "{log}");
+}
+
+#[test]
+fn other_signals_are_answered_in_the_log() {
+    let home = Home::new();
+    let mut daemon = home.serve(&[]);
+    for (signal, said) in [
+        (Signal::HUP, "SIGHUP: there is nothing to reload"),
+        (Signal::USR1, "SIGUSR1 is ignored"),
+        (Signal::USR2, "SIGUSR2 is ignored"),
+    ] {
+        daemon.signal(signal);
+        let log = daemon.log_until(said);
+        assert!(log.contains(said), "{log}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let home = Home::new();
+    let mut daemon = home.serve(&["--log", "trace"]);
+    daemon.close_log();
+    for _ in 0..3 {
+        assert!(daemon.ask("hello").contains("OK"));
+    }
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().0, Some(0));
 }
 
 #[test]

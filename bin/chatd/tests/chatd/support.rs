@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -154,10 +154,32 @@ impl Daemon {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Reads its log until a line has that in it, or the log ends.
+    pub(crate) fn log_until(&mut self, part: &str) -> String {
+        let mut log = String::new();
+        let mut stderr = BufReader::with_capacity(1, self.child.stderr.as_mut().unwrap());
+        while !log.contains(part) && stderr.read_line(&mut log).unwrap() > 0 {}
+        log
+    }
+
+    /// Nobody reads its log any more.
+    pub(crate) fn close_log(&mut self) {
+        self.child.stderr = None;
+    }
+
+    /// Sends the signal again and again until it ends.
+    pub(crate) fn signal_until_it_ends(&self, signal: Signal) {
+        while self.lines.recv_timeout(AGAIN) != Err(RecvTimeoutError::Disconnected) {
+            self.signal(signal);
+        }
+    }
+
     /// Waits for its end: the exit code, and what it logged.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut log).unwrap();
+        }
         (self.child.wait().unwrap().code(), log)
     }
 
@@ -211,5 +233,7 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// How often what is tried again is tried.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
