@@ -22,8 +22,7 @@ pub(crate) fn run(
 fn show(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let mut config = args.load(environment)?.config;
     config.data = config.data.or_else(|| environment.default_data_directory());
-    print(&config::render(&config));
-    Ok(())
+    print(&config::render(&config))
 }
 
 fn check(file: Option<PathBuf>, args: &Args, environment: &Environment) -> Result<(), Failure> {

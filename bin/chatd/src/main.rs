@@ -43,13 +43,17 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
+        Err(error) if error.use_stderr() => {
             let _ = error.print();
-            let code = if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
-            return code;
+            return Exit::Usage.into();
         }
+        Err(help) => return end(terminal::print_styled(&help)),
     };
-    match run(args, &Environment::of_process()) {
+    end(run(args, &Environment::of_process()))
+}
+
+fn end(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             terminal::complain(&failure);
@@ -66,8 +70,7 @@ fn run(mut args: Args, environment: &Environment) -> Result<(), Failure> {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "chatd", &mut script);
-            terminal::print(&String::from_utf8_lossy(&script));
-            Ok(())
+            terminal::print(&String::from_utf8_lossy(&script))
         }
     }
 }

@@ -7,13 +7,17 @@ use crate::exit::{Exit, Failure};
 
 /// A line on stdout, at once. Whether anybody reads it is not our concern.
 pub(crate) fn say(line: impl Display) {
-    print(&format!("{line}\n"));
+    let _ = write(&format!("{line}\n"));
 }
 
-/// Text on stdout, at once.
-pub(crate) fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// What a command was asked to print. Whoever stops reading has read enough; any other failure is the command's.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    written(write(text))
+}
+
+/// The help or the version, in colours where there are some.
+pub(crate) fn print_styled(help: &clap::Error) -> Result<(), Failure> {
+    written(help.print().and_then(|()| io::stdout().flush()))
 }
 
 /// A line on stderr, with the program's name.
@@ -38,4 +42,18 @@ pub(crate) fn confirm(question: &str) -> Result<(), Failure> {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::new(Exit::Usage, "nothing was changed")),
     }
+}
+
+fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Io, format!("cannot write the output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }

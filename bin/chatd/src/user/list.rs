@@ -10,8 +10,7 @@ use crate::terminal::print;
 pub(super) async fn run(json: bool, operator: &mut Operator) -> Result<(), Failure> {
     let accounts = all(operator).await?;
     let text = if json { json_lines(&accounts)? } else { table(&accounts) };
-    print(&text);
-    Ok(())
+    print(&text)
 }
 
 /// Every account, a page at a time.

@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod demo;
 mod import;
+mod output;
 mod serving;
 mod support;
 mod systemd;
