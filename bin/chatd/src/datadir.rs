@@ -37,8 +37,26 @@ impl DataDir {
         self.demo
     }
 
-    pub(crate) fn exists(&self) -> bool {
-        self.path.exists()
+    /// Refuses a directory no store was ever in. One whose database is gone is left to the store, which says more.
+    pub(crate) fn check_used(&self) -> Result<(), Failure> {
+        let has = |name| fs::metadata(self.path.join(name)).is_ok_and(|file| file.len() > 0);
+        if STORE_FILES.into_iter().any(has) {
+            return Ok(());
+        }
+        let what = if self.path.exists() { "store in" } else { "data directory" };
+        let path = self.path.display();
+        Err(Failure::new(
+            Exit::NoInput,
+            format!("there is no {what} {path}: give the daemon's directory with --data DIR"),
+        ))
+    }
+
+    /// Warns if other users may look into it.
+    pub(crate) fn check_mode(&self) {
+        let path = self.path.display();
+        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+            tracing::warn!(%path, "other users may look into the data directory: chmod 700 it");
+        }
     }
 
     /// Makes the directory with mode 0700 if it is missing, and refuses one of the other kind.
@@ -49,11 +67,6 @@ impl DataDir {
             .mode(0o700)
             .create(&self.path)
             .map_err(|error| self.unusable(&error))?;
-        let metadata = fs::metadata(&self.path).map_err(|error| self.unusable(&error))?;
-        if metadata.mode() & 0o077 != 0 {
-            let path = self.path.display();
-            tracing::warn!(%path, "other users may look into the data directory: chmod 700 it");
-        }
         if self.demo {
             fs::write(self.path.join(MARKER), MARKER_TEXT)
                 .map_err(|error| self.unusable(&error))?;
@@ -86,6 +99,9 @@ impl DataDir {
 
     /// A demo wants a directory that a demo made, or none yet; everything else wants any other.
     pub(crate) fn check_kind(&self) -> Result<(), Failure> {
+        if self.path.exists() && !self.path.is_dir() {
+            return Err(self.unusable(&io::Error::from(io::ErrorKind::NotADirectory)));
+        }
         let path = self.path.display();
         let is_demo = self.path.join(MARKER).exists();
         if is_demo && !self.demo {
@@ -127,6 +143,8 @@ fn base(config: &Config, environment: &Environment) -> Result<PathBuf, Failure> 
     })
 }
 
+/// What the store keeps in its directory as long as it lives; none of it is empty then.
+const STORE_FILES: [&str; 2] = ["chat.db", "lock"];
 /// Marks a directory as a demo's.
 const MARKER: &str = "DEMO";
 const MARKER_TEXT: &str = "\

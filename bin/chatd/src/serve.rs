@@ -43,6 +43,7 @@ pub(crate) async fn run(
             return Ok(());
         }
     };
+    directory.check_mode();
     let outcome = match Daemon::start(&config, listeners, &store, place) {
         Ok(daemon) => {
             announce(directory, &addresses, &store, environment).await;

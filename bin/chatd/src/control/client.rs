@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::line;
 use super::wire::{Answer, CONTROL_VERSION, Greeting, Refusal, Request};
@@ -51,16 +53,20 @@ impl Client {
     }
 
     pub(super) async fn call(&mut self, request: &Request) -> Result<Answer, Failure> {
-        match self.exchange(request).await {
-            Ok(Some(answer)) => answer.map_err(Into::into),
-            Ok(None) => Err(broken("it closed the connection")),
-            Err(error) => Err(broken(&error.to_string())),
+        let patience = patience(request);
+        match timeout(patience, self.exchange(request)).await {
+            Ok(Ok(Some(answer))) => answer.map_err(Into::into),
+            Ok(Ok(None)) => Err(broken("it closed the connection")),
+            Ok(Err(error)) => Err(broken(&error.to_string())),
+            Err(_) => Err(broken(&format!("the running daemon gave no answer in {patience:?}"))),
         }
     }
 
     async fn greet(&mut self, path: &Path) -> Result<(), Failure> {
-        let greeting: Option<Greeting> =
-            line::read(&mut self.stream).await.map_err(|error| failed(path, &error))?;
+        let greeting = timeout(GREETING_PATIENCE, line::read::<Greeting>(&mut self.stream))
+            .await
+            .map_err(|_| silent(path))?
+            .map_err(|error| failed(path, &error))?;
         let Some(greeting) = greeting else {
             return Err(Failure::new(
                 Exit::TryAgain,
@@ -86,6 +92,16 @@ impl Client {
     }
 }
 
+/// How long an answer may take. An import writes as much at once as it likes.
+fn patience(request: &Request) -> Duration {
+    match request {
+        Request::BeginImport | Request::StageImport { .. } | Request::CommitImport => {
+            IMPORT_PATIENCE
+        }
+        _ => ANSWER_PATIENCE,
+    }
+}
+
 fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
@@ -95,9 +111,54 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Unavailable, format!("cannot talk to the daemon through {path}: {error}"))
 }
 
+fn silent(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::new(
+        Exit::Unavailable,
+        format!(
+            "the running daemon does not answer at {path} (waited {GREETING_PATIENCE:?}): see its log, or restart it; \
+             nothing was changed"
+        ),
+    )
+}
+
 fn broken(reason: &str) -> Failure {
     Failure::new(
         Exit::Unavailable,
         format!("lost the daemon ({reason}); whether the change took place is not known"),
     )
+}
+
+/// The daemon greets at once, unless it hangs or other commands keep it busy.
+const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+/// The wait for a place in the queue, a password's hash and a commit on a slow disk, many times over.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// A million accounts become visible in one commit, which takes as long as the disk does.
+const IMPORT_PATIENCE: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_hangs_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.sock");
+        // The system takes the connection, and nobody answers.
+        let _listener = UnixListener::bind(&path).unwrap();
+        let failure = Client::connect(&path, None).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.to_string().contains("does not answer"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_is_not_waited_for() {
+        let (stream, _daemon) = UnixStream::pair().unwrap();
+        let mut client = Client { stream: BufReader::new(stream) };
+        let failure = client.call(&Request::CommitImport).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.to_string().contains("whether the change took place"), "{failure}");
+    }
 }

@@ -4,6 +4,7 @@
 //! is a [`Request`] and each answer a `Result<Answer, Refusal>`. Whether a command goes through the socket or to a
 //! store of its own, the same [`session::Session`] carries it out.
 
+mod audit;
 mod client;
 mod line;
 mod operator;
@@ -12,7 +13,7 @@ mod server;
 mod session;
 mod wire;
 
-pub(crate) use operator::Operator;
+pub(crate) use operator::{First, Operator};
 pub(crate) use place::{Place, find};
 pub(crate) use server::ControlSocket;
 pub(crate) use wire::{AccountRow, Answer, Request, Secret, StagedAccount};

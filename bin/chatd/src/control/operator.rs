@@ -17,6 +17,15 @@ use crate::open::open_store;
 #[derive(Debug)]
 pub(crate) struct Operator(Way);
 
+/// What to do where there is no store yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// Make it.
+    Makes,
+    /// Say so, and make nothing.
+    Refuses,
+}
+
 #[derive(Debug)]
 enum Way {
     /// The running daemon.
@@ -31,6 +40,7 @@ impl Operator {
         config: &Config,
         directory: &DataDir,
         control: Option<&Path>,
+        first: First,
     ) -> Result<Self, Failure> {
         if let Some(client) = connect(directory, control).await? {
             return Ok(Self(Way::Daemon(client)));
@@ -38,6 +48,9 @@ impl Operator {
         if let Some(path) = control {
             let path = path.display();
             return Err(Failure::new(Exit::Unavailable, format!("no daemon answers at {path}")));
+        }
+        if first == First::Refuses {
+            directory.check_used()?;
         }
         match open_here(config, directory).await {
             // A daemon that is just starting has the lock before it has the socket.

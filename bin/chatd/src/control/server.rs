@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::audit::Audit;
 use super::line;
 use super::place::Place;
 use super::session::Session;
@@ -136,13 +137,18 @@ async fn converse(
     session: &mut Session,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
     let (reader, mut writer) = stream.split();
     let mut reader = BufReader::new(reader);
     let chatd = env!("CARGO_PKG_VERSION").to_owned();
     line::write(&mut writer, &Greeting { chatd, control: CONTROL_VERSION }).await?;
     while let Some(request) = stop.run_until_cancelled(line::read::<Request>(&mut reader)).await {
         let Some(request) = request? else { break };
+        let audit = Audit::of(&request);
         let answer = session.execute(request).await;
+        if let (Some(audit), Ok(answer)) = (audit, &answer) {
+            audit.log(answer, uid);
+        }
         line::write(&mut writer, &answer).await?;
     }
     Ok(())

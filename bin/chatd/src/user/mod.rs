@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::args::UserCommand;
 use crate::config::Config;
-use crate::control::{Answer, Operator, Request};
+use crate::control::{AccountRow, Answer, First, Operator, Request};
 use crate::datadir::DataDir;
 use crate::exit::{Exit, Failure};
 use crate::terminal::{confirm, say};
@@ -21,18 +21,22 @@ pub(crate) async fn run(
     directory: &DataDir,
     control: Option<&Path>,
 ) -> Result<(), Failure> {
-    if !command.may_be_the_first() && control.is_none() && !directory.exists() {
-        let path = directory.path().display();
-        return Err(Failure::new(
-            Exit::NoInput,
-            format!("there is no data directory {path}: give the daemon's with --data DIR"),
-        ));
-    }
     if let UserCommand::Import { file } = command {
         return import::run(&file, config, directory, control).await;
     }
+    let reach = async |first| Operator::reach(config, directory, control, first).await;
+    let first = command.may_be_the_first();
+    if let UserCommand::Passwd { user, password } = &command
+        && !password.password_stdin
+    {
+        // Nobody should think up a password for nobody.
+        let mut operator = reach(first).await?;
+        let account = account(user, &mut operator).await;
+        operator.finish().await;
+        account?;
+    }
     let command = Prepared::from(command)?;
-    let mut operator = Operator::reach(config, directory, control).await?;
+    let mut operator = reach(first).await?;
     let outcome = carry_out(command, &mut operator).await;
     operator.finish().await;
     outcome
@@ -40,8 +44,11 @@ pub(crate) async fn run(
 
 impl UserCommand {
     /// Whether it makes sense before there is any store.
-    fn may_be_the_first(&self) -> bool {
-        matches!(self, Self::Add { .. } | Self::Import { .. })
+    fn may_be_the_first(&self) -> First {
+        match self {
+            Self::Add { .. } | Self::Import { .. } => First::Makes,
+            _ => First::Refuses,
+        }
     }
 }
 
@@ -94,14 +101,7 @@ async fn carry_out(command: Prepared, operator: &mut Operator) -> Result<(), Fai
 }
 
 async fn remove(username: String, yes: bool, operator: &mut Operator) -> Result<(), Failure> {
-    let request = Request::Show { username: username.clone() };
-    let Answer::Account { account } = operator.call(request).await? else {
-        return Err(unexpected());
-    };
-    if account.removed.is_some() {
-        let why = "removed already; `chatd user release` frees the username";
-        return Err(Failure::new(Exit::NoUser, format!("{username}: {why}")));
-    }
+    let account = account(&username, operator).await?;
     let (full_name, waiting) = (list::plain(&account.name), account.undelivered);
     if !yes {
         let question = format!(
@@ -122,12 +122,28 @@ async fn remove(username: String, yes: bool, operator: &mut Operator) -> Result<
     Ok(())
 }
 
+/// An account that was not removed.
+async fn account(username: &str, operator: &mut Operator) -> Result<AccountRow, Failure> {
+    let request = Request::Show { username: username.to_owned() };
+    let Answer::Account { account } = operator.call(request).await? else {
+        return Err(unexpected());
+    };
+    if account.removed.is_some() {
+        let why = "removed already; `chatd user release` frees the username";
+        return Err(Failure::new(Exit::NoUser, format!("{username}: {why}")));
+    }
+    Ok(account)
+}
+
 /// What to say once it is done.
 fn describe(request: &Request) -> String {
     match request {
         Request::Add { username, .. } => format!("added {username}"),
         Request::SetPassword { username, .. } => format!("{username} has a new password"),
-        Request::Rename { username, .. } => format!("renamed {username}"),
+        Request::Rename { username, new_username: Some(new), .. } => {
+            format!("renamed {username} to {new}")
+        }
+        Request::Rename { username, .. } => format!("{username} has a new full name"),
         Request::Release { username } => format!("{username} can be taken again"),
         _ => String::new(),
     }

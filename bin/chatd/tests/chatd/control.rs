@@ -140,6 +140,38 @@ fn a_locked_directory_without_a_daemon_that_answers() {
 }
 
 #[test]
+fn who_changed_which_account_is_in_the_log() {
+    let home = Home::new();
+    let daemon = home.serve(&[]);
+    let import = "username,password\nlineker,surabaya\n";
+    for (arguments, stdin) in [
+        (&["user", "add", "messi", "--password-stdin"][..], "surabaya\n"),
+        (&["user", "add", "messi", "--password-stdin"], "surabaya\n"),
+        (&["user", "passwd", "messi", "--password-stdin"], "barcelona\n"),
+        (&["user", "rename", "messi", "--username", "leo"], ""),
+        (&["user", "list"], ""),
+        (&["user", "remove", "leo", "--yes"], ""),
+        (&["user", "release", "leo"], ""),
+        (&["user", "import", "-"], import),
+    ] {
+        home.run_with(arguments, stdin);
+    }
+    let log = daemon.stop();
+    let uid = rustix::process::geteuid().as_raw();
+    for line in [
+        format!("account added username=\"messi\" uid={uid}\n"),
+        format!("password set username=\"messi\" uid={uid}\n"),
+        format!("account renamed username=\"messi\" new_username=\"leo\" uid={uid}\n"),
+        format!("account removed username=\"leo\" uid={uid}\n"),
+        format!("username released username=\"leo\" uid={uid}\n"),
+        format!("accounts imported accounts=1 uid={uid}\n"),
+    ] {
+        assert_eq!(log.matches(&line).count(), 1, "{line}{log}");
+    }
+    assert!(!log.contains("surabaya") && !log.contains("barcelona"), "{log}");
+}
+
+#[test]
 fn a_runtime_directory_is_used_and_found() {
     let home = Home::new();
     let runtime = home.path().join("run");

@@ -22,7 +22,7 @@ fn accounts_from_a_file_can_log_in() {
     assert!(imported.stderr.contains("hashing: 2 of 2"), "{imported:?}");
     let daemon = home.serve(&[]);
     let json = "{\"username\":\"lineker\",\"name\":\"Gary Lineker\",\"password\":\"surabaya\"}\n";
-    assert_eq!(home.run_with(&["user", "import", "-"], json).done(), "imported 1 accounts\n");
+    assert_eq!(home.run_with(&["user", "import", "-"], json).done(), "imported 1 account\n");
     for user in ["messi", "b", "lineker"] {
         assert!(daemon.ask(&format!("auth {user} surabaya")).contains("tokenid"), "{user}");
     }
@@ -81,6 +81,14 @@ fn many_bad_lines_are_counted() {
     let ended = home.run_with(&["user", "import", "-"], &format!("username,password\n{rows}"));
     ended.refused(65, "and 10 more bad lines");
     assert_eq!(ended.stderr.matches("-:").count(), 20, "{ended:?}");
+}
+
+#[test]
+fn a_file_without_accounts() {
+    let home = Home::new();
+    home.run_with(&["user", "import", "-"], "").refused(65, "-:1: the file is empty");
+    home.run_with(&["user", "import", "-"], "username,password\n").refused(65, "no accounts in -");
+    assert!(!home.data().exists());
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn the_life_of_an_account() {
     });
     assert_eq!(steps[0].done(), "added messi\n");
     assert_eq!(steps[1].done(), "messi has a new password; sessions ended: 0\n");
-    assert_eq!(steps[2].done(), "renamed messi\n");
+    assert_eq!(steps[2].done(), "renamed messi to leo\n");
     assert!(steps[3].done().starts_with("removed leo; undelivered messages deleted: 0;"));
     steps[4].refused(67, "removed already");
     steps[5].refused(65, "`chatd user release leo` frees it");
@@ -90,6 +90,13 @@ fn without_terminal_or_stdin_it_says_what_to_do() {
     setsid.arg("-w").arg(program.get_program()).args(program.get_args());
     setsid.env("HOME", home.path());
     crate::support::end(&mut setsid, "").refused(64, "--password-stdin");
+    // Who has no account is not asked about.
+    add(&home, "lineker").done();
+    let program = home.command(&["user", "passwd", "messi"]);
+    let mut setsid = std::process::Command::new("setsid");
+    setsid.arg("-w").arg(program.get_program()).args(program.get_args());
+    setsid.env("HOME", home.path());
+    crate::support::end(&mut setsid, "").refused(67, "messi: no such user");
 }
 
 #[test]
@@ -149,6 +156,26 @@ fn a_wrong_data_directory_is_not_made_by_looking() {
         home.run(arguments).refused(66, "there is no data directory");
     }
     assert!(!home.data().exists());
+}
+
+#[test]
+fn a_directory_without_a_store_gets_none_by_looking() {
+    let home = Home::new();
+    home.serve(&["--demo"]).stop();
+    for arguments in [
+        &["user", "list"][..],
+        &["user", "passwd", "messi", "--password-stdin"],
+        &["user", "rename", "messi", "--name", "M"],
+        &["user", "remove", "messi", "--yes"],
+        &["user", "release", "messi"],
+    ] {
+        home.run_with(arguments, "surabaya\n").refused(66, "there is no store in");
+    }
+    let inside: Vec<_> =
+        std::fs::read_dir(home.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(inside, ["demo"]);
+    add(&home, "messi").done();
+    home.run(&["user", "list"]).done();
 }
 
 #[test]

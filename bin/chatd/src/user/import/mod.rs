@@ -15,7 +15,7 @@ use std::path::Path;
 use super::progress::Progress;
 use super::{list, unexpected};
 use crate::config::Config;
-use crate::control::{Answer, Operator, Request, StagedAccount};
+use crate::control::{Answer, First, Operator, Request, StagedAccount};
 use crate::datadir::DataDir;
 use crate::exit::{Exit, Failure};
 use crate::terminal::say;
@@ -28,16 +28,23 @@ pub(super) async fn run(
     control: Option<&Path>,
 ) -> Result<(), Failure> {
     let entries = parse::parse(&read(file)?).map_err(|bad| refuse(file, &bad))?;
+    if entries.is_empty() {
+        let why = format!("no accounts in {}; nothing was imported", file.display());
+        return Err(Failure::new(Exit::Data, why));
+    }
     // Hashing may take hours, so a name that is taken had better be known before; and no store is held open meanwhile.
-    let mut operator = Operator::reach(config, directory, control).await?;
+    let mut operator = Operator::reach(config, directory, control, First::Makes).await?;
     let free = check_free(file, &entries, &mut operator).await;
     operator.finish().await;
     free?;
     let hashed = hash::all(&entries, config.password_params())?;
-    let mut operator = Operator::reach(config, directory, control).await?;
+    let mut operator = Operator::reach(config, directory, control, First::Makes).await?;
     let imported = store(file, &entries, hashed, &mut operator).await;
     operator.finish().await;
-    say(format_args!("imported {} accounts", imported?));
+    match imported? {
+        1 => say("imported 1 account"),
+        accounts => say(format_args!("imported {accounts} accounts")),
+    }
     Ok(())
 }
 

@@ -40,6 +40,10 @@ pub(super) struct BadLine {
 /// Every account of the file; or every line that is wrong.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<BadLine>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.trim_ascii().is_empty() {
+        let reason = format!("the file is empty: {HEADER_RULE}");
+        return Err(vec![BadLine { line: 1, reason }]);
+    }
     let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
     let mut reading = Reading::default();
     if is_json {
@@ -281,7 +285,9 @@ mod tests {
     #[test]
     fn a_file_without_accounts() {
         assert!(good("username,password\n").is_empty());
-        assert_bad("", 1, "the header is wrong");
+        for empty in ["", "\n", "\u{feff} \r\n"] {
+            assert_bad(empty, 1, "the file is empty");
+        }
     }
 
     #[test]
