@@ -77,7 +77,7 @@ fn run(mut args: Args, environment: &Environment) -> Result<(), Failure> {
 
 fn serve(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let Loaded { config, file } = args.load(environment)?;
-    logging::start(&config.log);
+    logging::start(&config.log, environment);
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "config");
     }
@@ -99,7 +99,7 @@ fn user(command: UserCommand, args: &Args, environment: &Environment) -> Result<
     if args.common.log.is_none() {
         config.log.level = LogFilter::quiet();
     }
-    logging::start(&config.log);
+    logging::start(&config.log, environment);
     let directory = args.directory(&config, environment)?;
     let control = args.common.control.as_deref();
     let runtime = runtime(tokio::runtime::Builder::new_current_thread())?;

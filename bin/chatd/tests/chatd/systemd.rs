@@ -1,5 +1,7 @@
 //! What systemd is told, and what it tells.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 
 use crate::support::{Daemon, Home, PATIENCE};
@@ -42,6 +44,27 @@ fn its_state_directory_is_the_data_directory() {
     let daemon = Daemon::start(command.env("STATE_DIRECTORY", &state), 1);
     assert!(daemon.heading[0].ends_with(state.to_str().unwrap()), "{:?}", daemon.heading);
     assert!(state.join("control.sock").exists());
+}
+
+#[test]
+fn the_journal_gets_no_second_timestamp() {
+    let home = Home::new();
+    let first_words = |stream: fn(&File) -> String| {
+        let log = File::create(home.path().join("log")).unwrap();
+        // Refused, after the first line of the log.
+        let mut command = home.command(&["--listen", "127.0.0.1:0", "--data", "/proc/chatd"]);
+        command.env("JOURNAL_STREAM", stream(&log)).stderr(log).status().unwrap();
+        let text = std::fs::read_to_string(home.path().join("log")).unwrap();
+        text.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let journal = first_words(|log| {
+        let file = log.metadata().unwrap();
+        format!("{}:{}", file.dev(), file.ino())
+    });
+    assert_eq!(journal[0], "INFO", "{journal:?}");
+    // Redirected from the journal to somewhere else.
+    let file = first_words(|_| "1:1".to_owned());
+    assert_eq!(file[1], "INFO", "{file:?}");
 }
 
 #[test]
