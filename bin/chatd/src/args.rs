@@ -187,20 +187,26 @@ First steps:
   chatd user add messi             make an account (asks for the password)
   chatd                            serve on 127.0.0.1:8889
 
-Configuration: defaults, under the config file, under the environment, under the command line.
+Configuration: defaults, under the config file, under the environment, under
+the command line. All of it is read at the start; there is no reload.
 `chatd config show` prints every key with its meaning and default.
 
 Exit codes:
   0    done; a clean end after SIGINT or SIGTERM
   64   wrong command line or config
-  65   what was given breaks a rule (an import file, a password, a taken username); nothing was changed
-  66   a file or directory to read is not there
+  65   what was given breaks a rule (an import file, a password, a taken
+       username); nothing was changed
+  66   a file to read (the config, an import), or the data directory, is not
+       there or cannot be read
   67   no such user
-  69   an address cannot be listened on; the running daemon does not answer as it should
+  69   an address cannot be listened on; the running daemon does not answer as
+       it should
   70   a fault in the program
   71   the system refuses something that is needed
-  73   the data directory cannot be made or used
-  74   the disk refuses; whether the change took place is not known
-  75   the data directory is in use by another process, or the server is busy: try again
+  73   the data directory, or the control socket, cannot be made or used
+  74   the disk refuses: a change, of which it is not known whether it took
+       place, or the output
+  75   the data directory is in use by another process, or the server is busy:
+       try again
   77   the files belong to somebody else
   130, 143   ended at once by a second SIGINT or SIGTERM";

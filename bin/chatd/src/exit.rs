@@ -10,7 +10,7 @@ pub(crate) enum Exit {
     Usage = 64,
     /// What was given to work on breaks a rule.
     Data = 65,
-    /// A file to read is not there.
+    /// A file or directory to read is not there, or cannot be read.
     NoInput = 66,
     /// No such user.
     NoUser = 67,
@@ -20,7 +20,7 @@ pub(crate) enum Exit {
     Software = 70,
     /// The system refuses something that is needed.
     System = 71,
-    /// The data directory cannot be made or used.
+    /// The data directory, or the control socket, cannot be made or used.
     CannotCreate = 73,
     /// The disk refuses.
     Io = 74,

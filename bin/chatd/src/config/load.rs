@@ -32,6 +32,8 @@ pub(crate) enum ConfigError {
         "{place}: {reason}\n{snippet}`chatd config show` prints every key with its meaning and default"
     )]
     File { place: String, reason: String, snippet: String },
+    #[error("{0} is given twice to listen on")]
+    Twice(ListenAddr),
     #[error("{variable}: {reason}")]
     Variable { variable: &'static str, reason: String },
 }
@@ -54,6 +56,9 @@ pub(crate) fn load(
     };
     Overrides::from_environment(environment)?.apply_to(&mut config);
     flags.apply_to(&mut config);
+    if let Some(address) = config.listens_twice() {
+        return Err(ConfigError::Twice(address.clone()));
+    }
     Ok(Loaded { config, file })
 }
 
@@ -66,7 +71,11 @@ pub(crate) fn check_file(path: &Path) -> Result<Config, ConfigError> {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Usage, error.to_string())
+        let exit = match error {
+            ConfigError::Read { .. } => Exit::NoInput,
+            _ => Exit::Usage,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 
@@ -145,13 +154,21 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
     };
     let config: Config = toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
-        ConfigError::in_file(name, text, offset, error.message())
+        ConfigError::in_file(name, text, offset, in_plain_words(error.message()))
     })?;
     match config.contradiction() {
         None => Ok(config),
         Some(reason) => {
             Err(ConfigError::File { place: name.to_owned(), reason, snippet: String::new() })
         }
+    }
+}
+
+/// The parser speaks of Rust's types where a number is 0.
+fn in_plain_words(message: &str) -> String {
+    match message.split_once("expected a nonzero ") {
+        Some((before, _)) => format!("{before}expected a whole number of at least 1"),
+        None => message.to_owned(),
     }
 }
 
@@ -178,6 +195,12 @@ mod tests {
     }
 
     #[test]
+    fn one_address_needs_no_list() {
+        let config = parse("chatd.toml", b"listen = \"[::1]:1\"").unwrap();
+        assert_eq!(config.listen, ["[::1]:1".parse().unwrap()]);
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_its_name_and_place() {
         let text = error("listen = [\"127.0.0.1:1\"]\n[log]\nlevle = \"info\"\n");
         assert!(text.starts_with("chatd.toml:3:1: unknown field `levle`"), "{text}");
@@ -188,11 +211,12 @@ mod tests {
     #[test]
     fn a_wrong_value_is_refused_with_what_would_do() {
         for (text, place, reason) in [
-            ("listen = \"x\"", "chatd.toml:1:10", "expected a sequence"),
+            ("listen = 5", "chatd.toml:1:10", "write listen = [\"HOST:PORT\"]"),
+            ("listen = \"x\"", "chatd.toml:1:10", "write HOST:PORT"),
             ("listen = [\"x\"]", "chatd.toml:1:1", "write HOST:PORT"),
             ("[log]\nlevel = \"luod\"", "chatd.toml:2:9", "write off, error"),
             ("[log]\nformat = \"xml\"", "chatd.toml:2:10", "expected `text` or `json`"),
-            ("[connections]\nmax = 0", "chatd.toml:2:7", "nonzero"),
+            ("[connections]\nmax = 0", "chatd.toml:2:7", "expected a whole number of at least 1"),
             ("[connections]\nmax_frame = -4", "chatd.toml:2:13", "write a whole number"),
             ("[sessions]\nidle = 30", "chatd.toml:2:8", "expected a string"),
             ("[sessions]\nidle = \"30\"", "chatd.toml:2:8", "write a whole number"),
@@ -208,6 +232,9 @@ mod tests {
     #[test]
     fn keys_that_contradict_each_other_are_refused() {
         assert!(error("listen = []").contains("listen"));
+        let twice = "listen = [\"127.0.0.1:1\", \"127.0.0.1:2\", \"127.0.0.1:1\"]";
+        assert!(error(twice).contains("127.0.0.1:1 is given twice"));
+        assert!(parse("free", b"listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]").is_ok());
         assert!(error("[messages]\nmax_size = \"64 KiB\"").contains("connections.max_frame"));
         assert!(error("[passwords]\nlanes = 4\nmemory = \"8 KiB\"").contains("[passwords]"));
         assert!(error("[connections]\nkeepalive = \"5ms\"").contains("keepalive is 5ms"));

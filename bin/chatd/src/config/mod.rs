@@ -23,6 +23,7 @@ pub(crate) use values::{DurabilityLevel, LogFilter, LogFormat};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
+    #[serde(deserialize_with = "units::one_or_more")]
     pub(crate) listen: Vec<ListenAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<PathBuf>,

@@ -62,11 +62,25 @@ impl Config {
         config
     }
 
+    /// An address that is given more than once, which could not be bound again. Port 0 is another port each time.
+    pub(super) fn listens_twice(&self) -> Option<&ListenAddr> {
+        let mut rest = self.listen.as_slice();
+        while let Some((address, others)) = rest.split_first() {
+            if others.contains(address) && !address.as_str().ends_with(":0") {
+                return Some(address);
+            }
+            rest = others;
+        }
+        None
+    }
+
     /// What is wrong with the keys taken together, each being right by itself.
     pub(super) fn contradiction(&self) -> Option<String> {
         let least_frame = self.messages.max_size.bytes().saturating_add(FRAME_ROOM_BYTES);
         if self.listen.is_empty() {
             Some("listen is empty: give at least one address".to_owned())
+        } else if let Some(address) = self.listens_twice() {
+            Some(format!("listen: {address} is given twice"))
         } else if self.connections.max_frame.bytes() < least_frame {
             Some(format!(
                 "connections.max_frame has no room for a message of messages.max_size: make it at least {least_frame}"

@@ -154,6 +154,38 @@ impl<'de> Deserialize<'de> for ListenAddr {
     }
 }
 
+/// A list of addresses, or one that stands for itself.
+pub(super) fn one_or_more<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<ListenAddr>, D::Error> {
+    deserializer.deserialize_any(ListenVisitor)
+}
+
+struct ListenVisitor;
+
+impl<'de> serde::de::Visitor<'de> for ListenVisitor {
+    type Value = Vec<ListenAddr>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("addresses: write listen = [\"HOST:PORT\"]")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<ListenAddr>, E> {
+        text.parse().map(|address| vec![address]).map_err(E::custom)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(
+        self,
+        mut list: A,
+    ) -> Result<Vec<ListenAddr>, A::Error> {
+        let mut addresses = Vec::new();
+        while let Some(address) = list.next_element()? {
+            addresses.push(address);
+        }
+        Ok(addresses)
+    }
+}
+
 struct SizeVisitor;
 
 impl serde::de::Visitor<'_> for SizeVisitor {

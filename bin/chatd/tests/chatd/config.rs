@@ -16,8 +16,8 @@ fn a_corrupt_config_is_refused_with_its_place() {
     for (text, place, reason) in [
         ("listn = []\n", "chatd.toml:1:1", "unknown field `listn`"),
         ("\n[log]\nlevel = 5\n", "chatd.toml:3:9", "expected a string"),
-        ("[connections]\nmax = -1\n", "chatd.toml:2:7", "nonzero"),
-        ("[connections]\nmax = \"many\"\n", "chatd.toml:2:7", "invalid type"),
+        ("[connections]\nmax = -1\n", "chatd.toml:2:7", "at least 1"),
+        ("[connections]\nmax = \"many\"\n", "chatd.toml:2:7", "invalid type: string \"many\""),
         ("listen = [\n", "chatd.toml:1:11", "unclosed array"),
         ("[messages]\nmax_size = \"1 MiB\"\n", "chatd.toml", "connections.max_frame"),
         ("[passwords]\npasses = 4000000\n", "chatd.toml", "[passwords]"),
@@ -33,8 +33,8 @@ fn a_corrupt_config_is_refused_with_its_place() {
 #[test]
 fn a_config_that_is_not_there() {
     let home = Home::new();
-    home.run(&["--config", "/nowhere/chatd.toml"]).refused(64, "cannot read the config file");
-    home.run(&["config", "check", "/nowhere/chatd.toml"]).refused(64, "/nowhere/chatd.toml");
+    home.run(&["--config", "/nowhere/chatd.toml"]).refused(66, "cannot read the config file");
+    home.run(&["config", "check", "/nowhere/chatd.toml"]).refused(66, "/nowhere/chatd.toml");
 }
 
 #[test]

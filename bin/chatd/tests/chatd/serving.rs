@@ -145,6 +145,7 @@ fn a_wrong_command_line() {
         &["user", "add"],
         &["user", "rename", "messi"],
         &["--listen", "127.0.0.1:0", "user", "list"],
+        &["--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1"],
     ] {
         let ended = home.run(arguments);
         assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
@@ -158,9 +159,26 @@ fn a_wrong_command_line() {
 fn a_file_in_place_of_the_data_directory() {
     let home = Home::new();
     let file = home.write("data", "precious");
-    let ended = home.run(&["--listen", "127.0.0.1:0", "--data", file.to_str().unwrap()]);
-    ended.refused(73, "cannot use the data directory");
+    let file = file.to_str().unwrap();
+    for arguments in
+        [&["--listen", "127.0.0.1:0", "--data", file][..], &["--data", file, "user", "list"]]
+    {
+        let ended = home.run(arguments);
+        ended.refused(73, "cannot use the data directory");
+        ended.refused(73, "not a directory");
+    }
     assert_eq!(std::fs::read(file).unwrap(), b"precious");
+}
+
+#[test]
+fn an_open_data_directory_is_warned_of_when_serving() {
+    let home = Home::new();
+    home.run_with(&["user", "add", "messi", "--password-stdin"], "surabaya\n").done();
+    std::fs::set_permissions(home.data(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let listed = home.run(&["user", "list"]);
+    listed.done();
+    assert_eq!(listed.stderr, "");
+    assert!(home.serve(&[]).stop().contains("other users may look into the data directory"));
 }
 
 #[test]
