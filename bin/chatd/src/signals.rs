@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::exit::{Exit, Failure};
@@ -14,6 +15,8 @@ pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     repeats: Repeats,
+    /// Answers the other signals, until this is dropped.
+    _others: JoinSet<()>,
 }
 
 impl Signals {
@@ -24,11 +27,13 @@ impl Signals {
             user1: catch(SignalKind::user_defined1())?,
             user2: catch(SignalKind::user_defined2())?,
         };
-        tokio::spawn(harmless.explain());
+        let mut others = JoinSet::new();
+        others.spawn(harmless.explain());
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
             repeats: Repeats::default(),
+            _others: others,
         })
     }
 
