@@ -25,7 +25,7 @@ pub(crate) async fn run(
         return import::run(&file, config, directory, control).await;
     }
     let reach = async |first| Operator::reach(config, directory, control, first).await;
-    let first = command.may_be_the_first();
+    let first = command.first();
     if let UserCommand::Passwd { user, password } = &command
         && !password.password_stdin
     {
@@ -43,8 +43,8 @@ pub(crate) async fn run(
 }
 
 impl UserCommand {
-    /// Whether it makes sense before there is any store.
-    fn may_be_the_first(&self) -> First {
+    /// What it does where there is no store: nothing can be changed or seen before there is an account.
+    fn first(&self) -> First {
         match self {
             Self::Add { .. } | Self::Import { .. } => First::Makes,
             _ => First::Refuses,
