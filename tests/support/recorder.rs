@@ -4,6 +4,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::daemon::Site;
 
@@ -97,8 +98,14 @@ impl Recorder {
     }
 }
 
-/// The shared library, compiled when there is none for this source yet.
+/// The shared library, compiled when there is none for this source yet; once in a process, whose threads would otherwise
+/// compile it into the same file.
 fn library() -> PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(find_or_compile).clone()
+}
+
+fn find_or_compile() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/recorder.c");
     let mut hasher = DefaultHasher::new();
     fs::read(&source).unwrap().hash(&mut hasher);
@@ -110,7 +117,7 @@ fn library() -> PathBuf {
     library
 }
 
-/// Other tests may compile at the same time, so the result is put in place by a rename.
+/// Other test programs may compile at the same time, so the result is put in place by a rename.
 fn compile(source: &Path, library: &Path) {
     let fresh = library.with_extension(format!("{}.tmp", std::process::id()));
     let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
