@@ -150,5 +150,6 @@ fn settle(state: &mut State, slice: &Slice, written: Vec<(AccountNumber, Head)>,
     }
 }
 
-/// Rows in one slice: a few milliseconds (measured: about 5 µs a row). Tests cut small, so that much happens between.
+/// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
+/// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };

@@ -113,5 +113,5 @@ impl<L: Log> Engine<L> {
     }
 }
 
-/// Accounts deleted in one slice: a few milliseconds.
+/// Accounts deleted in one slice: meant to be a few milliseconds, not measured.
 const SLICE_ACCOUNTS: u64 = 1_000;

@@ -88,5 +88,5 @@ impl<L: Log> Engine<L> {
 
 /// How often old records are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Records trimmed in one slice: a few milliseconds.
+/// Records trimmed in one slice: meant to be a few milliseconds, not measured.
 const SLICE_RECORDS: usize = 400;
