@@ -125,7 +125,7 @@ fn dormant_accounts_do_not_keep_the_file_large() {
         rig.clock.advance(DAY);
         rig.work(1_000);
     }
-    // What is left is 30 days of the log; the dormant tenth of a mailbox in ten is parked.
+    // What ten of them never read is older than 30 days by now, in part.
     let parked = rig.engine.log.count("parked");
     assert!(parked > 0);
     rig.engine.log.close().unwrap();
