@@ -16,7 +16,6 @@ mod closing;
 mod commands;
 mod confirmation;
 mod connections;
-mod logging;
 mod support;
 mod waiting;
 

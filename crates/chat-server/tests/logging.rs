@@ -1,11 +1,26 @@
 //! What the log says, and what it never says.
+//!
+//! In a program of its own: where other tests run beside it without a subscriber, an event that two threads meet first
+//! at the same time may stay switched off for good.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a test that finds the unexpected fails"
+)]
+#![allow(dead_code, reason = "what other tests need of their support")]
+
+#[path = "server/support.rs"]
+mod support;
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{PASSWORD, on_pipes};
+use support::{PASSWORD, on_pipes};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
