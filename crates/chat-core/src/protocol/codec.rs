@@ -5,7 +5,7 @@ use std::io;
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Command, Frame, Reply};
+use super::{Command, Event, Frame, Reply};
 
 /// The longest request line, its end not counted, in bytes, unless configured.
 pub const DEFAULT_MAX_FRAME_BYTES: usize = 64 * 1024;
@@ -126,6 +126,16 @@ impl Decoder for ServerCodec {
             self.scanner.drop_all(src);
         }
         Ok(frame)
+    }
+}
+
+impl Encoder<&Event<'_>> for ServerCodec {
+    type Error = CodecError;
+
+    /// Never fails.
+    fn encode(&mut self, event: &Event<'_>, dst: &mut BytesMut) -> Result<(), CodecError> {
+        event.encode(dst);
+        Ok(())
     }
 }
 

@@ -114,6 +114,70 @@ pub enum Command<'a> {
         /// INCARNATION of the mailbox that ID belongs to
         incarnation: Option<&'a str>,
     },
+    /// `post TOKEN KEY USER MESSAGE…`
+    Post {
+        /// TOKEN
+        token: &'a str,
+        /// KEY, the client's own name for the message
+        key: &'a str,
+        /// USER, the recipient
+        to: &'a str,
+        /// MESSAGE, verbatim, at least one byte
+        body: &'a str,
+    },
+    /// `status TOKEN ID`
+    Status {
+        /// TOKEN
+        token: &'a str,
+        /// ID, as `post` gave it
+        id: &'a str,
+    },
+    /// `history TOKEN USER [CURSOR|- [LIMIT]]`
+    History {
+        /// TOKEN
+        token: &'a str,
+        /// USER, the other side of the conversation
+        with: &'a str,
+        /// CURSOR, the `next` of the page before
+        cursor: Option<&'a str>,
+        /// LIMIT, how many messages the page has at most
+        limit: Option<&'a str>,
+    },
+    /// `watch TOKEN [AFTER INCARNATION]`
+    Watch {
+        /// TOKEN
+        token: &'a str,
+        /// AFTER and INCARNATION: the last message the client has, and of which life of the mailbox
+        after: Option<(&'a str, &'a str)>,
+    },
+    /// `unwatch TOKEN`
+    Unwatch {
+        /// TOKEN
+        token: &'a str,
+    },
+    /// `block TOKEN USER`
+    Block {
+        /// TOKEN
+        token: &'a str,
+        /// USER, who may send no more
+        username: &'a str,
+    },
+    /// `unblock TOKEN USER`
+    Unblock {
+        /// TOKEN
+        token: &'a str,
+        /// USER, who may send again
+        username: &'a str,
+    },
+    /// `privacy TOKEN receipts|presence on|off|default`
+    Privacy {
+        /// TOKEN
+        token: &'a str,
+        /// `receipts` or `presence`
+        subject: &'a str,
+        /// `on`, `off` or `default`
+        choice: &'a str,
+    },
 }
 
 /// What a client asks for in `hello`. Options this version does not know are ignored.
@@ -188,6 +252,14 @@ impl<'a> Command<'a> {
             Self::Revoke { .. } => "revoke",
             Self::Peek { .. } => "peek",
             Self::Ack { .. } => "ack",
+            Self::Post { .. } => "post",
+            Self::Status { .. } => "status",
+            Self::History { .. } => "history",
+            Self::Watch { .. } => "watch",
+            Self::Unwatch { .. } => "unwatch",
+            Self::Block { .. } => "block",
+            Self::Unblock { .. } => "unblock",
+            Self::Privacy { .. } => "privacy",
         }
     }
 
@@ -224,6 +296,20 @@ impl<'a> Command<'a> {
             "ack" => Self::Ack {
                 token: words.required()?, id: words.required()?, incarnation: words.optional(),
             },
+            "post" => Self::Post {
+                token: words.required()?, key: words.required()?, to: words.required()?, body: words.body()?,
+            },
+            "status" => Self::Status { token: words.required()?, id: words.required()? },
+            "history" => Self::History {
+                token: words.required()?, with: words.required()?, cursor: words.optional(), limit: words.optional(),
+            },
+            "watch" => Self::Watch { token: words.required()?, after: words.optional_pair()? },
+            "unwatch" => Self::Unwatch { token: words.required()? },
+            "block" => Self::Block { token: words.required()?, username: words.required()? },
+            "unblock" => Self::Unblock { token: words.required()?, username: words.required()? },
+            "privacy" => Self::Privacy {
+                token: words.required()?, subject: words.required()?, choice: words.required()?,
+            },
             _ => return Err(ParseError::BadCommand),
         })
     }
@@ -239,7 +325,7 @@ impl<'a> Command<'a> {
                 line.word("TOKEN", token)?.optional("AFTER", after, limit)?.last("LIMIT", limit)?
             }
             Self::Inbox { token } | Self::ActiveUsers { token } | Self::Logout { token }
-            | Self::Whoami { token } | Self::Sessions { token } => line.word("TOKEN", token)?,
+            | Self::Whoami { token } | Self::Sessions { token } | Self::Unwatch { token } => line.word("TOKEN", token)?,
 
             Self::Hello(options) => options.encode(&mut line)?,
             Self::Ping { text } => line.text("TEXT", text)?,
@@ -252,6 +338,23 @@ impl<'a> Command<'a> {
             Self::Revoke { token, session } => line.word("TOKEN", token)?.word("SESSION", session)?,
             Self::Ack { token, id, incarnation } => {
                 line.word("TOKEN", token)?.word("ID", id)?.last("INCARNATION", incarnation)?
+            }
+            Self::Post { token, key, to, body } => {
+                line.word("TOKEN", token)?.word("KEY", key)?.word("USER", to)?.body("MESSAGE", body)?
+            }
+            Self::Status { token, id } => line.word("TOKEN", token)?.word("ID", id)?,
+            Self::History { token, with, cursor, limit } => {
+                line.word("TOKEN", token)?.word("USER", with)?.optional("CURSOR", cursor, limit)?.last("LIMIT", limit)?
+            }
+            Self::Watch { token, after: None } => line.word("TOKEN", token)?,
+            Self::Watch { token, after: Some((after, incarnation)) } => {
+                line.word("TOKEN", token)?.last("AFTER", Some(after))?.last("INCARNATION", Some(incarnation))?
+            }
+            Self::Block { token, username } | Self::Unblock { token, username } => {
+                line.word("TOKEN", token)?.word("USER", username)?
+            }
+            Self::Privacy { token, subject, choice } => {
+                line.word("TOKEN", token)?.word("SUBJECT", subject)?.word("CHOICE", choice)?
             }
         }
         .finish();
@@ -315,7 +418,7 @@ mod tests {
 
     #[test]
     fn the_first_word_decides() {
-        for line in ["AUTH a b", " auth a b", "terbang x", " ", "auth\ta b", "post a b c d", "\r"] {
+        for line in ["AUTH a b", " auth a b", "terbang x", " ", "auth\ta b", "\r"] {
             assert_parses(line, Err(ParseError::BadCommand));
         }
         let frame = Frame(Bytes::from_static(b"terbang \xff"));
@@ -354,6 +457,29 @@ mod tests {
         let explicit_ack = HelloOptions { explicit_ack: true };
         assert_parses("hello", Ok(Command::Hello(HelloOptions::default())));
         assert_parses("hello later explicit_ack ", Ok(Command::Hello(explicit_ack)));
+    }
+
+    #[test]
+    fn after_and_incarnation_come_together() {
+        let watch = |after| Ok(Command::Watch { token: "t", after });
+        assert_parses("watch t", watch(None));
+        assert_parses("watch t - ", watch(None));
+        assert_parses("watch t - -", watch(None));
+        assert_parses("watch t 5 i ", watch(Some(("5", "i"))));
+        for line in ["watch", "watch t 5", "watch t 5 - ", "watch t - i", "watch t 5 i x"] {
+            assert_parses(line, Err(ParseError::BadArguments));
+        }
+    }
+
+    #[test]
+    fn a_post_is_a_send_with_a_key() {
+        let post = |key, body| Ok(Command::Post { token: "t", key, to: "messi", body });
+        assert_parses("post t k messi  halo ", post("k", " halo "));
+        assert_parses("post t - messi halo", post("-", "halo"));
+        assert_parses("post t  messi halo", post("", "halo"));
+        for line in ["post t k messi ", "post t k messi", "post t k"] {
+            assert_parses(line, Err(ParseError::BadArguments));
+        }
     }
 
     #[test]

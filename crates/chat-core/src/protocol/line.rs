@@ -40,6 +40,15 @@ impl<'a> Words<'a> {
         self.next().filter(|word| *word != LEFT_OUT)
     }
 
+    /// The next two words, unless both are left out.
+    pub(super) fn optional_pair(&mut self) -> Result<Option<(&'a str, &'a str)>, ParseError> {
+        match (self.optional(), self.optional()) {
+            (None, None) => Ok(None),
+            (Some(first), Some(second)) => Ok(Some((first, second))),
+            _ => Err(ParseError::BadArguments),
+        }
+    }
+
     /// Everything to the end of the line, verbatim; at least one byte.
     pub(super) fn body(&mut self) -> Result<&'a str, ParseError> {
         let body = self.rest.take().unwrap_or_default();

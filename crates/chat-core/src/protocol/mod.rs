@@ -16,6 +16,7 @@
 
 mod codec;
 mod command;
+mod event;
 mod frame;
 mod json;
 mod line;
@@ -28,9 +29,11 @@ pub use codec::{
     ClientCodec, CodecError, DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_REPLY_BYTES, ServerCodec,
 };
 pub use command::{Command, HelloOptions, ParseError};
+pub use event::{Event, SentMessage};
 pub use frame::Frame;
 pub use reply::{
-    ActiveUsers, Directory, DirectoryEntry, ErrorCode, ErrorReply, Hello, InboxMessage, InboxPage,
-    Limits, List, PAGE_OVERHEAD_BYTES, PeekMessage, PeekPage, Reply, ReplyError, SessionEntry,
-    Whoami,
+    ActiveUsers, DeliveryState, Direction, Directory, DirectoryEntry, ErrorCode, ErrorReply, Hello,
+    HistoryMessage, HistoryPage, InboxMessage, InboxPage, Limits, List, MessageStatus,
+    PAGE_OVERHEAD_BYTES, PeekMessage, PeekPage, Posted, Reply, ReplyError, Resume, SessionEntry,
+    Watching, Whoami,
 };

@@ -73,11 +73,18 @@ fn decode_ok(command: &str, bytes: &[u8]) -> Result<Reply<'static>, String> {
         "revoke" => Reply::Revoked,
         "peek" => Reply::Peek(read(bytes)?),
         "ack" => Reply::Acked,
+        "post" => Reply::Posted(read(bytes)?),
+        "status" => Reply::Status(read(bytes)?),
+        "history" => Reply::History(read(bytes)?),
+        "watch" => Reply::Watching(read(bytes)?),
+        "unwatch" => Reply::Unwatched,
+        "block" | "unblock" => Reply::Blocked,
+        "privacy" => Reply::PrivacySet,
         _ => return Err("no such command".into()),
     })
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(in super::super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| {
         // Other texts of this error may quote the reply.
         let text = error.to_string();

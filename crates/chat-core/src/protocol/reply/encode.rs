@@ -8,8 +8,9 @@ use bytes::{BufMut as _, BytesMut};
 use super::super::codec::REPLY_END;
 use super::super::json::{self, Object, put_escaped, put_string};
 use super::{
-    ActiveUsers, DirectoryEntry, ErrorReply, Hello, InboxMessage, InboxPage, Limits, List,
-    PeekMessage, PeekPage, Reply, SessionEntry, Whoami,
+    ActiveUsers, DeliveryState, Direction, DirectoryEntry, ErrorReply, Hello, HistoryMessage,
+    HistoryPage, InboxMessage, InboxPage, Limits, List, MessageStatus, PeekMessage, PeekPage,
+    Posted, Reply, Resume, SessionEntry, Watching, Whoami,
 };
 use crate::{MessageId, Timestamp};
 
@@ -36,7 +37,13 @@ impl Reply<'_> {
             Self::Sessions(sessions) => {
                 ok(dst, |o| o.array("sessions", sessions, |dst, session| session.encode(dst)));
             }
-            Self::Revoked | Self::Acked => dst.put_slice(OK),
+            Self::Revoked | Self::Acked | Self::Unwatched | Self::Blocked | Self::PrivacySet => {
+                dst.put_slice(OK)
+            }
+            Self::Posted(posted) => ok(dst, |o| posted.encode(o)),
+            Self::Status(status) => ok(dst, |o| status.encode(o)),
+            Self::History(page) => ok(dst, |o| page.encode(o)),
+            Self::Watching(watching) => ok(dst, |o| watching.encode(o)),
             Self::Peek(page) => ok(dst, |o| page.encode(o)),
             Self::Error(error) => error.encode(dst),
         }
@@ -82,13 +89,17 @@ impl PeekMessage<'_> {
 
     fn encode(&self, dst: &mut BytesMut) {
         let mut object = Object::new(dst);
+        self.put(&mut object);
+        object.end();
+    }
+
+    pub(in super::super) fn put(&self, object: &mut Object<'_>) {
         object.plain("id", self.id);
         object.plain("time", self.time);
         object.string("from", &self.from);
         object.string("from_name", &self.from_name);
         object.string("to", &self.to);
         object.string("body", &self.body);
-        object.end();
     }
 }
 
@@ -128,6 +139,101 @@ impl PeekPage<'_> {
         reply.string("incarnation", &self.incarnation);
         reply.array("messages", &self.messages, |dst, message| message.encode(dst));
         reply.bool("more", self.more);
+    }
+}
+
+impl Posted<'_> {
+    fn encode(&self, reply: &mut Object<'_>) {
+        reply.string("id", &self.id);
+        reply.plain("time", self.time);
+        reply.bool("duplicate", self.duplicate);
+        reply.string("durability", &self.durability);
+    }
+}
+
+impl MessageStatus {
+    fn encode(self, reply: &mut Object<'_>) {
+        reply.string("state", self.state.as_str());
+        reply.plain("stored", self.stored);
+        for (key, time) in [("pushed", self.pushed), ("delivered", self.delivered)] {
+            if let Some(time) = time {
+                reply.plain(key, time);
+            }
+        }
+    }
+}
+
+impl HistoryMessage<'_> {
+    /// At most how many bytes this message adds to an encoded `history` page. Costs one pass over the texts.
+    #[must_use]
+    pub fn encoded_len_bound(&self) -> usize {
+        HISTORY_MESSAGE_FRAME.len()
+            + texts_len(&[&self.id, &self.from, &self.from_name, &self.to, &self.body])
+            + time_len_bound(self.time)
+    }
+
+    fn encode(&self, dst: &mut BytesMut) {
+        let mut object = Object::new(dst);
+        object.string("direction", self.direction.as_str());
+        object.string("id", &self.id);
+        object.plain("time", self.time);
+        object.string("from", &self.from);
+        object.string("from_name", &self.from_name);
+        object.string("to", &self.to);
+        object.string("body", &self.body);
+        object.end();
+    }
+}
+
+impl HistoryPage<'_> {
+    fn encode(&self, reply: &mut Object<'_>) {
+        reply.string("incarnation", &self.incarnation);
+        reply.array("messages", &self.messages, |dst, message| message.encode(dst));
+        if let Some(next) = &self.next {
+            reply.string("next", next);
+        }
+    }
+}
+
+impl Watching<'_> {
+    fn encode(&self, reply: &mut Object<'_>) {
+        reply.string("incarnation", &self.incarnation);
+        reply.string("resume", self.resume.as_str());
+        reply.plain("after", self.after);
+        for (key, id) in [("from", self.from), ("to", self.to)] {
+            if let Some(id) = id {
+                reply.plain(key, id);
+            }
+        }
+    }
+}
+
+impl DeliveryState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Pushed => "pushed",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+impl Direction {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
+
+impl Resume {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Undelivered => "undelivered",
+            Self::Exact => "exact",
+            Self::Gap => "gap",
+        }
     }
 }
 
@@ -280,5 +386,6 @@ const LOGGED_OUT: &[u8] = b"{\"status\": \"OK\", \
 /// What stands around the texts of a message that has its sender's group to itself.
 const INBOX_MESSAGE_FRAME: &str =
     r#", "": [{"msg_from": "", "msg_to": "", "msg": "", "id": "", "time": ""}]"#;
+const HISTORY_MESSAGE_FRAME: &str = r#", {"direction": "out", "id": "", "time": "", "from": "", "from_name": "", "to": "", "body": ""}"#;
 const PEEK_MESSAGE_FRAME: &str =
     r#", {"id": "", "time": "", "from": "", "from_name": "", "to": "", "body": ""}"#;

@@ -12,6 +12,7 @@ mod encode;
 mod error_code;
 
 pub use decode::ReplyError;
+pub(super) use decode::read;
 pub use encode::PAGE_OVERHEAD_BYTES;
 pub use error_code::ErrorCode;
 
@@ -49,6 +50,20 @@ pub enum Reply<'a> {
     Peek(PeekPage<'a>),
     /// To `ack`.
     Acked,
+    /// To `post`.
+    Posted(Posted<'a>),
+    /// To `status`.
+    Status(MessageStatus),
+    /// To `history`.
+    History(HistoryPage<'a>),
+    /// To `watch`.
+    Watching(Watching<'a>),
+    /// To `unwatch`.
+    Unwatched,
+    /// To `block` and `unblock`.
+    Blocked,
+    /// To `privacy`.
+    PrivacySet,
     /// To anything: it did not work.
     Error(ErrorReply<'a>),
 }
@@ -205,6 +220,111 @@ pub struct PeekMessage<'a> {
     pub body: Cow<'a, str>,
 }
 
+/// The reply to `post`: `id`, `time`, `duplicate`, `durability`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Posted<'a> {
+    /// What `status` knows the message by. Opaque.
+    pub id: Cow<'a, str>,
+    /// When it was stored.
+    pub time: Timestamp,
+    /// Whether an earlier `post` under this key stored it.
+    pub duplicate: bool,
+    /// What it survives: `power_loss`, `process_crash`, or `memory` for nothing.
+    pub durability: Cow<'a, str>,
+}
+
+/// The reply to `status`: `state`, `stored`, and `pushed` and `delivered` where they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct MessageStatus {
+    /// How far it came.
+    pub state: DeliveryState,
+    /// When it was stored.
+    pub stored: Timestamp,
+    /// When it was last known to be on its way to one of the recipient's devices.
+    pub pushed: Option<Timestamp>,
+    /// When it was delivered, to the second.
+    pub delivered: Option<Timestamp>,
+}
+
+/// How far a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It is kept, or the recipient does not tell more.
+    Stored,
+    /// It was written to a connection that watches.
+    Pushed,
+    /// The recipient has it.
+    Delivered,
+}
+
+/// The reply to `history`: `incarnation`, `messages`, `next`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct HistoryPage<'a> {
+    /// The incarnation that the ids of direction `in` belong to.
+    pub incarnation: Cow<'a, str>,
+    /// Oldest first. The first page has the newest messages of the conversation.
+    pub messages: Vec<HistoryMessage<'a>>,
+    /// The CURSOR of the page before this one in time, unless this is the oldest.
+    pub next: Option<Cow<'a, str>>,
+}
+
+/// One message of `history`: `direction`, `id`, `time`, `from`, `from_name`, `to`, `body`. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct HistoryMessage<'a> {
+    /// Whether it came in or went out.
+    pub direction: Direction,
+    /// The number in the user's mailbox of one that came in; what `post` gave for one that went out.
+    pub id: Cow<'a, str>,
+    /// When it was stored.
+    pub time: Timestamp,
+    /// The sender's username.
+    pub from: Cow<'a, str>,
+    /// The sender's full name as it was.
+    pub from_name: Cow<'a, str>,
+    /// The recipient's username.
+    pub to: Cow<'a, str>,
+    /// The text.
+    pub body: Cow<'a, str>,
+}
+
+/// Which way a message of a conversation went, as the user who asks sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// To the user; one sent to oneself too.
+    In,
+    /// From the user.
+    Out,
+}
+
+/// The reply to `watch`: `incarnation`, `resume`, `after`, and `from` and `to` with a gap.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Watching<'a> {
+    /// The mailbox's incarnation: the ids of `message` events belong to it.
+    pub incarnation: Cow<'a, str>,
+    /// How the events go on from what the client has.
+    pub resume: Resume,
+    /// The first `message` event has the next id, unless a `gap` event says otherwise.
+    pub after: MessageId,
+    /// With [`Resume::Gap`]: the first id that does not mean what it meant.
+    pub from: Option<MessageId>,
+    /// With [`Resume::Gap`]: the last id the client said it has, if that is not below `from`.
+    pub to: Option<MessageId>,
+}
+
+/// How the events of a watch go on from what the client has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resume {
+    /// Without AFTER: first everything undelivered.
+    Undelivered,
+    /// Right behind AFTER.
+    Exact,
+    /// The mailbox has another incarnation than the client named: they go on from the last id both share.
+    Gap,
+}
+
 /// `{"status": "ERROR", "message": …, "code": …}`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReply<'a> {
@@ -228,6 +348,15 @@ impl fmt::Debug for PeekMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeekMessage")
             .field("from", &self.from)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HistoryMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryMessage")
+            .field("direction", &self.direction)
             .field("id", &self.id)
             .finish_non_exhaustive()
     }

@@ -330,3 +330,71 @@ fn the_document_lists_every_code() {
         assert_eq!(DOCUMENT.contains(&row), recorded, "{code}");
     }
 }
+
+#[test]
+fn what_posts_and_conversations_answer() {
+    let posted =
+        Posted { id: "0a".into(), time: TIME, duplicate: true, durability: "power_loss".into() };
+    assert_survives(
+        "post",
+        &Reply::Posted(posted),
+        r#"{"status": "OK", "id": "0a", "time": "2026-11-18T11:06:40.007Z", "duplicate": true, "durability": "power_loss"}"#,
+    );
+    let state = DeliveryState::Delivered;
+    assert_survives(
+        "status",
+        &Reply::Status(MessageStatus { state, stored: TIME, pushed: None, delivered: Some(TIME) }),
+        r#"{"status": "OK", "state": "delivered", "stored": "2026-11-18T11:06:40.007Z", "delivered": "2026-11-18T11:06:40.007Z"}"#,
+    );
+    let message = HistoryMessage {
+        direction: Direction::Out,
+        id: "0a".into(),
+        time: TIME,
+        from: "messi".into(),
+        from_name: "Lionel Messi".into(),
+        to: "lineker".into(),
+        body: "halo".into(),
+    };
+    assert_survives(
+        "history",
+        &Reply::History(HistoryPage {
+            incarnation: "ab".into(),
+            messages: vec![message.clone()],
+            next: Some("0c".into()),
+        }),
+        r#"{"status": "OK", "incarnation": "ab", "messages": [{"direction": "out", "id": "0a", "time": "2026-11-18T11:06:40.007Z", "from": "messi", "from_name": "Lionel Messi", "to": "lineker", "body": "halo"}], "next": "0c"}"#,
+    );
+    assert!(
+        message.encoded_len_bound()
+            >= encoded(&Reply::History(HistoryPage {
+                messages: vec![message],
+                ..HistoryPage::default()
+            }))
+            .len()
+                - encoded(&Reply::History(HistoryPage::default())).len()
+    );
+}
+
+#[test]
+fn watching_says_how_it_goes_on() {
+    let watching = |resume, from, to| {
+        let (from, to) = (Option::map(from, MessageId::new), Option::map(to, MessageId::new));
+        Watching { incarnation: "ab".into(), resume, after: MessageId::new(7), from, to }
+    };
+    assert_survives(
+        "watch",
+        &Reply::Watching(watching(Resume::Undelivered, None, None)),
+        r#"{"status": "OK", "incarnation": "ab", "resume": "undelivered", "after": "7"}"#,
+    );
+    assert_survives(
+        "watch",
+        &Reply::Watching(watching(Resume::Gap, Some(8), Some(9))),
+        r#"{"status": "OK", "incarnation": "ab", "resume": "gap", "after": "7", "from": "8", "to": "9"}"#,
+    );
+    for command in ["unwatch", "block", "unblock", "privacy"] {
+        assert_eq!(
+            encoded(&decoded(command, r#"{"status": "OK"}"#).unwrap()),
+            r#"{"status": "OK"}"#
+        );
+    }
+}
