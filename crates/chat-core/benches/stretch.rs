@@ -108,8 +108,8 @@ async fn call(
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let to = format!("user{}", (random >> 33) % accounts).into();
-            Outgoing { session, to, body: "x".repeat(100).into() }
+            let to = format!("user{}", (random >> 33) % accounts);
+            Outgoing::new(session, to, "x".repeat(100))
         };
         let messages = (0..IN_FLIGHT).map(|_| message()).collect();
         let start = Instant::now();

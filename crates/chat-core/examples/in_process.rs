@@ -20,7 +20,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sender = SessionKey::of(&store.login("lineker", "a-long-secret").await?);
     let reader = SessionKey::of(&store.login("messi", "a-long-secret").await?);
 
-    let message = Outgoing { session: sender, to: "messi".into(), body: "apa kabar".into() };
+    let message = Outgoing::new(sender, "messi", "apa kabar");
     for outcome in store.send(vec![message]).await {
         // From here on the message survives whatever the store's durability promises.
         println!("stored at {}", outcome?.time);

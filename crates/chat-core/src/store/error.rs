@@ -43,6 +43,21 @@ pub enum StoreError {
     /// An argument is out of its range.
     #[error("{0}")]
     BadArguments(&'static str),
+    /// The user has sent no message of that id, or it is not kept any more.
+    #[error("no such message")]
+    NoSuchMessage,
+    /// The recipient does not take messages from the sender.
+    #[error("the recipient does not allow it")]
+    NotAllowed,
+    /// The key stands for another message.
+    #[error("the key was used for another message")]
+    KeyConflict,
+    /// The account has as many keys as it may have at a time.
+    #[error("too many keys")]
+    TooManyKeys {
+        /// When some will be free again.
+        retry_after: Duration,
+    },
     /// The recipient's mailbox is full, or the sender's share of it is.
     #[error("the recipient's mailbox is full")]
     InboxFull,
@@ -78,6 +93,10 @@ impl StoreError {
             Self::WeakPassword(_) => ErrorCode::WeakPassword,
             Self::MessageTooLong { .. } => ErrorCode::MessageTooLong,
             Self::BadArguments(_) => ErrorCode::BadArguments,
+            Self::NoSuchMessage => ErrorCode::NoSuchMessage,
+            Self::NotAllowed => ErrorCode::NotAllowed,
+            Self::KeyConflict => ErrorCode::KeyConflict,
+            Self::TooManyKeys { .. } => ErrorCode::RateLimited,
             Self::InboxFull => ErrorCode::InboxFull,
             Self::StaleIncarnation => ErrorCode::StaleIncarnation,
             Self::Busy { .. } => ErrorCode::Busy,

@@ -12,14 +12,17 @@ mod handle;
 mod options;
 mod request;
 mod types;
+mod watch;
 
 pub use error::{OpenError, StoreError};
 pub use handle::Store;
-pub use options::StoreOptions;
 #[cfg(feature = "embedded")]
-pub use options::{Durability, SqliteOptions};
+pub use options::SqliteOptions;
+pub use options::{Durability, StoreOptions};
 pub use types::{
-    AccountNumber, AccountSummary, AckBasis, Directory, DirectoryEntry, HashedAccount, ImportId,
-    Incarnation, Listing, Message, NewAccount, Outgoing, Page, PageLimit, Receipt, SessionInfo,
-    SessionKey, Shown, Whoami,
+    AccountNumber, AccountSummary, AckBasis, Conversation, ConversationEntry, DeliveryStatus,
+    Directory, DirectoryEntry, EntryId, HashedAccount, HistoryCursor, ImportId, Incarnation,
+    Listing, Message, NewAccount, OpaqueIdError, Outgoing, Page, PageLimit, PostKey, PrivacyChoice,
+    PrivacySubject, Receipt, SentId, SessionInfo, SessionKey, Shown, WatchId, Whoami,
 };
+pub use watch::{Resumed, SentCopy, SessionEnd, Watch, WatchEvent, WatchFrom};

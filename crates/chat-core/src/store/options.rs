@@ -106,7 +106,6 @@ impl SqliteOptions {
 }
 
 /// What an acknowledged message survives.
-#[cfg(feature = "embedded")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// A crash of the process, of the system, and loss of power: every commit is synced before it is acknowledged.

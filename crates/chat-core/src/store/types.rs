@@ -1,8 +1,10 @@
 //! What goes in and out of the store.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::protocol::DeliveryState;
 use crate::{FullName, MessageId, Timestamp, Token, Username};
 
 /// An account's number; never used again for another.
@@ -62,6 +64,7 @@ impl fmt::Display for Incarnation {
 
 /// One message to store. `Debug` leaves the body out.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Outgoing {
     /// The sender's session.
     pub session: SessionKey,
@@ -69,6 +72,54 @@ pub struct Outgoing {
     pub to: Box<str>,
     /// The text. The store checks it, as [`check_body`](crate::check_body) does.
     pub body: Box<str>,
+    /// With a key it is stored exactly once, however often it is given. Default none.
+    pub key: Option<PostKey>,
+    /// The watch of the connection it comes over, which is not shown what it sent itself. Default none.
+    pub origin: Option<WatchId>,
+}
+
+impl Outgoing {
+    /// A message without a key, from nobody who watches.
+    #[must_use]
+    pub fn new(session: SessionKey, to: impl Into<Box<str>>, body: impl Into<Box<str>>) -> Self {
+        Self { session, to: to.into(), body: body.into(), key: None, origin: None }
+    }
+}
+
+/// What a client's KEY of `post` is kept as: the first 16 bytes of its SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PostKey(pub(crate) [u8; 16]);
+
+impl PostKey {
+    /// The key a client chose: 1 to 128 printable ASCII characters without a space. `None` if it is none.
+    #[must_use]
+    pub fn new(key: &str) -> Option<Self> {
+        use sha2::Digest as _;
+        let fits = (1..=MOST_KEY_BYTES).contains(&key.len());
+        if !fits || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        let mut kept = [0; 16];
+        let digest: [u8; 32] = sha2::Sha256::digest(key).into();
+        kept.iter_mut().zip(digest).for_each(|(kept, byte)| *kept = byte);
+        Some(Self(kept))
+    }
+}
+
+/// Names one [`Watch`](super::Watch) among all that this process had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WatchId(pub(crate) u64);
+
+/// Whom a user lets know something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PrivacyChoice {
+    /// Those the user has written to.
+    #[default]
+    Default,
+    /// Everybody.
+    On,
+    /// Nobody.
+    Off,
 }
 
 impl fmt::Debug for Outgoing {
@@ -80,8 +131,102 @@ impl fmt::Debug for Outgoing {
 /// The store's word that a message is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
+    /// What [`Store::status`](super::Store::status) knows it by.
+    pub id: SentId,
     /// When it was stored.
     pub time: Timestamp,
+    /// An earlier one under the same key stored it.
+    pub duplicate: bool,
+}
+
+/// What the sender of a message knows it by. It tells nothing about the recipient's mailbox. 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SentId(pub(crate) [u8; 16]);
+
+/// Where the next page of a conversation begins. Opaque, and good for that conversation alone. 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HistoryCursor(pub(crate) [u8; 16]);
+
+/// A word is not 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not 32 hexadecimal digits")]
+pub struct OpaqueIdError;
+
+macro_rules! written_in_hex {
+    ($($id:ident)*) => {$(
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = OpaqueIdError;
+
+            fn from_str(word: &str) -> Result<Self, OpaqueIdError> {
+                let digits = word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let number = digits.then(|| u128::from_str_radix(word, 16).ok()).flatten();
+                number.map(|number| Self(number.to_be_bytes())).ok_or(OpaqueIdError)
+            }
+        }
+    )*};
+}
+
+written_in_hex!(SentId HistoryCursor);
+
+/// What became of a message, as far as its recipient lets the sender know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryStatus {
+    /// How far it came.
+    pub state: DeliveryState,
+    /// When it was stored.
+    pub stored: Timestamp,
+    /// When it was written to one of the recipient's connections, to the second. Not kept over a restart.
+    pub pushed: Option<Timestamp>,
+    /// When it was delivered, to the second.
+    pub delivered: Option<Timestamp>,
+}
+
+/// A page of a conversation.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    /// The username of the user who asks.
+    pub username: Arc<str>,
+    /// The username of the other.
+    pub peer: Arc<str>,
+    /// The incarnation that the ids of what came in belong to.
+    pub incarnation: Incarnation,
+    /// Oldest first.
+    pub entries: Vec<ConversationEntry>,
+    /// Where the page before this one in time begins; `None` if this is the oldest.
+    pub next: Option<HistoryCursor>,
+}
+
+/// A message of a conversation.
+#[derive(Debug, Clone)]
+pub struct ConversationEntry {
+    /// What the user who asks knows it by.
+    pub id: EntryId,
+    /// The message. Its id is its number in the recipient's mailbox, not to be shown to the sender.
+    pub message: Arc<Message>,
+}
+
+/// Which way a message of a conversation went, and what it is known by on that side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryId {
+    /// It came to the user.
+    In(MessageId),
+    /// The user sent it.
+    Out(SentId),
+}
+
+/// What [`PrivacyChoice`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrivacySubject {
+    /// Whether messages were delivered.
+    Receipts,
+    /// Whether the user is here.
+    Presence,
 }
 
 /// A stored message. `Debug` leaves the body out.
@@ -305,3 +450,6 @@ pub struct AccountSummary {
     /// How many sessions it has.
     pub sessions: usize,
 }
+
+/// The longest KEY of `post`, in bytes (`docs/protocol.md`).
+const MOST_KEY_BYTES: usize = 128;

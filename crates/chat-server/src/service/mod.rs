@@ -201,7 +201,7 @@ fn gather(peer: &mut Peer, session: SessionKey, to: &str, body: &str) {
         // As many as last time, within reason: who pipelines sixteen does so again.
         peer.outgoing.reserve_exact(peer.last_outgoing.clamp(1, MOST_EXPECTED));
     }
-    peer.outgoing.push(Outgoing { session, to: to.into(), body: body.into() });
+    peer.outgoing.push(Outgoing::new(session, to, body));
 }
 
 /// The reply's text is the standard one of its code, unless the store knows more.

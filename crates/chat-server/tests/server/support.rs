@@ -141,11 +141,7 @@ impl<A> Running<A> {
     pub(crate) async fn write_to_messi(&self, texts: &[&str]) {
         let token = self.store.login("lineker", PASSWORD).await.unwrap();
         let session = chat_core::store::SessionKey::of(&token);
-        let outgoing = |text: &&str| chat_core::store::Outgoing {
-            session,
-            to: "messi".into(),
-            body: (*text).into(),
-        };
+        let outgoing = |text: &&str| chat_core::store::Outgoing::new(session, "messi", *text);
         for outcome in self.store.send(texts.iter().map(outgoing).collect()).await {
             outcome.unwrap();
         }

@@ -8,7 +8,9 @@ use super::log::{AccountChange, AccountRow, Log, Record};
 use super::{Engine, State};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
-use crate::store::{AccountNumber, AccountSummary, HashedAccount, ImportId, StoreError};
+use crate::store::{
+    AccountNumber, AccountSummary, HashedAccount, ImportId, PrivacyChoice, StoreError,
+};
 use crate::{FullName, Timestamp, Username};
 
 /// Accounts that the batch in hand changes, over those that the log shows.
@@ -265,5 +267,8 @@ pub(super) fn new_row(
         created: now,
         removed: None,
         import,
+        receipts: PrivacyChoice::Default,
+        presence: PrivacyChoice::Default,
+        blocks: 0,
     }
 }

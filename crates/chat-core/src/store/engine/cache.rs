@@ -28,6 +28,7 @@ enum Replayed {
     Message { entry: Entry, id: MessageId },
     Cursor { upto: MessageId, position: u64 },
     Removed { position: u64 },
+    Incarnation { position: u64 },
 }
 
 /// Why a message was not added to a mailbox.
@@ -84,6 +85,7 @@ impl Cache {
                     Replayed::Removed { position }
                 }
                 Record::Account { .. } => continue,
+                Record::Incarnation { .. } => Replayed::Incarnation { position },
             };
             let mailbox = record.mailbox();
             self.replayed.entry(mailbox).or_insert_with(|| {
@@ -240,6 +242,7 @@ fn replay_one(
             mailbox.advance(upto, delivered, quota);
         }
         Replayed::Removed { position } if position > applied => *mailbox = Mailbox::default(),
+        Replayed::Incarnation { position } if position > applied => mailbox.head.began = position,
         _ => {}
     }
     Ok(())

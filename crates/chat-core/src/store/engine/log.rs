@@ -4,22 +4,33 @@
 //! on both forms, SQLite and simulated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::index::IndexRow;
 use super::mailbox::Head;
 use crate::account::PasswordHash;
-use crate::store::{AccountNumber, ImportId, Message, SessionKey};
+use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
 use crate::{MessageId, Timestamp};
 
 /// One entry of the log. Positions are numbered from 1 in commit order and never used twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// A message was stored.
-    Message { mailbox: AccountNumber, message: Arc<Message> },
+    /// A message was stored, under a key if it was posted.
+    Message { mailbox: AccountNumber, message: Arc<Message>, key: Option<Keyed> },
     /// Everything up to `upto` is delivered.
     Cursor { mailbox: AccountNumber, upto: MessageId, time: Timestamp },
     /// An account changed; the account itself is in its table.
     Account { account: AccountNumber, change: AccountChange, time: Timestamp },
+    /// From here on the mailbox has another incarnation.
+    Incarnation { mailbox: AccountNumber, time: Timestamp },
+}
+
+/// What a posted message is known by besides its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keyed {
+    pub(crate) key: PostKey,
+    /// Tells what was asked for under the key: recipient and text.
+    pub(crate) request: [u8; 8],
 }
 
 /// What happened to an account.
@@ -34,7 +45,9 @@ pub(crate) enum AccountChange {
 impl Record {
     pub(crate) fn mailbox(&self) -> AccountNumber {
         match self {
-            Self::Message { mailbox, .. } | Self::Cursor { mailbox, .. } => *mailbox,
+            Self::Message { mailbox, .. }
+            | Self::Cursor { mailbox, .. }
+            | Self::Incarnation { mailbox, .. } => *mailbox,
             Self::Account { account, .. } => *account,
         }
     }
@@ -42,7 +55,9 @@ impl Record {
     pub(crate) fn time(&self) -> Timestamp {
         match self {
             Self::Message { message, .. } => message.time,
-            Self::Cursor { time, .. } | Self::Account { time, .. } => *time,
+            Self::Cursor { time, .. }
+            | Self::Account { time, .. }
+            | Self::Incarnation { time, .. } => *time,
         }
     }
 }
@@ -56,6 +71,7 @@ pub(crate) struct Batch {
     /// Rows to put in the accounts table, by number.
     pub(crate) accounts: Vec<AccountRow>,
     pub(crate) sessions: Vec<SessionChange>,
+    pub(crate) blocks: Vec<BlockChange>,
     pub(crate) imports: Vec<ImportChange>,
     /// A new incarnation of all mailboxes begins with this batch.
     pub(crate) incarnation: Option<[u8; 16]>,
@@ -66,6 +82,7 @@ impl Batch {
         self.records.is_empty()
             && self.accounts.is_empty()
             && self.sessions.is_empty()
+            && self.blocks.is_empty()
             && self.imports.is_empty()
             && self.incarnation.is_none()
     }
@@ -94,6 +111,12 @@ pub(crate) struct AccountRow {
     pub(crate) removed: Option<Timestamp>,
     /// The import it came with; hidden while that import is open.
     pub(crate) import: Option<ImportId>,
+    /// Who learns that messages were delivered.
+    pub(crate) receipts: PrivacyChoice,
+    /// Who learns that the user is here.
+    pub(crate) presence: PrivacyChoice,
+    /// How many users it blocks, so that nobody looks for them in vain.
+    pub(crate) blocks: u64,
 }
 
 /// A session as its table keeps it.
@@ -110,6 +133,14 @@ pub(crate) struct SessionRow {
 pub(crate) enum SessionChange {
     Put(SessionKey, SessionRow),
     Delete(SessionKey),
+}
+
+/// `account` blocks `blocked`, or does so no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockChange {
+    pub(crate) account: AccountNumber,
+    pub(crate) blocked: AccountNumber,
+    pub(crate) on: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +170,50 @@ pub(crate) struct Slice {
     pub(crate) trim_before: Option<u64>,
     /// Accounts of an import that does not come about, from one number to another, go.
     pub(crate) drop_accounts: Option<(ImportId, AccountNumber, AccountNumber)>,
+    /// The mailbox's messages up to this id were delivered at this time, those before them earlier.
+    pub(crate) deliveries: Vec<(AccountNumber, MessageId, Timestamp)>,
+    /// Delivery times of the mailbox up to this id go.
+    pub(crate) drop_deliveries: Vec<(AccountNumber, MessageId)>,
+    /// Changes to the sorted runs, in order.
+    pub(crate) runs: Vec<RunChange>,
+    /// How long the store has been running, over all its lives.
+    pub(crate) running: Option<Duration>,
+}
+
+/// A sorted run: entries in the order of their keys, in blocks, never changed once it is complete. What is looked up by
+/// content is kept so, because inserting it in place would rewrite a page for each entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunRow {
+    /// Grows with every run.
+    pub(crate) number: u64,
+    pub(crate) kind: RunKind,
+    /// Whether it may be read; one that is not complete at start goes.
+    pub(crate) complete: bool,
+    /// How often what it holds was merged.
+    pub(crate) level: u8,
+    pub(crate) entries: u64,
+    /// What its kind wants to know when it decides that the whole run goes: see there.
+    pub(crate) until: u64,
+    /// What its kind wants to have in memory; perhaps nothing.
+    pub(crate) filter: Box<[u8]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunKind {
+    /// Where the messages of each conversation lie in the log.
+    Conversations,
+    /// The keys of posted messages.
+    Keys,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum RunChange {
+    /// Puts a run's row in place of what it was.
+    Put(RunRow),
+    /// Adds a block: the key of its first entry, and the encoded entries.
+    Block { run: u64, first: Box<[u8]>, entries: Box<[u8]> },
+    /// Blocks of the run go, the first ones and at most so many; after the last one its row goes too.
+    Drop { run: u64, blocks: usize },
 }
 
 impl Slice {
@@ -149,6 +224,9 @@ impl Slice {
             + self.drop_rows.len()
             + self.park.len()
             + self.drop_mailboxes.len()
+            + self.deliveries.len()
+            + self.drop_deliveries.len()
+            + self.runs.len()
     }
 }
 
@@ -165,8 +243,13 @@ pub(crate) struct Recovered {
     pub(crate) sessions: Vec<(SessionKey, SessionRow)>,
     /// Imports that were neither committed nor forgotten, each with the first account number it may have.
     pub(crate) imports: Vec<(ImportId, AccountNumber)>,
-    /// The incarnation in force; `None` in a new store.
-    pub(crate) incarnation: Option<[u8; 16]>,
+    /// The incarnations of the store, oldest first, each with the position it began at; none in a new store.
+    pub(crate) incarnations: Vec<(u64, [u8; 16])>,
+    pub(crate) runs: Vec<RunRow>,
+    /// How long the store had been running when that was last written.
+    pub(crate) running: Duration,
+    /// Random, and the same as long as the store lives.
+    pub(crate) secret: [u8; 16],
     /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean, or this is a copy.
     pub(crate) may_have_lost: bool,
 }
@@ -220,11 +303,28 @@ pub(crate) trait View {
         mailbox: AccountNumber,
         id: MessageId,
     ) -> Result<Option<Arc<Message>>, LogError>;
+    /// When the message was delivered, if that was written behind: the time of the first delivery at or after the id.
+    fn delivery(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> Result<Option<Timestamp>, LogError>;
+    /// Whom the account blocks.
+    fn blocks(&self, account: AccountNumber) -> Result<Vec<AccountNumber>, LogError>;
+    /// The last block of the run that begins at the key or before it.
+    fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError>;
+    /// The first block of the run that begins after the key.
+    fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError>;
+    /// The last block of the run that begins before the key.
+    fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError>;
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError>;
     fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError>;
     /// Up to `limit` accounts with a key after this one, in order of key.
     fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError>;
 }
+
+/// A block of a run: the key of its first entry, and the encoded entries.
+pub(crate) type Block = (Box<[u8]>, Box<[u8]>);
 
 /// Where other threads read one page at a time.
 pub(crate) trait PageSource: Send + Sync {

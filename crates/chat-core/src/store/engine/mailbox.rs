@@ -19,6 +19,8 @@ pub(crate) struct Head {
     pub(crate) floor: MessageId,
     /// On disk: the head and the index hold every record of this mailbox up to this position.
     pub(crate) applied: u64,
+    /// The position at which the mailbox's own incarnation began; 0 if it never had another than the store's.
+    pub(crate) began: u64,
 }
 
 /// What a mailbox may hold undelivered.

@@ -56,8 +56,12 @@ impl<L: Log> Engine<L> {
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
         let message =
             Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });
-        self.state()?.pending.records.push(Record::Message { mailbox: recipient, message });
-        Ok(Receipt { time: now })
+        self.state()?.pending.records.push(Record::Message {
+            mailbox: recipient,
+            message,
+            key: None,
+        });
+        Ok(Receipt { id: self.state()?.sent_id(recipient, id), time: now, duplicate: false })
     }
 
     /// Gives a message its place in the mailbox and in the log.

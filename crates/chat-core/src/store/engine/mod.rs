@@ -11,6 +11,7 @@ mod index;
 mod log;
 mod mailbox;
 mod messages;
+mod opaque;
 mod pages;
 mod recent;
 mod retention;
@@ -31,14 +32,15 @@ use tokio::time::Instant;
 
 use super::backend::{Backend, Pages};
 use super::request::{Answer, Operation, Outcome};
-use super::{AccountNumber, ImportId, Incarnation, SessionKey, StoreError, StoreOptions};
-use crate::Timestamp;
+use super::{AccountNumber, ImportId, Incarnation, SentId, SessionKey, StoreError, StoreOptions};
+use crate::{MessageId, Timestamp};
 use accounts::Overlay;
 use cache::Cache;
 use flush::Flush;
 use imports::Import;
 use log::{Batch, Log, LogError};
 use mailbox::Quota;
+use opaque::Opaque;
 use recent::Recent;
 use sessions::{Presence, Sessions};
 
@@ -66,7 +68,9 @@ struct State {
     pending: Batch,
     /// The accounts among that, by number and by key.
     overlay: Overlay,
-    incarnation: [u8; 16],
+    /// The incarnations of the store, oldest first, each with the position it began at.
+    incarnations: Vec<(u64, [u8; 16])>,
+    opaque: Opaque,
     next_account: u64,
     /// The position of the oldest record in the log, or one past the end.
     start: u64,
@@ -87,6 +91,17 @@ enum Health {
         retry: Instant,
         backoff: Duration,
     },
+}
+
+impl State {
+    /// What its sender knows a message by.
+    fn sent_id(&self, mailbox: AccountNumber, id: MessageId) -> SentId {
+        let tag = self.incarnations.last().map_or(0, |(_, name)| {
+            let [a, b, c, d, ..] = *name;
+            u32::from_be_bytes([a, b, c, d])
+        });
+        self.opaque.sent(mailbox, id, tag)
+    }
 }
 
 impl<L: Log> Engine<L> {
@@ -118,8 +133,6 @@ impl<L: Log> Engine<L> {
             from = last + 1;
             cache.replay(&records);
         }
-        let fresh = *uuid::Uuid::new_v4().as_bytes();
-        let incarnation = recovered.incarnation.filter(|_| !recovered.may_have_lost);
         let mut state = State {
             cache,
             sessions: Sessions::new(recovered.sessions, self.options.session_idle),
@@ -127,7 +140,8 @@ impl<L: Log> Engine<L> {
             recent: Recent::new(next, self.options.recent_bytes),
             pending: Batch { first: next, ..Batch::default() },
             overlay: Overlay::default(),
-            incarnation: incarnation.unwrap_or(fresh),
+            incarnations: recovered.incarnations,
+            opaque: Opaque::new(recovered.secret),
             next_account: recovered.next_account,
             start: recovered.start,
             covered: recovered.covered,
@@ -136,12 +150,14 @@ impl<L: Log> Engine<L> {
             retention_timer: Timer::default(),
             expiry_timer: Timer::default(),
         };
-        if incarnation.is_none() {
-            if recovered.may_have_lost {
-                tracing::warn!(
-                    "acknowledged messages may be missing: mailboxes get a new incarnation"
-                );
-            }
+        if recovered.may_have_lost {
+            tracing::warn!("acknowledged messages may be missing: mailboxes get a new incarnation");
+        }
+        if recovered.may_have_lost || state.incarnations.is_empty() {
+            let fresh = *uuid::Uuid::new_v4().as_bytes();
+            // One that began here already had no message.
+            state.incarnations.retain(|(began, _)| *began < next);
+            state.incarnations.push((next, fresh));
             state.pending.incarnation = Some(fresh);
             self.log.append(&state.pending)?;
             state.pending.incarnation = None;
@@ -160,7 +176,8 @@ impl<L: Log> Engine<L> {
     }
 
     fn incarnation(&self, account: AccountNumber) -> Incarnation {
-        let store = self.state.as_ref().map_or([0; 16], |state| state.incarnation);
+        let last = self.state.as_ref().and_then(|state| state.incarnations.last());
+        let store = last.map_or([0; 16], |(_, name)| *name);
         let digest = sha2::Sha256::new()
             .chain_update(store)
             .chain_update(account.0.to_le_bytes())

@@ -80,7 +80,9 @@ fn find(
         && let Some(record) = view.record(position)?
     {
         return match record {
-            Record::Message { mailbox: owner, message } if owner == mailbox && message.id == id => {
+            Record::Message { mailbox: owner, message, .. }
+                if owner == mailbox && message.id == id =>
+            {
                 Ok(Some(message))
             }
             _ => Err(LogError::Failed(format!(

@@ -51,7 +51,7 @@ impl<L: Log> Engine<L> {
         let mut slice = Slice { trim_before: Some(before), ..Slice::default() };
         let mut drop_rows: BTreeMap<AccountNumber, u64> = BTreeMap::new();
         for (_, record) in old {
-            let Record::Message { mailbox, message } = record else {
+            let Record::Message { mailbox, message, .. } = record else {
                 continue;
             };
             if self.is_undelivered(*mailbox, message)? {

@@ -1,16 +1,17 @@
 //! [`SimulatedLog`]: a log in memory that can fail the way a disk does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::index::IndexRow;
 use super::log::{
-    AccountRow, Batch, ImportChange, Log, LogError, PageSource, Record, Recovered, SessionChange,
-    SessionRow, Slice, View,
+    AccountRow, Batch, Block, ImportChange, Log, LogError, PageSource, Record, Recovered,
+    RunChange, RunRow, SessionChange, SessionRow, Slice, View,
 };
 use super::mailbox::Head;
-use crate::MessageId;
 use crate::store::{AccountNumber, ImportId, Message, SessionKey};
+use crate::{MessageId, Timestamp};
 
 /// What is on the disk.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +27,12 @@ struct Tables {
     keys: BTreeMap<Box<str>, AccountNumber>,
     sessions: BTreeMap<[u8; 32], SessionRow>,
     imports: BTreeMap<ImportId, AccountNumber>,
-    incarnation: Option<[u8; 16]>,
+    incarnations: BTreeMap<u64, [u8; 16]>,
+    deliveries: BTreeMap<(AccountNumber, MessageId), Timestamp>,
+    blocks: BTreeSet<(AccountNumber, AccountNumber)>,
+    runs: BTreeMap<u64, RunRow>,
+    run_blocks: BTreeMap<(u64, Box<[u8]>), Box<[u8]>>,
+    running: Duration,
 }
 
 /// One write, kept until it is known to be synced.
@@ -192,7 +198,13 @@ impl Tables {
                 ImportChange::End(import) => self.imports.remove(import),
             };
         }
-        self.incarnation = batch.incarnation.or(self.incarnation);
+        for change in &batch.blocks {
+            match change.on {
+                true => self.blocks.insert((change.account, change.blocked)),
+                false => self.blocks.remove(&(change.account, change.blocked)),
+            };
+        }
+        self.incarnations.extend(batch.incarnation.map(|name| (batch.first, name)));
     }
 
     fn apply_slice(&mut self, slice: &Slice) {
@@ -212,7 +224,18 @@ impl Tables {
             self.heads.remove(mailbox);
             self.rows.retain(|(owner, _), _| owner != mailbox);
             self.parked.retain(|(owner, _), _| owner != mailbox);
+            self.deliveries.retain(|(owner, _), _| owner != mailbox);
         }
+        for (mailbox, upto, time) in &slice.deliveries {
+            self.deliveries.insert((*mailbox, *upto), *time);
+        }
+        for (mailbox, upto) in &slice.drop_deliveries {
+            self.deliveries.retain(|(owner, id), _| owner != mailbox || id > upto);
+        }
+        for change in &slice.runs {
+            self.change_run(change);
+        }
+        self.running = slice.running.unwrap_or(self.running);
         for (mailbox, message) in &slice.park {
             self.parked.insert((*mailbox, message.id), Arc::clone(message));
         }
@@ -233,6 +256,34 @@ impl Tables {
     }
 }
 
+impl Tables {
+    fn change_run(&mut self, change: &RunChange) {
+        match change {
+            RunChange::Put(run) => {
+                self.runs.insert(run.number, run.clone());
+            }
+            RunChange::Block { run, first, entries } => {
+                self.run_blocks.insert((*run, first.clone()), entries.clone());
+            }
+            RunChange::Drop { run, blocks } => {
+                let doomed: Vec<_> =
+                    self.blocks_of(*run).take(*blocks).map(|(key, _)| key.clone()).collect();
+                if doomed.len() < *blocks {
+                    self.runs.remove(run);
+                }
+                self.run_blocks.retain(|key, _| !doomed.contains(key));
+            }
+        }
+    }
+
+    fn blocks_of(
+        &self,
+        run: u64,
+    ) -> impl DoubleEndedIterator<Item = (&(u64, Box<[u8]>), &Box<[u8]>)> {
+        self.run_blocks.range((run, Box::default())..(run + 1, Box::default()))
+    }
+}
+
 impl Log for SimulatedLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
         let disk = self.lock();
@@ -245,7 +296,10 @@ impl Log for SimulatedLog {
             next_account: tables.accounts.keys().next_back().map_or(1, |number| number.0 + 1),
             sessions: tables.sessions.iter().map(|(key, row)| (SessionKey(*key), *row)).collect(),
             imports: tables.imports.iter().map(|(import, first)| (*import, *first)).collect(),
-            incarnation: tables.incarnation,
+            incarnations: tables.incarnations.iter().map(|(began, name)| (*began, *name)).collect(),
+            runs: tables.runs.values().cloned().collect(),
+            running: tables.running,
+            secret: [7; 16],
             may_have_lost: false,
         })
     }
@@ -338,6 +392,40 @@ impl View for SimulatedLog {
         Ok(self.lock().tables.parked.get(&(mailbox, id)).cloned())
     }
 
+    fn delivery(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> Result<Option<Timestamp>, LogError> {
+        let disk = self.lock();
+        let later = disk.tables.deliveries.range((mailbox, id)..).next();
+        Ok(later.filter(|((owner, _), _)| *owner == mailbox).map(|(_, time)| *time))
+    }
+
+    fn blocks(&self, account: AccountNumber) -> Result<Vec<AccountNumber>, LogError> {
+        let disk = self.lock();
+        let blocks = disk.tables.blocks.iter().filter(|(owner, _)| *owner == account);
+        Ok(blocks.map(|(_, blocked)| *blocked).collect())
+    }
+
+    fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        let disk = self.lock();
+        let mut blocks = disk.tables.blocks_of(run).rev();
+        Ok(blocks.find(|((_, first), _)| **first <= *key).map(owned))
+    }
+
+    fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        let disk = self.lock();
+        let mut blocks = disk.tables.blocks_of(run);
+        Ok(blocks.find(|((_, first), _)| **first > *key).map(owned))
+    }
+
+    fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        let disk = self.lock();
+        let mut blocks = disk.tables.blocks_of(run).rev();
+        Ok(blocks.find(|((_, first), _)| **first < *key).map(owned))
+    }
+
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
         let disk = self.lock();
         Ok(disk.tables.keys.get(key).and_then(|number| disk.tables.accounts.get(number)).cloned())
@@ -358,4 +446,8 @@ impl View for SimulatedLog {
             .cloned()
             .collect())
     }
+}
+
+fn owned(((_, first), entries): (&(u64, Box<[u8]>), &Box<[u8]>)) -> Block {
+    (first.clone(), entries.clone())
 }

@@ -7,7 +7,9 @@ use crate::MessageId;
 use crate::store::backend::{Found, PageError, Plan};
 use crate::store::request::{Answer, Operation};
 use crate::store::{
-    AckBasis, Listing, Outgoing, Page, PageLimit, Receipt, SessionKey, Shown, StoreError,
+    AckBasis, Conversation, DeliveryStatus, HistoryCursor, Listing, Outgoing, Page, PageLimit,
+    PrivacyChoice, PrivacySubject, Receipt, SentId, SessionKey, Shown, StoreError, Watch,
+    WatchFrom,
 };
 
 /// Messages.
@@ -77,6 +79,71 @@ impl Store {
     /// commit fails, the messages are simply there again.
     pub async fn confirm(&self, shown: Shown) {
         self.tell(Operation::Confirm(shown)).await;
+    }
+
+    /// What became of a message the user sent.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchMessage`]
+    pub async fn status(
+        &self,
+        session: SessionKey,
+        id: SentId,
+    ) -> Result<DeliveryStatus, StoreError> {
+        let _ = (session, id);
+        todo!()
+    }
+
+    /// A page of the conversation with a user: the newest, or the one before that which gave the cursor.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for a cursor that no page of this conversation gave.
+    pub async fn history(
+        &self,
+        session: SessionKey,
+        with: &str,
+        cursor: Option<HistoryCursor>,
+        limit: PageLimit,
+    ) -> Result<Conversation, StoreError> {
+        let _ = (session, with, cursor, limit);
+        todo!()
+    }
+
+    /// Watches the session's mailbox. While the watch lasts, the session is in use.
+    ///
+    /// # Errors
+    /// As said at [`Store`].
+    pub async fn watch(&self, session: SessionKey, from: WatchFrom) -> Result<Watch, StoreError> {
+        let _ = (session, from);
+        todo!()
+    }
+
+    /// From now on the session's user takes no messages from that user, or takes them again.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for the user's own name, or beyond 1,000 users.
+    pub async fn block(
+        &self,
+        session: SessionKey,
+        username: &str,
+        on: bool,
+    ) -> Result<(), StoreError> {
+        let _ = (session, username, on);
+        todo!()
+    }
+
+    /// Who learns of the session's user what.
+    ///
+    /// # Errors
+    /// As said at [`Store`].
+    pub async fn set_privacy(
+        &self,
+        session: SessionKey,
+        subject: PrivacySubject,
+        choice: PrivacyChoice,
+    ) -> Result<(), StoreError> {
+        let _ = (session, subject, choice);
+        todo!()
     }
 
     /// Who is active; with `directory` (the username to begin after, and how many) a page of the accounts too.

@@ -12,7 +12,7 @@ use super::actor::{self, ActorOptions, End};
 use super::backend::{Backend, Pages};
 use super::engine::{Engine, SimulatedLog};
 use super::request::{Answer, Operation, Outcome, Request};
-use super::{OpenError, StoreError, StoreOptions};
+use super::{Durability, OpenError, StoreError, StoreOptions};
 #[cfg(feature = "embedded")]
 use super::{SqliteOptions, engine};
 use crate::account::Hasher;
@@ -36,6 +36,7 @@ pub struct Store {
     hasher: Hasher,
     hide_unknown_users: bool,
     message_bytes: usize,
+    durability: Option<Durability>,
     ended: watch::Receiver<End>,
 }
 
@@ -55,7 +56,7 @@ impl Store {
         let engine = Engine::new(SimulatedLog::new(), &options).map_err(|error| {
             OpenError::Engine { path: "(memory)".into(), reason: error.to_string() }
         })?;
-        Self::start(engine, &options)
+        Self::start(engine, &options, None)
     }
 
     /// Opens the store in a directory, making it if there is none. The blocking work runs off the runtime.
@@ -64,13 +65,13 @@ impl Store {
     /// See [`OpenError`].
     #[cfg(feature = "embedded")]
     pub async fn open(sqlite: SqliteOptions, options: StoreOptions) -> Result<Self, OpenError> {
-        let path = sqlite.directory.clone();
+        let (path, durability) = (sqlite.directory.clone(), sqlite.durability);
         let failed = move |reason: String| OpenError::Engine { path: path.clone(), reason };
         let failed_too = failed.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let log = engine::SqliteLog::open(sqlite)?;
             let engine = Engine::new(log, &options).map_err(|error| failed(error.to_string()))?;
-            Self::start(engine, &options)
+            Self::start(engine, &options, Some(durability))
         });
         opening.await.map_err(|error| failed_too(error.to_string()))?
     }
@@ -91,6 +92,12 @@ impl Store {
         end.clone().unwrap_or(Err(StoreError::Internal))
     }
 
+    /// What an acknowledged message survives; `None` if it is only in memory.
+    #[must_use]
+    pub fn durability(&self) -> Option<Durability> {
+        self.durability
+    }
+
     /// The longest message body it takes, in bytes.
     #[must_use]
     pub fn message_bytes(&self) -> usize {
@@ -98,13 +105,18 @@ impl Store {
     }
 
     /// Runs the actor on a thread of its own, since every commit blocks.
-    fn start<B: Backend>(backend: B, options: &StoreOptions) -> Result<Self, OpenError> {
+    fn start<B: Backend>(
+        backend: B,
+        options: &StoreOptions,
+        durability: Option<Durability>,
+    ) -> Result<Self, OpenError> {
         let (requests, receiver) = mpsc::channel(options.queue.max(1));
         let (ending, ended) = watch::channel(None);
         let store = Self {
             requests,
             ended,
             message_bytes: options.message_bytes,
+            durability,
             pages: backend.pages(),
             readers: Arc::new(Semaphore::new(READERS)),
             hasher: Hasher::new(options.password),

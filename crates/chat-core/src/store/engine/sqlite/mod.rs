@@ -14,10 +14,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode};
 
 use super::index::IndexRow;
-use super::log::{AccountRow, Batch, Log, LogError, PageSource, Record, Recovered, Slice, View};
+use super::log::{
+    AccountRow, Batch, Block, Log, LogError, PageSource, Record, Recovered, Slice, View,
+};
 use super::mailbox::Head;
-use crate::MessageId;
 use crate::store::{AccountNumber, Durability, Message, OpenError, SqliteOptions};
+use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
 use view::{PagePool, SqliteView};
 
@@ -162,6 +164,30 @@ impl View for SqliteLog {
         id: MessageId,
     ) -> Result<Option<Arc<Message>>, LogError> {
         self.view().parked(mailbox, id)
+    }
+
+    fn delivery(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> Result<Option<Timestamp>, LogError> {
+        self.view().delivery(mailbox, id)
+    }
+
+    fn blocks(&self, account: AccountNumber) -> Result<Vec<AccountNumber>, LogError> {
+        self.view().blocks(account)
+    }
+
+    fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        self.view().block_at(run, key)
+    }
+
+    fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        self.view().block_after(run, key)
+    }
+
+    fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        self.view().block_before(run, key)
     }
 
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {

@@ -112,4 +112,42 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE incarnations (began INTEGER PRIMARY KEY, name BLOB NOT NULL) STRICT;
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO meta VALUES ('covered', 0), ('relaxed', 0), ('probe', '');
+", "
+    -- Of a posted message: 16 bytes that stand for its key, 8 for recipient and text. kind 5: another incarnation.
+    ALTER TABLE log ADD COLUMN key BLOB;
+    -- The position at which the mailbox's own incarnation began; 0 if it has the store's.
+    ALTER TABLE heads ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
+    -- 0 default, 1 on, 2 off.
+    ALTER TABLE accounts ADD COLUMN receipts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE accounts ADD COLUMN presence INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE accounts ADD COLUMN blocks INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE blocks (
+        account INTEGER NOT NULL,
+        blocked INTEGER NOT NULL,
+        PRIMARY KEY (account, blocked)
+    ) STRICT, WITHOUT ROWID;
+    -- When everything up to an id of a mailbox was delivered.
+    CREATE TABLE deliveries (
+        mailbox INTEGER NOT NULL,
+        upto INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, upto)
+    ) STRICT, WITHOUT ROWID;
+    -- Sorted runs, written once. kind: 0 conversations, 1 keys.
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        complete INTEGER NOT NULL,
+        level INTEGER NOT NULL,
+        entries INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        filter BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE run_blocks (
+        run INTEGER NOT NULL,
+        first BLOB NOT NULL,
+        entries BLOB NOT NULL,
+        PRIMARY KEY (run, first)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO meta VALUES ('running', 0), ('secret', randomblob(16));
 "];

@@ -7,14 +7,15 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row};
 
 use super::engine_error;
-use super::write::kind;
+use super::write::{kind, run_kind};
 use crate::account::PasswordHash;
 use crate::store::engine::index::IndexRow;
 use crate::store::engine::log::{
-    AccountChange, AccountRow, LogError, PageSource, Record, Recovered, SessionRow, View,
+    AccountChange, AccountRow, Block, Keyed, LogError, PageSource, Record, Recovered, RunKind,
+    RunRow, SessionRow, View,
 };
 use crate::store::engine::mailbox::Head;
-use crate::store::{AccountNumber, ImportId, Message, SessionKey};
+use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
 use crate::{MessageId, Timestamp};
 
 /// A connection as a [`View`].
@@ -33,12 +34,19 @@ impl SqliteView<'_> {
             next_account: number("SELECT max(number) FROM accounts")?.unwrap_or(0) + 1,
             sessions: self.sessions()?,
             imports: self.imports()?,
-            incarnation: self
-                .0
-                .query_row("SELECT name FROM incarnations ORDER BY began DESC LIMIT 1", [], |row| {
-                    row.get(0)
-                })
-                .optional()?,
+            incarnations: self
+                .rows("SELECT began, name FROM incarnations ORDER BY began", |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?,
+            runs: self.rows("SELECT * FROM runs ORDER BY number", run)?,
+            running: Duration::from_secs(
+                number("SELECT value FROM meta WHERE name = 'running'")?.unwrap_or(0),
+            ),
+            secret: self.0.query_row(
+                "SELECT value FROM meta WHERE name = 'secret'",
+                [],
+                |row| row.get(0),
+            )?,
             may_have_lost: number("SELECT value FROM meta WHERE name = 'relaxed'")?.unwrap_or(0)
                 != 0,
         })
@@ -52,9 +60,7 @@ impl SqliteView<'_> {
     }
 
     fn sessions(&self) -> Result<Vec<(SessionKey, SessionRow)>> {
-        let mut statement =
-            self.0.prepare("SELECT key, number, account, created, last_used FROM sessions")?;
-        let rows = statement.query_map([], |row| {
+        self.rows("SELECT key, number, account, created, last_used FROM sessions", |row| {
             let session = SessionRow {
                 number: row.get(1)?,
                 account: AccountNumber(row.get(2)?),
@@ -62,15 +68,26 @@ impl SqliteView<'_> {
                 last_used: Timestamp::from_millis(row.get(4)?),
             };
             Ok((SessionKey(row.get(0)?), session))
-        })?;
-        rows.collect()
+        })
     }
 
     fn imports(&self) -> Result<Vec<(ImportId, AccountNumber)>> {
-        let mut statement = self.0.prepare("SELECT id, first_account FROM imports")?;
-        let rows = statement
-            .query_map([], |row| Ok((ImportId(row.get(0)?), AccountNumber(row.get(1)?))))?;
-        rows.collect()
+        self.rows("SELECT id, first_account FROM imports", |row| {
+            Ok((ImportId(row.get(0)?), AccountNumber(row.get(1)?)))
+        })
+    }
+
+    fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+        self.0.prepare(sql)?.query_map([], read)?.collect()
+    }
+
+    fn block(
+        &self,
+        sql: &str,
+        run: u64,
+        key: &[u8],
+    ) -> std::result::Result<Option<Block>, LogError> {
+        self.find(sql, rusqlite::params![run, key], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// At most one row, read by primary key or unique index.
@@ -114,6 +131,7 @@ impl View for SqliteView<'_> {
                 waiting_bytes: row.get(3)?,
                 floor: MessageId::new(row.get(4)?),
                 applied: row.get(5)?,
+                began: row.get(6)?,
             })
         })
     }
@@ -144,6 +162,41 @@ impl View for SqliteView<'_> {
     ) -> std::result::Result<Option<Arc<Message>>, LogError> {
         let sql = "SELECT time, sender, sender_username, sender_name, body FROM parked WHERE mailbox = ?1 AND id = ?2";
         self.find(sql, [mailbox.0, id.get()], |row| message(row, id, 0))
+    }
+
+    fn delivery(
+        &self,
+        mailbox: AccountNumber,
+        id: MessageId,
+    ) -> std::result::Result<Option<Timestamp>, LogError> {
+        let sql =
+            "SELECT time FROM deliveries WHERE mailbox = ?1 AND upto >= ?2 ORDER BY upto LIMIT 1";
+        self.find(sql, [mailbox.0, id.get()], |row| Ok(Timestamp::from_millis(row.get(0)?)))
+    }
+
+    fn blocks(&self, account: AccountNumber) -> std::result::Result<Vec<AccountNumber>, LogError> {
+        let read = || {
+            let mut statement =
+                self.0.prepare_cached("SELECT blocked FROM blocks WHERE account = ?1")?;
+            let rows = statement.query_map([account.0], |row| Ok(AccountNumber(row.get(0)?)))?;
+            rows.collect::<Result<Vec<_>>>()
+        };
+        read().map_err(engine_error)
+    }
+
+    fn block_at(&self, run: u64, key: &[u8]) -> std::result::Result<Option<Block>, LogError> {
+        let sql = "SELECT first, entries FROM run_blocks WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
+        self.block(sql, run, key)
+    }
+
+    fn block_after(&self, run: u64, key: &[u8]) -> std::result::Result<Option<Block>, LogError> {
+        let sql = "SELECT first, entries FROM run_blocks WHERE run = ?1 AND first > ?2 ORDER BY first LIMIT 1";
+        self.block(sql, run, key)
+    }
+
+    fn block_before(&self, run: u64, key: &[u8]) -> std::result::Result<Option<Block>, LogError> {
+        let sql = "SELECT first, entries FROM run_blocks WHERE run = ?1 AND first < ?2 ORDER BY first DESC LIMIT 1";
+        self.block(sql, run, key)
     }
 
     fn account_by_key(&self, key: &str) -> std::result::Result<Option<AccountRow>, LogError> {
@@ -178,11 +231,15 @@ fn record(row: &Row<'_>) -> Result<Record> {
     let time = Timestamp::from_millis(row.get(4)?);
     let account = |change| Record::Account { account: mailbox, change, time };
     Ok(match row.get(1)? {
-        kind::MESSAGE => Record::Message { mailbox, message: message(row, id, 4)? },
+        kind::MESSAGE => {
+            let key = row.get::<_, Option<[u8; 24]>>(9)?.map(keyed);
+            Record::Message { mailbox, message: message(row, id, 4)?, key }
+        }
         kind::CURSOR => Record::Cursor { mailbox, upto: id, time },
         kind::CREATED => account(AccountChange::Created),
         kind::CHANGED => account(AccountChange::Changed),
         kind::REMOVED => account(AccountChange::Removed),
+        kind::INCARNATION => Record::Incarnation { mailbox, time },
         other => return Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),
     })
 }
@@ -199,6 +256,32 @@ fn message(row: &Row<'_>, id: MessageId, first: usize) -> Result<Arc<Message>> {
     }))
 }
 
+/// What `write::key_column` made.
+fn keyed(column: [u8; 24]) -> Keyed {
+    let (mut key, mut request) = ([0; 16], [0; 8]);
+    let (first, second) = column.split_at(16);
+    key.copy_from_slice(first);
+    request.copy_from_slice(second);
+    Keyed { key: PostKey(key), request }
+}
+
+/// A row of `runs`, all columns in order.
+fn run(row: &Row<'_>) -> Result<RunRow> {
+    Ok(RunRow {
+        number: row.get(0)?,
+        kind: match row.get(1)? {
+            run_kind::CONVERSATIONS => RunKind::Conversations,
+            run_kind::KEYS => RunKind::Keys,
+            other => return Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),
+        },
+        complete: row.get(2)?,
+        level: row.get(3)?,
+        entries: row.get(4)?,
+        until: row.get(5)?,
+        filter: row.get(6)?,
+    })
+}
+
 /// A row of `accounts`, all columns in order.
 fn account(row: &Row<'_>) -> Result<AccountRow> {
     let hash: Box<str> = row.get(4)?;
@@ -211,7 +294,20 @@ fn account(row: &Row<'_>) -> Result<AccountRow> {
         created: Timestamp::from_millis(row.get(5)?),
         removed: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
         import: row.get::<_, Option<u64>>(7)?.map(ImportId),
+        receipts: choice(row, 8)?,
+        presence: choice(row, 9)?,
+        blocks: row.get(10)?,
     })
+}
+
+/// What `write::choice_column` made.
+fn choice(row: &Row<'_>, column: usize) -> Result<PrivacyChoice> {
+    match row.get(column)? {
+        0 => Ok(PrivacyChoice::Default),
+        1 => Ok(PrivacyChoice::On),
+        2 => Ok(PrivacyChoice::Off),
+        other => Err(rusqlite::Error::IntegralValueOutOfRange(column, other)),
+    }
 }
 
 /// Read-only connections for pages, opened as they are needed and kept.

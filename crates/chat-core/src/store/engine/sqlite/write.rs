@@ -2,8 +2,10 @@
 
 use rusqlite::{CachedStatement, Connection, Result, params};
 
+use crate::store::PrivacyChoice;
 use crate::store::engine::log::{
-    AccountChange, AccountRow, Batch, ImportChange, Record, SessionChange, Slice,
+    AccountChange, AccountRow, Batch, BlockChange, ImportChange, Keyed, Record, RunChange, RunKind,
+    SessionChange, Slice,
 };
 
 /// What `log.kind` says, by record.
@@ -13,6 +15,13 @@ pub(super) mod kind {
     pub(in super::super) const CREATED: i64 = 2;
     pub(in super::super) const CHANGED: i64 = 3;
     pub(in super::super) const REMOVED: i64 = 4;
+    pub(in super::super) const INCARNATION: i64 = 5;
+}
+
+/// What `runs.kind` says.
+pub(super) mod run_kind {
+    pub(in super::super) const CONVERSATIONS: i64 = 0;
+    pub(in super::super) const KEYS: i64 = 1;
 }
 
 /// Opens a transaction, if none is open. It locks nothing before the first read or write.
@@ -53,6 +62,9 @@ pub(super) fn append(connection: &Connection, batch: &Batch) -> Result<()> {
         for change in &batch.sessions {
             change_session(connection, change)?;
         }
+        for change in &batch.blocks {
+            change_block(connection, change)?;
+        }
         for change in &batch.imports {
             change_import(connection, change)?;
         }
@@ -65,8 +77,8 @@ pub(super) fn append(connection: &Connection, batch: &Batch) -> Result<()> {
 }
 
 fn append_records(connection: &Connection, batch: &Batch) -> Result<()> {
-    let mut insert =
-        connection.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
     for (position, record) in (batch.first..).zip(&batch.records) {
         append_record(&mut insert, position, record)?;
     }
@@ -75,7 +87,7 @@ fn append_records(connection: &Connection, batch: &Batch) -> Result<()> {
 
 fn append_record(insert: &mut CachedStatement<'_>, position: u64, record: &Record) -> Result<()> {
     match record {
-        Record::Message { mailbox, message } => insert.execute(params![
+        Record::Message { mailbox, message, key } => insert.execute(params![
             position,
             kind::MESSAGE,
             mailbox.0,
@@ -85,6 +97,7 @@ fn append_record(insert: &mut CachedStatement<'_>, position: u64, record: &Recor
             &*message.from,
             &*message.from_name,
             &*message.body,
+            key.map(|keyed| key_column(&keyed)),
         ])?,
         Record::Cursor { mailbox, upto, time } => {
             bare_record(insert, position, kind::CURSOR, mailbox.0, upto.get(), time.as_millis())?
@@ -96,6 +109,9 @@ fn append_record(insert: &mut CachedStatement<'_>, position: u64, record: &Recor
                 AccountChange::Removed => kind::REMOVED,
             };
             bare_record(insert, position, kind, account.0, 0, time.as_millis())?
+        }
+        Record::Incarnation { mailbox, time } => {
+            bare_record(insert, position, kind::INCARNATION, mailbox.0, 0, time.as_millis())?
         }
     };
     Ok(())
@@ -110,14 +126,25 @@ fn bare_record(
     time: i64,
 ) -> Result<usize> {
     let nothing = rusqlite::types::Null;
-    insert.execute(params![position, kind, mailbox, id, time, nothing, nothing, nothing, nothing])
+    insert.execute(params![
+        position, kind, mailbox, id, time, nothing, nothing, nothing, nothing, nothing
+    ])
+}
+
+fn key_column(keyed: &Keyed) -> [u8; 24] {
+    let mut column = [0; 24];
+    let (key, request) = column.split_at_mut(16);
+    key.copy_from_slice(&keyed.key.0);
+    request.copy_from_slice(&keyed.request);
+    column
 }
 
 fn put_account(connection: &Connection, row: &AccountRow) -> Result<()> {
     let mut put = connection.prepare_cached(
-        "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (number) DO UPDATE SET key = excluded.key, username = excluded.username, name = excluded.name,
-         password = excluded.password, removed = excluded.removed, import = excluded.import",
+         password = excluded.password, removed = excluded.removed, import = excluded.import,
+         receipts = excluded.receipts, presence = excluded.presence, blocks = excluded.blocks",
     )?;
     put.execute(params![
         row.number.0,
@@ -128,7 +155,27 @@ fn put_account(connection: &Connection, row: &AccountRow) -> Result<()> {
         row.created.as_millis(),
         row.removed.map(|time| time.as_millis()),
         row.import.map(|import| import.0),
+        choice_column(row.receipts),
+        choice_column(row.presence),
+        row.blocks,
     ])?;
+    Ok(())
+}
+
+fn choice_column(choice: PrivacyChoice) -> i64 {
+    match choice {
+        PrivacyChoice::Default => 0,
+        PrivacyChoice::On => 1,
+        PrivacyChoice::Off => 2,
+    }
+}
+
+fn change_block(connection: &Connection, change: &BlockChange) -> Result<()> {
+    let statement = match change.on {
+        true => "INSERT OR IGNORE INTO blocks VALUES (?1, ?2)",
+        false => "DELETE FROM blocks WHERE account = ?1 AND blocked = ?2",
+    };
+    connection.prepare_cached(statement)?.execute([change.account.0, change.blocked.0])?;
     Ok(())
 }
 
@@ -168,6 +215,16 @@ pub(super) fn put(connection: &Connection, slice: &Slice) -> Result<()> {
         put_index(connection, slice)?;
         drop_index(connection, slice)?;
         park(connection, slice)?;
+        put_deliveries(connection, slice)?;
+        for change in &slice.runs {
+            change_run(connection, change)?;
+        }
+        if let Some(running) = slice.running {
+            let seconds = i64::try_from(running.as_secs()).unwrap_or(i64::MAX);
+            connection
+                .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'running'")?
+                .execute([seconds])?;
+        }
         if let Some(before) = slice.trim_before {
             connection.prepare_cached("DELETE FROM log WHERE position < ?1")?.execute([before])?;
         }
@@ -194,7 +251,7 @@ fn put_index(connection: &Connection, slice: &Slice) -> Result<()> {
         put.execute(params![mailbox.0, number, row.encode()])?;
     }
     let mut put = connection
-        .prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+        .prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     for (mailbox, head) in &slice.heads {
         put.execute([
             mailbox.0,
@@ -203,6 +260,7 @@ fn put_index(connection: &Connection, slice: &Slice) -> Result<()> {
             head.waiting_bytes,
             head.floor.get(),
             head.applied,
+            head.began,
         ])?;
     }
     Ok(())
@@ -219,6 +277,7 @@ fn drop_index(connection: &Connection, slice: &Slice) -> Result<()> {
             "DELETE FROM heads WHERE mailbox = ?1",
             "DELETE FROM mailbox_index WHERE mailbox = ?1",
             "DELETE FROM parked WHERE mailbox = ?1",
+            "DELETE FROM deliveries WHERE mailbox = ?1",
         ] {
             connection.prepare_cached(statement)?.execute([mailbox.0])?;
         }
@@ -246,6 +305,57 @@ fn park(connection: &Connection, slice: &Slice) -> Result<()> {
         ])?;
     }
     Ok(())
+}
+
+fn put_deliveries(connection: &Connection, slice: &Slice) -> Result<()> {
+    let mut put =
+        connection.prepare_cached("INSERT OR REPLACE INTO deliveries VALUES (?1, ?2, ?3)")?;
+    for (mailbox, upto, time) in &slice.deliveries {
+        put.execute(params![mailbox.0, upto.get(), time.as_millis()])?;
+    }
+    let mut drop =
+        connection.prepare_cached("DELETE FROM deliveries WHERE mailbox = ?1 AND upto <= ?2")?;
+    for (mailbox, upto) in &slice.drop_deliveries {
+        drop.execute([mailbox.0, upto.get()])?;
+    }
+    Ok(())
+}
+
+fn change_run(connection: &Connection, change: &RunChange) -> Result<()> {
+    match change {
+        RunChange::Put(run) => connection
+            .prepare_cached("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![
+                run.number,
+                match run.kind {
+                    RunKind::Conversations => run_kind::CONVERSATIONS,
+                    RunKind::Keys => run_kind::KEYS,
+                },
+                run.complete,
+                run.level,
+                run.entries,
+                run.until,
+                run.filter
+            ])?,
+        RunChange::Block { run, first, entries } => connection
+            .prepare_cached("INSERT OR REPLACE INTO run_blocks VALUES (?1, ?2, ?3)")?
+            .execute(params![run, first, entries])?,
+        RunChange::Drop { run, blocks } => drop_blocks(connection, *run, *blocks)?,
+    };
+    Ok(())
+}
+
+fn drop_blocks(connection: &Connection, run: u64, blocks: usize) -> Result<usize> {
+    let dropped = connection
+        .prepare_cached(
+            "DELETE FROM run_blocks WHERE run = ?1 AND first IN
+             (SELECT first FROM run_blocks WHERE run = ?1 ORDER BY first LIMIT ?2)",
+        )?
+        .execute(params![run, blocks])?;
+    if dropped < blocks {
+        connection.prepare_cached("DELETE FROM runs WHERE number = ?1")?.execute([run])?;
+    }
+    Ok(dropped)
 }
 
 /// Writes and takes back about as much as a busy commit needs, so that success means there is room again.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::rig::{Rig, TestClock, options, outgoing};
-use crate::MessageId;
 use crate::store::backend::Pages;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::index::IndexRow;
-use crate::store::engine::log::{AccountRow, LogError, PageSource, Record, View};
+use crate::store::engine::log::{AccountRow, Block, LogError, PageSource, Record, View};
 use crate::store::engine::mailbox::Head;
 use crate::store::engine::pages::LogPages;
 use crate::store::request::{Answer, Operation};
 use crate::store::{AccountNumber, Message, PageLimit, StoreOptions};
+use crate::{MessageId, Timestamp};
 
 /// Counts what is read.
 struct Counting {
@@ -64,6 +64,26 @@ impl View for CountingView<'_> {
         id: MessageId,
     ) -> Result<Option<Arc<Message>>, LogError> {
         self.count().parked(mailbox, id)
+    }
+
+    fn delivery(&self, _: AccountNumber, _: MessageId) -> Result<Option<Timestamp>, LogError> {
+        unreachable!("pages read no delivery times")
+    }
+
+    fn blocks(&self, _: AccountNumber) -> Result<Vec<AccountNumber>, LogError> {
+        unreachable!("pages ask for no blocks")
+    }
+
+    fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        self.count().block_at(run, key)
+    }
+
+    fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        self.count().block_after(run, key)
+    }
+
+    fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
+        self.count().block_before(run, key)
     }
 
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {

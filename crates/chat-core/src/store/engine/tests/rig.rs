@@ -194,7 +194,7 @@ impl<L: Log> Rig<L> {
 }
 
 pub(super) fn outgoing(session: SessionKey, to: &str, body: &str) -> Outgoing {
-    Outgoing { session, to: to.into(), body: body.into() }
+    Outgoing::new(session, to, body)
 }
 
 pub(super) fn session_of(account: AccountNumber) -> SessionKey {
