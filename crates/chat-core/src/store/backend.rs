@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::feed::Feed;
 use super::request::{Operation, Outcome};
-use super::{Message, Page, PageLimit, StoreError};
+use super::{Message, Page, PageLimit, Resumed, StoreError};
 use crate::{MessageId, Timestamp};
 
 /// Carries out operations in batches. The embedded engine is one, in memory or on disk; a database shared by several
@@ -49,6 +50,23 @@ pub(crate) struct Plan {
     /// What the backend knows of the ids from `placed_from` on.
     pub(crate) placed_from: MessageId,
     pub(crate) placed: Vec<Placed>,
+}
+
+/// How a watch begins.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) resumed: Resumed,
+    pub(crate) replay: Replay,
+}
+
+/// What a watch reads from the store before it goes on with its feed.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// These are not kept any more.
+    pub(crate) gap: Option<(MessageId, MessageId)>,
+    /// What follows. If the page reaches the plan's last id, the feed goes on from there.
+    pub(crate) plan: Box<Plan>,
 }
 
 /// Where a message is.

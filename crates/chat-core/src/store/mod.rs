@@ -8,6 +8,7 @@ mod actor;
 mod backend;
 mod engine;
 mod error;
+mod feed;
 mod handle;
 mod options;
 mod request;

@@ -2,10 +2,10 @@
 
 use tokio::sync::oneshot;
 
-use super::backend::Plan;
+use super::backend::{Plan, Replay, Watching};
 use super::{
-    AccountNumber, AccountSummary, AckBasis, HashedAccount, ImportId, Listing, Outgoing, Receipt,
-    SessionInfo, SessionKey, Shown, StoreError, Whoami,
+    AccountNumber, AccountSummary, AckBasis, HashedAccount, ImportId, Incarnation, Listing,
+    Outgoing, Receipt, SessionInfo, SessionKey, Shown, StoreError, WatchFrom, WatchId, Whoami,
 };
 use crate::account::PasswordHash;
 use crate::{FullName, MessageId, Username};
@@ -90,6 +90,18 @@ pub(crate) enum Operation {
         session: SessionKey,
         directory: Option<(Box<str>, usize)>,
     },
+    /// [`Answer::Watching`]
+    Watch {
+        session: SessionKey,
+        from: WatchFrom,
+    },
+    /// [`Answer::Replay`] of what comes after an id.
+    CatchUp {
+        account: AccountNumber,
+        watch: WatchId,
+        incarnation: Incarnation,
+        after: MessageId,
+    },
     /// [`Answer::Number`]
     Create(HashedAccount),
     /// [`Answer::Count`]: sessions ended.
@@ -151,6 +163,8 @@ pub(crate) enum Answer {
     Sent(Vec<Result<Receipt, StoreError>>),
     Plan(Box<Plan>),
     Listing(Listing),
+    Watching(Box<Watching>),
+    Replay(Box<Replay>),
     Number(AccountNumber),
     Summaries(Vec<AccountSummary>),
     Import(ImportId),

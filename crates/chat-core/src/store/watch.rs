@@ -1,8 +1,13 @@
 //! [`Watch`]: what happens to a mailbox, as it happens.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{AccountNumber, Incarnation, Message, SentId, WatchId};
+use super::backend::{PageError, Plan, Replay, Watching};
+use super::feed::{Feed, StoreClosed, Taken};
+use super::handle::unexpected;
+use super::request::{Answer, Operation};
+use super::{AccountNumber, Incarnation, Message, PageLimit, SentId, Store, StoreError, WatchId};
 use crate::protocol::Resume;
 use crate::{MessageId, Timestamp};
 
@@ -47,7 +52,8 @@ pub enum WatchEvent {
     },
     /// Messages that are not kept any more and were not shown: from the one to the other.
     Gap(MessageId, MessageId),
-    /// The watcher was slow; what follows comes from the store. What the user sent meanwhile is not told.
+    /// The watcher was slow, or the store had to recover; what follows comes from the store. What the user sent meanwhile,
+    /// and who came and went, is not told.
     Lagging,
     /// It has caught up.
     Live,
@@ -95,64 +101,207 @@ impl SessionEnd {
     }
 }
 
-/// A watch on a mailbox, by [`Store::watch`](super::Store::watch). Dropping it ends it.
+/// A watch on a mailbox, by [`Store::watch`]. Dropping it ends it.
 ///
 /// It replays what is stored and goes over to what happens, with no gap and no repeat between. What was not taken yet is
-/// kept for it up to a bound; beyond that it is told [`WatchEvent::Lagging`] and catches up from the store.
+/// kept for it up to a bound (1,024 events, 256 KiB of bodies); beyond that it is told [`WatchEvent::Lagging`] and catches up
+/// from the store. A watch keeps the store open, as any handle does.
 #[derive(Debug)]
-pub struct Watch {}
+pub struct Watch {
+    store: Store,
+    feed: Arc<Feed>,
+    account: AccountNumber,
+    username: Arc<str>,
+    incarnation: Incarnation,
+    resumed: Resumed,
+    /// The last id that was shown, or announced as gone.
+    last: MessageId,
+    /// Announced next.
+    gap: Option<(MessageId, MessageId)>,
+    /// Shown after that.
+    page: VecDeque<Arc<Message>>,
+    stage: Stage,
+    /// [`WatchEvent::Lagging`] was told, and [`WatchEvent::Live`] was not yet.
+    is_lagging: bool,
+}
+
+/// Where what comes after the page is found.
+#[derive(Debug)]
+enum Stage {
+    /// In the store; with a plan it was asked already.
+    Store(Option<Box<Plan>>),
+    Feed,
+    /// Nowhere.
+    Over,
+}
 
 impl Watch {
+    pub(super) fn new(store: Store, watching: Watching) -> Self {
+        let Watching { feed, resumed, replay: Replay { gap, plan } } = watching;
+        Self {
+            store,
+            feed,
+            account: plan.page.account,
+            username: Arc::clone(&plan.page.username),
+            incarnation: plan.page.incarnation.clone(),
+            last: resumed.after,
+            resumed,
+            gap,
+            page: VecDeque::new(),
+            stage: Stage::Store(Some(plan)),
+            is_lagging: false,
+        }
+    }
+
     /// Its name, for [`Outgoing::origin`](super::Outgoing::origin).
     #[must_use]
     pub fn id(&self) -> WatchId {
-        todo!()
+        self.feed.id
     }
 
     /// Whose mailbox it is.
     #[must_use]
     pub fn account(&self) -> AccountNumber {
-        todo!()
+        self.account
     }
 
     /// The user's username.
     #[must_use]
     pub fn username(&self) -> &Arc<str> {
-        todo!()
+        &self.username
     }
 
     /// The mailbox's incarnation, which the ids of its messages belong to.
     #[must_use]
     pub fn incarnation(&self) -> &Incarnation {
-        todo!()
+        &self.incarnation
     }
 
     /// How it goes on from what the watcher has.
     #[must_use]
     pub fn resumed(&self) -> &Resumed {
-        todo!()
+        &self.resumed
     }
 
     /// Waits for the next event. After [`WatchEvent::Ended`] it waits for ever.
     ///
     /// # Errors
-    /// The store cannot be read, or was closed; asking again tries again.
+    /// [`StoreError::StaleIncarnation`] for ever once the mailbox has a new incarnation: the ids that were shown may not
+    /// mean what they meant, so watch again. [`StoreError::Unavailable`] when the store cannot be read, or was closed;
+    /// asking again tries again.
     ///
     /// # Cancel safety
     /// No event is lost.
-    pub async fn next(&mut self) -> Result<WatchEvent, super::StoreError> {
-        todo!()
+    pub async fn next(&mut self) -> Result<WatchEvent, StoreError> {
+        loop {
+            if let Some(event) = self.try_next() {
+                return Ok(event);
+            }
+            match self.stage {
+                Stage::Store(_) => self.read_on().await?,
+                Stage::Feed => std::future::poll_fn(|context| self.feed.poll_ready(context))
+                    .await
+                    .map_err(|StoreClosed| StoreError::Unavailable)?,
+                Stage::Over => std::future::pending().await,
+            }
+        }
     }
 
     /// An event that is at hand without waiting or reading from disk.
     #[must_use]
     pub fn try_next(&mut self) -> Option<WatchEvent> {
-        todo!()
+        if let Some((from, to)) = self.gap.take() {
+            self.last = to;
+            return Some(WatchEvent::Gap(from, to));
+        }
+        if let Some(message) = self.page.pop_front() {
+            self.last = message.id;
+            return Some(WatchEvent::Message(message));
+        }
+        match self.stage {
+            // What the session did not get in time is still there for another.
+            Stage::Store(_) => self.feed.ended().map(|why| self.end(why)),
+            Stage::Feed if std::mem::take(&mut self.is_lagging) => Some(WatchEvent::Live),
+            Stage::Feed => self.feed.take().map(|taken| self.pass_on(taken)),
+            Stage::Over => None,
+        }
     }
 
     /// Everything up to this message was written to the watcher's connection: what `status` calls pushed.
     pub fn pushed(&self, upto: MessageId, now: Timestamp) {
-        let _ = (upto, now);
-        todo!()
+        self.feed.pushed(upto, now);
+    }
+
+    fn pass_on(&mut self, taken: Taken) -> WatchEvent {
+        match taken {
+            Taken::Event(event) => {
+                if let WatchEvent::Message(message) = &event {
+                    debug_assert_eq!(message.id.get(), self.last.get() + 1, "a hole or a repeat");
+                    self.last = message.id;
+                }
+                event
+            }
+            Taken::Lagging => {
+                self.stage = Stage::Store(None);
+                self.is_lagging = true;
+                WatchEvent::Lagging
+            }
+            Taken::Ended(why) => self.end(why),
+        }
+    }
+
+    fn end(&mut self, why: SessionEnd) -> WatchEvent {
+        self.stage = Stage::Over;
+        WatchEvent::Ended(why)
+    }
+
+    /// Reads a page from the store. What is dropped half way is read again.
+    async fn read_on(&mut self) -> Result<(), StoreError> {
+        // Retention may clear away what was just planned: then plan again, as for any page.
+        for _ in 0..4 {
+            let Some(plan) = self.plan().await? else {
+                return Ok(());
+            };
+            match self.store.read(plan, PageLimit::bodies(REPLAY_MESSAGES, REPLAY_BYTES)).await {
+                Ok(page) => {
+                    self.page = page.messages.into();
+                    if !page.more {
+                        self.stage = Stage::Feed;
+                    }
+                    return Ok(());
+                }
+                Err(PageError::Outdated) => {}
+                Err(PageError::Store(error)) => return Err(error),
+            }
+        }
+        tracing::error!("messages that should be there cannot be read");
+        Err(StoreError::Internal)
+    }
+
+    /// What to read next; nothing if the session has ended.
+    async fn plan(&mut self) -> Result<Option<Box<Plan>>, StoreError> {
+        if let Stage::Store(plan) = &mut self.stage
+            && let Some(plan) = plan.take()
+        {
+            return Ok(Some(plan));
+        }
+        let operation = Operation::CatchUp {
+            account: self.account,
+            watch: self.feed.id,
+            incarnation: self.incarnation.clone(),
+            after: self.last,
+        };
+        match self.store.ask(operation).await {
+            Ok(Answer::Replay(replay)) => {
+                self.gap = replay.gap;
+                Ok(Some(replay.plan))
+            }
+            Err(StoreError::NoSession) if self.feed.ended().is_some() => Ok(None),
+            other => unexpected(other),
+        }
     }
 }
+
+/// Most messages that a watch reads at once, and most bytes of their bodies: what catching up holds in memory.
+pub(super) const REPLAY_MESSAGES: usize = 256;
+const REPLAY_BYTES: usize = 256 * 1024;

@@ -9,7 +9,7 @@ use super::{Engine, State};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{
-    AccountNumber, AccountSummary, HashedAccount, ImportId, PrivacyChoice, StoreError,
+    AccountNumber, AccountSummary, HashedAccount, ImportId, PrivacyChoice, SessionEnd, StoreError,
 };
 use crate::{FullName, Timestamp, Username};
 
@@ -156,7 +156,7 @@ impl<L: Log> Engine<L> {
         let number = row.number;
         row.hash = hash;
         self.change_account(row, AccountChange::Changed, now)?;
-        self.end_sessions(number, None)
+        self.end_sessions(number, None, SessionEnd::PasswordChanged)
     }
 
     pub(super) fn rename(
@@ -189,7 +189,7 @@ impl<L: Log> Engine<L> {
         let waiting = self.cached(number)?.mailbox.waiting();
         row.removed = Some(now);
         self.change_account(row, AccountChange::Removed, now)?;
-        self.end_sessions(number, None)?;
+        self.end_sessions(number, None, SessionEnd::AccountRemoved)?;
         let state = self.state()?;
         if let Some(cached) = state.cache.get(number) {
             cached.mailbox.clear();

@@ -242,7 +242,7 @@ fn replay_one(
             mailbox.advance(upto, delivered, quota);
         }
         Replayed::Removed { position } if position > applied => *mailbox = Mailbox::default(),
-        Replayed::Incarnation { position } if position > applied => mailbox.head.began = position,
+        Replayed::Incarnation { position } if position > applied => mailbox.head.renew(position),
         _ => {}
     }
     Ok(())

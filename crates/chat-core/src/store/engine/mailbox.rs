@@ -21,6 +21,15 @@ pub(crate) struct Head {
     pub(crate) applied: u64,
     /// The position at which the mailbox's own incarnation began; 0 if it never had another than the store's.
     pub(crate) began: u64,
+    /// The same of its own incarnation before that one.
+    pub(crate) began_before: u64,
+}
+
+impl Head {
+    /// An incarnation of the mailbox's own begins at this position.
+    pub(crate) fn renew(&mut self, position: u64) {
+        (self.began_before, self.began) = (self.began, position);
+    }
 }
 
 /// What a mailbox may hold undelivered.

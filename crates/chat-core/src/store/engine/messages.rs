@@ -31,7 +31,7 @@ impl<L: Log> Engine<L> {
                 sender = Some(self.sender(message.session, now)?);
             }
             let sender = sender.as_ref().ok_or(StoreError::Internal)?;
-            self.send_one(sender, &message.to, message.body, now)
+            self.send_one(sender, message, now)
         });
         Ok(Answer::Sent(outcomes.collect()))
     }
@@ -45,17 +45,19 @@ impl<L: Log> Engine<L> {
     fn send_one(
         &mut self,
         sender: &Sender,
-        to: &str,
-        body: Box<str>,
+        outgoing: Outgoing,
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
-        let recipient = self.recipient(to)?;
+        let Outgoing { to, body, origin, .. } = outgoing;
+        let recipient = self.recipient(&to)?;
         check_body(&body, self.options.message_bytes).map_err(body_error)?;
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
         let id = self.deliver(recipient, sender.account, size)?;
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
         let message =
             Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });
+        let position = self.state()?.pending.next();
+        self.watchers.note_origin(position, origin);
         self.state()?.pending.records.push(Record::Message {
             mailbox: recipient,
             message,
@@ -123,7 +125,7 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Outcome {
         let account = self.user(session, now)?;
-        let incarnation = self.incarnation(account);
+        let incarnation = self.incarnation(account)?;
         let mine = in_flight
             .iter()
             .filter(|shown| shown.account == account && shown.incarnation == incarnation);
@@ -149,11 +151,22 @@ impl<L: Log> Engine<L> {
         after: Option<MessageId>,
         messages: usize,
     ) -> Outcome {
-        let incarnation = self.incarnation(account);
+        let cursor = self.cached(account)?.mailbox.head.cursor;
+        let after = after.map_or(cursor, |after| after.max(cursor));
+        self.plan_after(account, after, messages).map(Answer::Plan)
+    }
+
+    /// Plans a page of messages after an id, delivered or not.
+    pub(super) fn plan_after(
+        &mut self,
+        account: AccountNumber,
+        after: MessageId,
+        messages: usize,
+    ) -> Result<Box<Plan>, StoreError> {
+        let incarnation = self.incarnation(account)?;
         let (username, name) = self.names(account)?;
         let state = self.state()?;
         let mailbox = &state.cache.get(account).ok_or(StoreError::Internal)?.mailbox;
-        let after = after.map_or(mailbox.head.cursor, |after| after.max(mailbox.head.cursor));
         let from = after.get().saturating_add(1);
         let placed_from = from.max(mailbox.tail_first());
         let reach = u64::try_from(messages).unwrap_or(u64::MAX);
@@ -170,7 +183,7 @@ impl<L: Log> Engine<L> {
         let last = mailbox.head.last;
         let page = Page { account, username, name, incarnation, messages: Vec::new(), more: false };
         let (from, placed_from) = (MessageId::new(from), MessageId::new(placed_from));
-        Ok(Answer::Plan(Box::new(Plan { page, from, last, placed_from, placed })))
+        Ok(Box::new(Plan { page, from, last, placed_from, placed }))
     }
 
     pub(super) fn ack(
@@ -181,7 +194,7 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let account = self.user(session, now)?;
-        let current = self.incarnation(account);
+        let current = self.incarnation(account)?;
         let head = self.cached(account)?.mailbox.head;
         if matches!(basis, AckBasis::Incarnation(named) if **named != *current.as_str()) {
             return Err(StoreError::StaleIncarnation);
@@ -212,7 +225,7 @@ impl<L: Log> Engine<L> {
 
     pub(super) fn confirm(&mut self, shown: &Shown, now: Timestamp) -> Result<(), StoreError> {
         self.can_write()?;
-        let current = self.incarnation(shown.account);
+        let current = self.incarnation(shown.account)?;
         let cached = self.cached(shown.account)?;
         let head = cached.mailbox.head;
         let stands = !cached.removed && shown.incarnation == current;
@@ -241,6 +254,7 @@ impl<L: Log> Engine<L> {
         let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
         cached.mailbox.advance(upto, delivered, quota);
         state.pending.records.push(Record::Cursor { mailbox: account, upto, time: now });
+        self.watchers.delivered(account, upto);
         Ok(())
     }
 }

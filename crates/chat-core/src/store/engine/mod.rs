@@ -7,6 +7,7 @@ mod accounts;
 mod cache;
 mod flush;
 mod imports;
+mod incarnations;
 mod index;
 mod log;
 mod mailbox;
@@ -22,17 +23,18 @@ mod simulated;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod watchers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::Digest as _;
 use tokio::time::Instant;
 
 use super::backend::{Backend, Pages};
 use super::request::{Answer, Operation, Outcome};
-use super::{AccountNumber, ImportId, Incarnation, SentId, SessionKey, StoreError, StoreOptions};
+use super::{AccountNumber, ImportId, SentId, SessionKey, StoreError, StoreOptions};
 use crate::{MessageId, Timestamp};
 use accounts::Overlay;
 use cache::Cache;
@@ -43,6 +45,7 @@ use mailbox::Quota;
 use opaque::Opaque;
 use recent::Recent;
 use sessions::{Presence, Sessions};
+use watchers::Watchers;
 
 pub(crate) use simulated::SimulatedLog;
 #[cfg(feature = "embedded")]
@@ -55,6 +58,7 @@ pub(crate) struct Engine<L> {
     /// `None` while the log could not be reopened.
     state: Option<State>,
     presence: Presence,
+    watchers: Watchers,
     health: Health,
 }
 
@@ -112,6 +116,7 @@ impl<L: Log> Engine<L> {
             options: options.clone(),
             state: None,
             presence: Presence::default(),
+            watchers: Watchers::default(),
             health: Health::Good,
         };
         engine.rebuild()?;
@@ -175,18 +180,6 @@ impl<L: Log> Engine<L> {
         self.state.as_mut().ok_or(StoreError::Unavailable)
     }
 
-    fn incarnation(&self, account: AccountNumber) -> Incarnation {
-        let last = self.state.as_ref().and_then(|state| state.incarnations.last());
-        let store = last.map_or([0; 16], |(_, name)| *name);
-        let digest = sha2::Sha256::new()
-            .chain_update(store)
-            .chain_update(account.0.to_le_bytes())
-            .finalize();
-        Incarnation(
-            digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into(),
-        )
-    }
-
     fn can_write(&self) -> Result<(), StoreError> {
         match self.health {
             Health::Good => Ok(()),
@@ -234,6 +227,10 @@ impl<L: Log> Engine<L> {
             }
             Operation::Confirm(shown) => self.confirm(&shown, now).map(done),
             Operation::List { session, directory } => self.list(session, directory, now),
+            Operation::Watch { session, from } => self.watch(session, from, now),
+            Operation::CatchUp { account, watch, incarnation, after } => {
+                self.catch_up((account, watch), &incarnation, after, now)
+            }
             Operation::Create(account) => self.create_account(account, now),
             Operation::SetPassword { username, hash } => self.set_password(&username, hash, now),
             Operation::Rename { username, new_username, new_name } => {
@@ -266,7 +263,8 @@ impl<L: Log> Engine<L> {
             state.recent.push(record);
         }
         let first = state.pending.next();
-        state.pending = Batch { first, ..Batch::default() };
+        let committed = std::mem::replace(&mut state.pending, Batch { first, ..Batch::default() });
+        self.watchers.publish(state, &committed);
         state.overlay = Overlay::default();
         Ok(())
     }
@@ -279,6 +277,7 @@ impl<L: Log> Engine<L> {
         };
         tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
         self.health = Health::Poor { retry: Instant::now() + backoff, backoff };
+        self.watchers.unsettle_all();
         self.state = None;
         let restored = match error {
             LogError::NoSpace(_) => self.rebuild(),
@@ -369,6 +368,7 @@ impl<L: Log> Engine<L> {
         Ok(self.flush_step(now)?
             || self.import_step()?
             || self.retention_step(now)?
+            || self.watch_step(now)?
             || self.expiry_step(now)?)
     }
 
@@ -383,6 +383,7 @@ impl<L: Log> Engine<L> {
         state.expiry_timer = Timer::starting(now, EXPIRY_EVERY);
         let ended = state.sessions.expire(now);
         if !ended.is_empty() {
+            self.watchers.note_expired(&ended);
             state.pending.sessions.extend(ended);
             // A failure has been dealt with already.
             let _ = self.commit();

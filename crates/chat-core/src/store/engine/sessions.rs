@@ -116,6 +116,11 @@ impl Sessions {
         Some((row, change))
     }
 
+    /// Whether there is such a session, expired or not.
+    pub(crate) fn contains(&self, key: SessionKey) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// Ends a session, if there is one.
     pub(crate) fn end(&mut self, key: SessionKey) -> Option<SessionChange> {
         let session = self.by_key.remove(&key)?;

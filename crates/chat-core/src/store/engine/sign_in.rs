@@ -5,7 +5,8 @@ use super::log::{AccountChange, Log};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{
-    AccountNumber, Directory, DirectoryEntry, Listing, SessionInfo, SessionKey, StoreError, Whoami,
+    AccountNumber, Directory, DirectoryEntry, Listing, SessionEnd, SessionInfo, SessionKey,
+    StoreError, Whoami,
 };
 use crate::{Timestamp, Username};
 
@@ -46,9 +47,9 @@ impl<L: Log> Engine<L> {
             self.change_account(row, AccountChange::Changed, now)?;
         }
         let most = self.options.sessions_per_account;
-        let state = self.state()?;
-        let changes = state.sessions.open(session, account, now, most);
-        state.pending.sessions.extend(changes);
+        let changes = self.state()?.sessions.open(session, account, now, most);
+        self.watchers.note_ending(account, &changes, SessionEnd::Revoked);
+        self.state()?.pending.sessions.extend(changes);
         Ok(())
     }
 
@@ -68,16 +69,18 @@ impl<L: Log> Engine<L> {
 
     pub(super) fn logout(&mut self, session: SessionKey, now: Timestamp) -> Result<(), StoreError> {
         self.can_write()?;
-        self.user(session, now)?;
+        let account = self.user(session, now)?;
         let state = self.state()?;
         let ended = state.sessions.end(session);
+        self.watchers.note_ending(account, &ended, SessionEnd::Logout);
+        let state = self.state()?;
         state.pending.sessions.extend(ended);
         Ok(())
     }
 
     pub(super) fn whoami(&mut self, session: SessionKey, now: Timestamp) -> Outcome {
         let account = self.user(session, now)?;
-        let incarnation = self.incarnation(account);
+        let incarnation = self.incarnation(account)?;
         let (username, name) = self.names(account)?;
         let state = self.state()?;
         let row =
@@ -122,6 +125,8 @@ impl<L: Log> Engine<L> {
             .map(|(key, _)| key)
             .find(|key| key.public_name() == name);
         let ended = state.sessions.end(named.ok_or(StoreError::NoSuchSession)?);
+        self.watchers.note_ending(account, &ended, SessionEnd::Revoked);
+        let state = self.state()?;
         state.pending.sessions.extend(ended);
         Ok(())
     }
@@ -141,16 +146,18 @@ impl<L: Log> Engine<L> {
         }
         row.hash = new;
         self.change_account(row, AccountChange::Changed, now)?;
-        self.end_sessions(account, Some(session))
+        self.end_sessions(account, Some(session), SessionEnd::PasswordChanged)
     }
 
     pub(super) fn end_sessions(
         &mut self,
         account: AccountNumber,
         but: Option<SessionKey>,
+        why: SessionEnd,
     ) -> Outcome {
+        let ended = self.state()?.sessions.end_all(account, but);
+        self.watchers.note_ending(account, &ended, why);
         let state = self.state()?;
-        let ended = state.sessions.end_all(account, but);
         let count = u64::try_from(ended.len()).unwrap_or(u64::MAX);
         state.pending.sessions.extend(ended);
         Ok(Answer::Count(count))

@@ -114,8 +114,10 @@ impl Store {
     /// # Errors
     /// As said at [`Store`].
     pub async fn watch(&self, session: SessionKey, from: WatchFrom) -> Result<Watch, StoreError> {
-        let _ = (session, from);
-        todo!()
+        match self.ask(Operation::Watch { session, from }).await {
+            Ok(Answer::Watching(watching)) => Ok(Watch::new(self.clone(), *watching)),
+            other => unexpected(other),
+        }
     }
 
     /// From now on the session's user takes no messages from that user, or takes them again.
@@ -185,7 +187,11 @@ impl Store {
         Err(StoreError::Internal)
     }
 
-    async fn read(&self, plan: Box<Plan>, limit: PageLimit) -> Result<Page, PageError> {
+    pub(in crate::store) async fn read(
+        &self,
+        plan: Box<Plan>,
+        limit: PageLimit,
+    ) -> Result<Page, PageError> {
         if let Some(Found { messages, more }) = plan.in_memory(limit) {
             return Ok(Page { messages, more, ..plan.page });
         }

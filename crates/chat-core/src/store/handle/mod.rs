@@ -139,7 +139,7 @@ impl Store {
 
 /// Talking to the actor.
 impl Store {
-    async fn ask(&self, operation: Operation) -> Outcome {
+    pub(super) async fn ask(&self, operation: Operation) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let request = Request::Run(operation, Some(answer));
         self.requests.send(request).await.map_err(|_| StoreError::Unavailable)?;
@@ -164,7 +164,7 @@ impl Store {
 }
 
 /// An error, or an answer to another question, which is a fault of the backend's.
-fn unexpected<T>(outcome: Outcome) -> Result<T, StoreError> {
+pub(super) fn unexpected<T>(outcome: Outcome) -> Result<T, StoreError> {
     Err(outcome.err().unwrap_or(StoreError::Internal))
 }
 

@@ -132,6 +132,7 @@ impl View for SqliteView<'_> {
                 floor: MessageId::new(row.get(4)?),
                 applied: row.get(5)?,
                 began: row.get(6)?,
+                began_before: row.get(7)?,
             })
         })
     }

@@ -251,7 +251,7 @@ fn put_index(connection: &Connection, slice: &Slice) -> Result<()> {
         put.execute(params![mailbox.0, number, row.encode()])?;
     }
     let mut put = connection
-        .prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        .prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     for (mailbox, head) in &slice.heads {
         put.execute([
             mailbox.0,
@@ -261,6 +261,7 @@ fn put_index(connection: &Connection, slice: &Slice) -> Result<()> {
             head.floor.get(),
             head.applied,
             head.began,
+            head.began_before,
         ])?;
     }
     Ok(())

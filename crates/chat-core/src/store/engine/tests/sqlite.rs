@@ -4,10 +4,17 @@ use std::fs;
 
 use super::rig::{Rig, TestClock, bodies, options};
 use crate::store::engine::SqliteLog;
-use crate::store::{Durability, OpenError, SqliteOptions};
+use crate::store::{Durability, Incarnation, OpenError, SqliteOptions};
 
 fn open(directory: &tempfile::TempDir) -> Result<SqliteLog, OpenError> {
     SqliteLog::open(SqliteOptions::new(directory.path()))
+}
+
+/// Makes the account if there is none.
+fn incarnation_of_messi(rig: &mut Rig<SqliteLog>) -> Incarnation {
+    let _ = rig.try_join("messi");
+    let account = rig.engine.live_account("messi").unwrap().number;
+    rig.engine.incarnation(account).unwrap()
 }
 
 #[test]
@@ -90,7 +97,7 @@ fn incarnations_change_only_after_an_unclean_stop_while_durability_was_relaxed()
     let mut sqlite = SqliteOptions::new(directory.path());
     let incarnation = |sqlite: &SqliteOptions, clean: bool| {
         let mut rig = Rig::new(SqliteLog::open(sqlite.clone()).unwrap(), TestClock::default());
-        let name = rig.engine.incarnation(crate::store::AccountNumber(1));
+        let name = incarnation_of_messi(&mut rig);
         if clean {
             crate::store::backend::Backend::close(&mut rig.engine).unwrap();
         }
@@ -112,8 +119,9 @@ fn a_copy_put_in_place_of_the_original_begins_a_new_incarnation() {
     let file = directory.path().join("chat.db");
     let incarnation = || {
         let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
+        let name = incarnation_of_messi(&mut rig);
         crate::store::backend::Backend::close(&mut rig.engine).unwrap();
-        rig.engine.incarnation(crate::store::AccountNumber(1))
+        name
     };
     let first = incarnation();
     assert_eq!(incarnation(), first);

@@ -1,0 +1,257 @@
+//! [`Watchers`]: who watches which mailbox, and what they are told.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use foldhash::HashMap;
+
+use super::log::{Batch, Record, SessionChange};
+use super::{State, Timer};
+use crate::store::feed::{Feed, Marks};
+use crate::store::{AccountNumber, Message, SentCopy, SessionEnd, SessionKey, WatchEvent, WatchId};
+use crate::{MessageId, Timestamp};
+
+/// All open watches. Outlives a rebuild of the rest from disk.
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    by_account: HashMap<AccountNumber, Vec<Watcher>>,
+    last_id: u64,
+    /// The watches whose connections messages of the batch in hand came over, by position.
+    origins: HashMap<u64, WatchId>,
+    /// Sessions that the batch in hand ends.
+    ending: Vec<(AccountNumber, SessionKey, SessionEnd)>,
+    /// What watches that are gone had pushed, until it is delivered.
+    pushed: HashMap<AccountNumber, Marks>,
+    /// Sessions still to be touched in this round.
+    pub(super) to_touch: Vec<(AccountNumber, SessionKey)>,
+    pub(super) touch_timer: Timer,
+    pub(super) sweep_timer: Timer,
+}
+
+/// One open watch.
+#[derive(Debug)]
+struct Watcher {
+    session: SessionKey,
+    feed: Arc<Feed>,
+}
+
+impl Watcher {
+    /// The watch was dropped: nobody else holds its feed.
+    fn is_gone(&self) -> bool {
+        Arc::strong_count(&self.feed) == 1
+    }
+}
+
+impl Watchers {
+    /// Takes a new watch in, which had everything up to `shown`, and is told of messages as [`Feed::seam`] says.
+    pub(super) fn add(
+        &mut self,
+        account: AccountNumber,
+        session: SessionKey,
+        shown: MessageId,
+    ) -> Arc<Feed> {
+        self.last_id += 1;
+        let feed = Arc::new(Feed::new(WatchId(self.last_id), shown));
+        let watchers = self.by_account.entry(account).or_default();
+        clear_gone(account, watchers, &mut self.pushed);
+        watchers.push(Watcher { session, feed: Arc::clone(&feed) });
+        feed
+    }
+
+    /// An open watch, and the session it goes by.
+    pub(super) fn find(
+        &self,
+        account: AccountNumber,
+        id: WatchId,
+    ) -> Option<(SessionKey, Arc<Feed>)> {
+        let found = self.of(account).find(|watcher| watcher.feed.id == id)?;
+        Some((found.session, Arc::clone(&found.feed)))
+    }
+
+    /// Whether nobody watches.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_account.is_empty()
+    }
+
+    /// Notes over which watch's connection the message at this position came.
+    pub(super) fn note_origin(&mut self, position: u64, origin: Option<WatchId>) {
+        self.origins.extend(origin.map(|origin| (position, origin)));
+    }
+
+    /// Notes which sessions of an account the batch in hand ends, and why.
+    pub(super) fn note_ending<'a>(
+        &mut self,
+        account: AccountNumber,
+        changes: impl IntoIterator<Item = &'a SessionChange>,
+        why: SessionEnd,
+    ) {
+        if self.by_account.contains_key(&account) {
+            self.ending.extend(ended(changes).map(|session| (account, session, why)));
+        }
+    }
+
+    /// Ends the watches by a session that is gone, unless the batch in hand ends it.
+    pub(super) fn end_lost(
+        &mut self,
+        account: AccountNumber,
+        session: SessionKey,
+        why: SessionEnd,
+    ) {
+        if !self.ending.iter().any(|(_, ending, _)| *ending == session) {
+            self.ending.push((account, session, why));
+        }
+    }
+
+    /// Notes that the batch in hand ends sessions of any accounts because they expired.
+    pub(super) fn note_expired(&mut self, changes: &[SessionChange]) {
+        let expired: foldhash::HashSet<SessionKey> = ended(changes).collect();
+        let sessions = self.sessions().filter(|(_, session)| expired.contains(session));
+        let ending: Vec<_> =
+            sessions.map(|(account, session)| (account, session, SessionEnd::Expired)).collect();
+        self.ending.extend(ending);
+    }
+
+    /// Tells what a batch holds that was just committed.
+    pub(super) fn publish(&mut self, state: &mut State, batch: &Batch) {
+        if self.is_empty() {
+            return self.origins.clear();
+        }
+        let mut wakers = Vec::new();
+        for (position, record) in (batch.first..).zip(&batch.records) {
+            if let Record::Message { mailbox, message, .. } = record {
+                let event = || WatchEvent::Message(Arc::clone(message));
+                let offered = self.of(*mailbox).map(|watcher| watcher.feed.offer(event()));
+                wakers.extend(offered.flatten());
+                self.tell_sender(state, position, *mailbox, message, &mut wakers);
+            }
+        }
+        self.origins.clear();
+        for (account, session, why) in std::mem::take(&mut self.ending) {
+            let over = self.of(account).filter(|watcher| watcher.session == session);
+            wakers.extend(over.filter_map(|watcher| watcher.feed.end(why)));
+        }
+        // All at once, so that each watch finds the whole batch.
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn tell_sender(
+        &self,
+        state: &mut State,
+        position: u64,
+        mailbox: AccountNumber,
+        message: &Arc<Message>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        if message.sender == mailbox || !self.by_account.contains_key(&message.sender) {
+            return;
+        }
+        let Some(to) = state.cache.get(mailbox).map(|cached| Arc::clone(&cached.username)) else {
+            return;
+        };
+        let sent =
+            SentCopy { id: state.sent_id(mailbox, message.id), to, message: Arc::clone(message) };
+        let origin = self.origins.get(&position);
+        let others = self.of(message.sender).filter(|watcher| Some(&watcher.feed.id) != origin);
+        let offered = others.map(|watcher| watcher.feed.offer(WatchEvent::Sent(sent.clone())));
+        wakers.extend(offered.flatten());
+    }
+
+    /// Tells the watches of an account that somebody came or went.
+    pub(super) fn notify_presence(&self, to: AccountNumber, username: &Arc<str>, active: bool) {
+        for watcher in self.of(to) {
+            let event = WatchEvent::Presence { username: Arc::clone(username), active };
+            watcher.feed.offer(event).into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Has the watches of a mailbox ask the store how to go on.
+    pub(super) fn unsettle(&self, account: AccountNumber) {
+        self.of(account).filter_map(|watcher| watcher.feed.lag()).for_each(Waker::wake);
+    }
+
+    /// What became of the batch in hand is not known: all have to ask the store how to go on.
+    pub(super) fn unsettle_all(&mut self) {
+        self.origins.clear();
+        self.ending.clear();
+        let all = self.by_account.values().flatten();
+        all.filter_map(|watcher| watcher.feed.lag()).for_each(Waker::wake);
+    }
+
+    /// When a message was written to a connection of its recipient's, to the second.
+    pub(super) fn pushed(&self, account: AccountNumber, id: MessageId) -> Option<Timestamp> {
+        let open = self.by_account.get(&account).into_iter().flatten();
+        let gone = self.pushed.get(&account).and_then(|marks| marks.at(id));
+        open.filter_map(|watcher| watcher.feed.pushed_at(id)).chain(gone).min()
+    }
+
+    /// Everything up to an id is delivered: that it was pushed is of no interest any more.
+    pub(super) fn delivered(&mut self, account: AccountNumber, cursor: MessageId) {
+        if !self.pushed.is_empty()
+            && self.pushed.get_mut(&account).is_some_and(|marks| !marks.delivered(cursor))
+        {
+            self.pushed.remove(&account);
+        }
+    }
+
+    /// Lets go of watches that were dropped.
+    pub(super) fn sweep(&mut self) {
+        let pushed = &mut self.pushed;
+        self.by_account.retain(|account, watchers| {
+            clear_gone(*account, watchers, pushed);
+            !watchers.is_empty()
+        });
+    }
+
+    /// The sessions of all open watches.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (AccountNumber, SessionKey)> {
+        self.by_account.iter().flat_map(|(account, watchers)| {
+            let open = watchers.iter().filter(|watcher| !watcher.is_gone());
+            open.map(|watcher| (*account, watcher.session))
+        })
+    }
+
+    fn of(&self, account: AccountNumber) -> impl Iterator<Item = &Watcher> {
+        let watchers = self.by_account.get(&account).into_iter().flatten();
+        watchers.filter(|watcher| !watcher.is_gone())
+    }
+}
+
+/// Whoever waits for an event of a store that is gone is told so.
+impl Drop for Watchers {
+    fn drop(&mut self) {
+        let all = self.by_account.values().flatten();
+        all.filter_map(|watcher| watcher.feed.close()).for_each(Waker::wake);
+    }
+}
+
+/// Lets go of watches that were dropped, keeping what they had pushed.
+fn clear_gone(
+    account: AccountNumber,
+    watchers: &mut Vec<Watcher>,
+    pushed: &mut HashMap<AccountNumber, Marks>,
+) {
+    for gone in watchers.extract_if(.., |watcher| watcher.is_gone()) {
+        let marks = gone.feed.take_marks();
+        if marks.is_empty() {
+            continue;
+        }
+        if let Some(kept) = pushed.get_mut(&account) {
+            kept.fold(marks);
+        } else if pushed.len() < MOST_PUSHED {
+            pushed.insert(account, marks);
+        }
+        // Beyond that those messages count as stored again, as they do after a restart.
+    }
+}
+
+fn ended<'a>(
+    changes: impl IntoIterator<Item = &'a SessionChange>,
+) -> impl Iterator<Item = SessionKey> {
+    changes.into_iter().filter_map(|change| match change {
+        SessionChange::Delete(session) => Some(*session),
+        SessionChange::Put(..) => None,
+    })
+}
+
+/// For how many users it is remembered what watches that are gone had pushed: 10 MiB at most.
+const MOST_PUSHED: usize = 10_000;

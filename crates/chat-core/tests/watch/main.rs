@@ -1,0 +1,5 @@
+//! Watching through the handle, as an embedder does.
+#![cfg(feature = "store")]
+
+mod live;
+mod support;
