@@ -165,7 +165,7 @@ impl Watch {
         self.account
     }
 
-    /// The user's username.
+    /// The user's username, as it was when the watch began or last caught up. When it changes, it catches up.
     #[must_use]
     pub fn username(&self) -> &Arc<str> {
         &self.username
@@ -294,6 +294,7 @@ impl Watch {
         match self.store.ask(operation).await {
             Ok(Answer::Replay(replay)) => {
                 self.gap = replay.gap;
+                self.username = Arc::clone(&replay.plan.page.username);
                 Ok(Some(replay.plan))
             }
             Err(StoreError::NoSession) if self.feed.ended().is_some() => Ok(None),
@@ -303,5 +304,6 @@ impl Watch {
 }
 
 /// Most messages that a watch reads at once, and most bytes of their bodies: what catching up holds in memory.
-pub(super) const REPLAY_MESSAGES: usize = 256;
-const REPLAY_BYTES: usize = 256 * 1024;
+/// Tests read little, so that much happens between.
+pub(super) const REPLAY_MESSAGES: usize = if cfg!(test) { 8 } else { 256 };
+const REPLAY_BYTES: usize = if cfg!(test) { 200 } else { 256 * 1024 };

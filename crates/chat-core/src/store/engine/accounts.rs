@@ -179,6 +179,8 @@ impl<L: Log> Engine<L> {
         if let Some(new) = new_name {
             row.name = new.as_str().into();
         }
+        // The user's watches learn the names when they catch up.
+        self.watchers.unsettle(row.number);
         self.change_account(row, AccountChange::Changed, now)
     }
 

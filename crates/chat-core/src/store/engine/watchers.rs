@@ -52,7 +52,8 @@ impl Watchers {
     ) -> Arc<Feed> {
         self.last_id += 1;
         let feed = Arc::new(Feed::new(WatchId(self.last_id), shown));
-        let watchers = self.by_account.entry(account).or_default();
+        // Most users have one.
+        let watchers = self.by_account.entry(account).or_insert_with(|| Vec::with_capacity(1));
         clear_gone(account, watchers, &mut self.pushed);
         watchers.push(Watcher { session, feed: Arc::clone(&feed) });
         feed
@@ -90,15 +91,10 @@ impl Watchers {
         }
     }
 
-    /// Ends the watches by a session that is gone, unless the batch in hand ends it.
-    pub(super) fn end_lost(
-        &mut self,
-        account: AccountNumber,
-        session: SessionKey,
-        why: SessionEnd,
-    ) {
+    /// Ends the watches by a session that is gone, unless the batch in hand ends it: that is told once it is committed.
+    pub(super) fn end_lost(&self, account: AccountNumber, session: SessionKey, why: SessionEnd) {
         if !self.ending.iter().any(|(_, ending, _)| *ending == session) {
-            self.ending.push((account, session, why));
+            self.end(account, session, why).for_each(Waker::wake);
         }
     }
 
@@ -127,11 +123,20 @@ impl Watchers {
         }
         self.origins.clear();
         for (account, session, why) in std::mem::take(&mut self.ending) {
-            let over = self.of(account).filter(|watcher| watcher.session == session);
-            wakers.extend(over.filter_map(|watcher| watcher.feed.end(why)));
+            wakers.extend(self.end(account, session, why));
         }
         // All at once, so that each watch finds the whole batch.
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn end(
+        &self,
+        account: AccountNumber,
+        session: SessionKey,
+        why: SessionEnd,
+    ) -> impl Iterator<Item = Waker> {
+        let over = self.of(account).filter(move |watcher| watcher.session == session);
+        over.filter_map(move |watcher| watcher.feed.end(why))
     }
 
     fn tell_sender(

@@ -137,6 +137,26 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// A handle whose requests the test serves itself.
+    pub(super) fn unserved(pages: Arc<dyn Pages>) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(16);
+        let options = StoreOptions::default();
+        let store = Self {
+            requests,
+            ended: watch::channel(None).1,
+            message_bytes: options.message_bytes,
+            durability: None,
+            pages,
+            readers: Arc::new(Semaphore::new(READERS)),
+            hasher: Hasher::new(options.password),
+            hide_unknown_users: false,
+        };
+        (store, receiver)
+    }
+}
+
 /// Talking to the actor.
 impl Store {
     pub(super) async fn ask(&self, operation: Operation) -> Outcome {

@@ -4,6 +4,7 @@ mod crash;
 mod faults;
 mod model;
 mod paging;
+mod racing;
 mod retention;
 mod rig;
 #[cfg(feature = "embedded")]
