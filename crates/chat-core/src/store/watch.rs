@@ -232,6 +232,12 @@ impl Watch {
         self.feed.pushed(upto, now);
     }
 
+    /// Events that wait in the feed.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.feed.waiting()
+    }
+
     fn pass_on(&mut self, taken: Taken) -> WatchEvent {
         match taken {
             Taken::Event(event) => {

@@ -52,10 +52,13 @@ impl<L: Log> Engine<L> {
             return Ok(MessageId::ZERO);
         };
         let (floor, last) = (head.floor.get(), head.last.get());
-        let last = self.first_placed(account, floor + 1, last + 1, ended)? - 1;
+        let shared = self.first_placed(account, 1, last + 1, ended)? - 1;
         // What age has trimmed lay before the start of the log. Of what count has, nothing is known.
-        let is_known = self.position(account, last)?.is_some() || (last > floor && ended >= start);
-        Ok(MessageId::new(if is_known { last } else { 0 }))
+        let lies_before = match self.position(account, shared)? {
+            Some(at) => at < ended,
+            None => shared > floor && start <= ended,
+        };
+        Ok(MessageId::new(if lies_before { shared } else { 0 }))
     }
 
     /// The first id after this one that can be read. What is delivered may be gone.

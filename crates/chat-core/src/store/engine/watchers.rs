@@ -215,6 +215,11 @@ impl Watchers {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.by_account.values().map(Vec::len).sum()
+    }
+
     fn of(&self, account: AccountNumber) -> impl Iterator<Item = &Watcher> {
         let watchers = self.by_account.get(&account).into_iter().flatten();
         watchers.filter(|watcher| !watcher.is_gone())

@@ -183,6 +183,11 @@ impl Feed {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     pub(crate) fn pushed(&self, upto: MessageId, now: Timestamp) {
         self.lock().marks.push(upto, now);
     }

@@ -2,10 +2,13 @@
 
 mod crash;
 mod faults;
+mod incarnations;
 mod model;
 mod paging;
 mod racing;
 mod retention;
 mod rig;
+mod served;
 #[cfg(feature = "embedded")]
 mod sqlite;
+mod watching;

@@ -7,14 +7,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
-use super::rig::{Rig, TestClock, options, outgoing};
+use super::rig::{Rig, TestClock, outgoing};
+use super::served::roomy;
 use crate::MessageId;
 use crate::store::backend::Backend;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::log::Log;
 use crate::store::engine::simulated::Fault;
 use crate::store::request::{Answer, Operation, Request};
-use crate::store::{SessionKey, Store, StoreError, StoreOptions, Watch, WatchEvent, WatchFrom};
+use crate::store::{SessionKey, Store, StoreError, Watch, WatchEvent, WatchFrom};
 
 /// What may happen. Two of the watched user's sessions have a watch each.
 #[derive(Debug, Clone)]
@@ -104,7 +105,7 @@ const WATCHED: &str = "messi";
 impl<L: Disk> Race<L> {
     async fn new(log: L) -> Self {
         let clock = TestClock::default();
-        let options = race_options(&clock);
+        let options = roomy(&clock);
         let mut rig = Rig::with(log, clock, &options).unwrap();
         let (first, sender) = (rig.join(WATCHED), rig.join("lineker"));
         let second = SessionKey([9; 32]);
@@ -272,7 +273,7 @@ impl<L: Disk> Race<L> {
 
     async fn restart(&mut self) {
         let Rig { engine, clock } = self.rig.take().unwrap();
-        let options = race_options(&clock);
+        let options = roomy(&clock);
         let rig = Rig::with(engine.log, clock, &options).unwrap();
         (self.store, self.requests) = Store::unserved(rig.engine.pages());
         self.rig = Some(rig);
@@ -305,16 +306,6 @@ impl<L: Disk> Race<L> {
         let known: Vec<_> =
             self.seen.values().filter(|body| acknowledged.contains(body)).cloned().collect();
         assert_eq!(known, self.acknowledged);
-    }
-}
-
-/// Room for everything: what is refused is tested elsewhere.
-fn race_options(clock: &TestClock) -> StoreOptions {
-    StoreOptions {
-        mailbox_messages: u64::MAX,
-        mailbox_bytes: u64::MAX,
-        recent_bytes: 2_000,
-        ..options(clock)
     }
 }
 
