@@ -2,6 +2,7 @@
 
 mod crash;
 mod faults;
+mod follower;
 mod incarnations;
 mod model;
 mod paging;

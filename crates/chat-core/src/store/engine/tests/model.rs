@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::follower::Follower;
 use super::rig::{Rig, TestClock, hashed, outgoing};
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::log::Log;
 use crate::store::request::{Answer, Operation};
-use crate::store::{SessionKey, StoreError};
+use crate::store::{SessionEnd, SessionKey, StoreError};
 
 const NAMES: [&str; 4] = ["messi", "lineker", "henderson", "arini"];
 
@@ -22,6 +23,7 @@ enum Step {
     Remove(usize),
     Release(usize),
     Logout(usize),
+    Watch(usize),
     Rename(usize),
     Work(usize),
     Restart,
@@ -39,6 +41,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => user.clone().prop_map(Step::Remove),
         1 => user.clone().prop_map(Step::Release),
         1 => user.clone().prop_map(Step::Logout),
+        2 => user.clone().prop_map(Step::Watch),
         1 => user.prop_map(Step::Rename),
         6 => (1..4usize).prop_map(Step::Work),
         3 => Just(Step::Restart),
@@ -52,6 +55,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Account {
     /// Undelivered: id, sender's name, body.
     waiting: Vec<(u64, usize, String)>,
+    /// Bodies of all there ever was, by id.
+    stored: Vec<String>,
     last: u64,
     session: Option<SessionKey>,
     full_name: String,
@@ -61,6 +66,7 @@ struct Account {
 struct Model {
     accounts: BTreeMap<usize, Account>,
     reserved: Vec<usize>,
+    watchers: BTreeMap<usize, Follower>,
 }
 
 impl Model {
@@ -148,8 +154,18 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
                 account.full_name = name;
             }
         }
+        Step::Watch(user) => {
+            if let Some(session) = session(model, user) {
+                model.watchers.insert(user, Follower::new(&mut rig, session));
+            }
+        }
         Step::Work(steps) => rig.work(steps),
-        Step::Restart => rig = rig.restart(),
+        Step::Restart => {
+            rig = rig.restart();
+            let watchers = std::mem::take(&mut model.watchers).into_iter();
+            model.watchers =
+                watchers.map(|(user, watcher)| (user, watcher.again(&mut rig))).collect();
+        }
         Step::Later => rig.clock.advance(90_000),
     }
     rig
@@ -184,11 +200,30 @@ fn send<L: Log>(rig: &mut Rig<L>, model: &mut Model, from: usize, to: usize, bod
             outcome.unwrap();
             let account = model.accounts.get_mut(&to).unwrap();
             account.last += 1;
+            account.stored.push(text.clone());
             account.waiting.push((account.last, from, text));
         } else {
             assert_eq!(outcome.unwrap_err(), StoreError::InboxFull);
         }
     }
+}
+
+/// Each watcher sees what was stored since it looked last, or that its session is over.
+fn look<L: Log>(rig: &mut Rig<L>, model: &mut Model) {
+    let Model { accounts, watchers, .. } = model;
+    watchers.retain(|user, watcher| {
+        let seen = usize::try_from(watcher.last).unwrap();
+        let (bodies, ended) = watcher.drain(rig);
+        match accounts.get(user) {
+            None => assert_eq!((bodies.len(), ended), (0, Some(SessionEnd::AccountRemoved))),
+            Some(account) => {
+                assert_eq!(bodies, account.stored[seen..]);
+                let expected = account.session.is_none().then_some(SessionEnd::Logout);
+                assert_eq!(ended, expected);
+            }
+        }
+        ended.is_none()
+    });
 }
 
 /// Reads everything back and compares.
@@ -217,6 +252,7 @@ fn check<L: Log>(log: L, steps: Vec<Step>) {
     let mut rig = Rig::new(log, TestClock::default());
     for one in steps {
         rig = step(rig, &mut model, one);
+        look(&mut rig, &mut model);
     }
     compare(&mut rig, &model);
     compare(&mut rig.restart(), &model);

@@ -177,7 +177,7 @@ impl<L: Log> Rig<L> {
         self.read(&plan, 3)
     }
 
-    fn read(
+    pub(super) fn read(
         &mut self,
         plan: &crate::store::backend::Plan,
         most: usize,
