@@ -2,4 +2,5 @@
 #![cfg(feature = "store")]
 
 mod live;
+mod racing;
 mod support;

@@ -5,11 +5,36 @@
 //! ids an older one shares with the present.
 
 use super::index::IndexRow;
-use super::log::{Log, Record};
+use super::log::{Batch, Log, LogError, Record};
 use super::mailbox::Mailbox;
 use super::{Engine, State};
 use crate::store::{AccountNumber, Incarnation, StoreError};
 use crate::{MessageId, Timestamp};
+
+impl State {
+    /// Begins a new incarnation of all mailboxes.
+    pub(super) fn begin_incarnation(
+        &mut self,
+        log: &mut impl Log,
+        now: Timestamp,
+    ) -> Result<(), LogError> {
+        // One that began here already has lost all its messages, or had none; but clients know it. With a position of its
+        // own it goes on to be told from the new one.
+        if self.incarnations.last().is_some_and(|(began, _)| *began == self.pending.first) {
+            let filler = Record::Incarnation { mailbox: NOBODY, time: now };
+            self.recent.push(&filler);
+            self.pending.records.push(filler);
+            log.append(&self.pending)?;
+            self.pending = Batch { first: self.pending.next(), ..Batch::default() };
+        }
+        let name = *uuid::Uuid::new_v4().as_bytes();
+        self.incarnations.push((self.pending.first, name));
+        self.pending.incarnation = Some(name);
+        log.append(&self.pending)?;
+        self.pending.incarnation = None;
+        Ok(())
+    }
+}
 
 impl<L: Log> Engine<L> {
     /// The mailbox's present incarnation.
@@ -157,3 +182,6 @@ fn name(store: [u8; 16], account: AccountNumber, began: u64) -> Incarnation {
         .finalize();
     Incarnation(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }
+
+/// No account has this number.
+const NOBODY: AccountNumber = AccountNumber(0);

@@ -159,13 +159,7 @@ impl<L: Log> Engine<L> {
             tracing::warn!("acknowledged messages may be missing: mailboxes get a new incarnation");
         }
         if recovered.may_have_lost || state.incarnations.is_empty() {
-            let fresh = *uuid::Uuid::new_v4().as_bytes();
-            // One that began here already had no message.
-            state.incarnations.retain(|(began, _)| *began < next);
-            state.incarnations.push((next, fresh));
-            state.pending.incarnation = Some(fresh);
-            self.log.append(&state.pending)?;
-            state.pending.incarnation = None;
+            state.begin_incarnation(&mut self.log, now)?;
         }
         self.log.recovered()?;
         self.state = Some(state);
