@@ -2,10 +2,10 @@
 
 use tokio::sync::oneshot;
 
-use super::backend::Plan;
+use super::backend::{Plan, PlannedHistory};
 use super::{
-    AccountNumber, AccountSummary, AckBasis, HashedAccount, ImportId, Listing, Outgoing, Receipt,
-    SessionInfo, SessionKey, Shown, StoreError, Whoami,
+    AccountNumber, AccountSummary, AckBasis, HashedAccount, HistoryCursor, ImportId, Listing,
+    Outgoing, Receipt, SessionInfo, SessionKey, Shown, StoreError, Whoami,
 };
 use crate::account::PasswordHash;
 use crate::{FullName, MessageId, Username};
@@ -79,6 +79,13 @@ pub(crate) enum Operation {
         after: Option<MessageId>,
         messages: usize,
     },
+    /// [`Answer::History`] of at most `messages`, before the cursor.
+    History {
+        session: SessionKey,
+        with: Box<str>,
+        cursor: Option<HistoryCursor>,
+        messages: usize,
+    },
     Ack {
         session: SessionKey,
         upto: MessageId,
@@ -150,6 +157,7 @@ pub(crate) enum Answer {
     Sessions(Vec<SessionInfo>),
     Sent(Vec<Result<Receipt, StoreError>>),
     Plan(Box<Plan>),
+    History(Box<dyn PlannedHistory>),
     Listing(Listing),
     Number(AccountNumber),
     Summaries(Vec<AccountSummary>),

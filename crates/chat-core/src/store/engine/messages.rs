@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cache::{Undeliverable, entries};
 use super::index::Entry;
-use super::log::{Log, Record};
+use super::log::{Keyed, Log, Record};
 use super::{Engine, State};
 use crate::store::backend::{Placed, Plan};
 use crate::store::request::{Answer, Outcome};
@@ -31,7 +31,7 @@ impl<L: Log> Engine<L> {
                 sender = Some(self.sender(message.session, now)?);
             }
             let sender = sender.as_ref().ok_or(StoreError::Internal)?;
-            self.send_one(sender, &message.to, message.body, now)
+            self.send_one(sender, message, now)
         });
         Ok(Answer::Sent(outcomes.collect()))
     }
@@ -45,23 +45,28 @@ impl<L: Log> Engine<L> {
     fn send_one(
         &mut self,
         sender: &Sender,
-        to: &str,
-        body: Box<str>,
+        outgoing: Outgoing,
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
-        let recipient = self.recipient(to)?;
+        let key = outgoing.key.map(|key| Keyed { key, request: outgoing.request });
+        if let Some(keyed) = key
+            && let Some(receipt) = self.receipt_of(sender.account, keyed)?
+        {
+            return Ok(receipt);
+        }
+        let body = outgoing.body;
+        let recipient = self.recipient(&outgoing.to)?;
         check_body(&body, self.options.message_bytes).map_err(body_error)?;
+        if key.is_some() {
+            self.check_room_for_key(sender.account)?;
+        }
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
         let id = self.deliver(recipient, sender.account, size)?;
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
         let message =
             Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });
-        self.state()?.pending.records.push(Record::Message {
-            mailbox: recipient,
-            message,
-            key: None,
-        });
-        Ok(Receipt { id: self.state()?.sent_id(recipient, id), time: now, duplicate: false })
+        let id = self.state()?.push_message(recipient, message, key);
+        Ok(Receipt { id, time: now, duplicate: false })
     }
 
     /// Gives a message its place in the mailbox and in the log.

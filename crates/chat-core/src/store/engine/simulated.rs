@@ -426,6 +426,10 @@ impl View for SimulatedLog {
         Ok(blocks.find(|((_, first), _)| **first < *key).map(owned))
     }
 
+    fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {
+        Ok(self.lock().tables.runs.get(&run).is_some_and(|run| run.complete))
+    }
+
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
         let disk = self.lock();
         Ok(disk.tables.keys.get(key).and_then(|number| disk.tables.accounts.get(number)).cloned())
