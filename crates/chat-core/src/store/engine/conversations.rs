@@ -97,7 +97,7 @@ impl<L: Log> Engine<L> {
             Some(cursor) => naming.open(cursor).ok_or(StoreError::BadArguments(FOREIGN_CURSOR))?,
             None => u64::MAX,
         };
-        let memory = state.newest(account, peer, below, messages.saturating_add(1));
+        let memory = state.newest(account, peer, below, messages.max(1).saturating_add(1));
         let mut runs: Vec<_> =
             state.runs.conversations.iter().map(|run| (run.number, run.until)).collect();
         runs.sort_by_key(|(_, until)| std::cmp::Reverse(*until));

@@ -143,6 +143,13 @@ impl SimulatedLog {
         self.lock().unsynced.len()
     }
 
+    /// Runs there are, and different runs that there are blocks of.
+    pub(crate) fn runs(&self) -> (usize, usize) {
+        let disk = self.lock();
+        let of: BTreeSet<_> = disk.tables.run_blocks.keys().map(|(run, _)| *run).collect();
+        (disk.tables.runs.len(), of.len())
+    }
+
     /// Positions still in the log, and messages parked.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let disk = self.lock();
