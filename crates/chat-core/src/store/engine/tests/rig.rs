@@ -121,10 +121,16 @@ impl<L: Log> Rig<L> {
         to: &str,
         body: &str,
     ) -> Result<(), StoreError> {
-        match self.run(Operation::Send(vec![outgoing(from, to, body)]))? {
-            Answer::Sent(mut outcomes) => outcomes.pop().expect("one").map(drop),
-            other => panic!("{other:?}"),
-        }
+        self.send_one(from, to, body).map(drop)
+    }
+
+    pub(super) fn send_one(
+        &mut self,
+        from: SessionKey,
+        to: &str,
+        body: &str,
+    ) -> Result<Receipt, StoreError> {
+        self.send_outgoing(outgoing(from, to, body))
     }
 
     pub(super) fn post(
@@ -134,7 +140,11 @@ impl<L: Log> Rig<L> {
         to: &str,
         body: &str,
     ) -> Result<Receipt, StoreError> {
-        match self.run(Operation::Send(vec![posted(from, key, to, body)]))? {
+        self.send_outgoing(posted(from, key, to, body))
+    }
+
+    fn send_outgoing(&mut self, outgoing: Outgoing) -> Result<Receipt, StoreError> {
+        match self.run(Operation::Send(vec![outgoing]))? {
             Answer::Sent(mut outcomes) => outcomes.pop().expect("one"),
             other => panic!("{other:?}"),
         }
