@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::feed::Feed;
 use super::request::{Operation, Outcome};
-use super::{Message, Page, PageLimit, Resumed, StoreError};
+use super::{Conversation, Message, Page, PageLimit, Resumed, StoreError};
 use crate::{MessageId, Timestamp};
 
 /// Carries out operations in batches. The embedded engine is one, in memory or on disk; a database shared by several
@@ -27,6 +27,14 @@ pub(crate) trait Backend: Send + 'static {
 pub(crate) trait Pages: Send + Sync {
     /// The messages of a planned page.
     fn read(&self, plan: &Plan, limit: PageLimit) -> Result<Found, PageError>;
+}
+
+/// A page of a conversation that was decided on but is not read yet.
+pub(crate) trait PlannedHistory: std::fmt::Debug + Send {
+    /// The page, if all of it is in memory.
+    fn in_memory(&self, limit: PageLimit) -> Option<Conversation>;
+    /// The page. Blocking; called off the runtime by any thread.
+    fn read(&self, limit: PageLimit) -> Result<Conversation, PageError>;
 }
 
 /// The messages of a page.

@@ -25,6 +25,8 @@ pub struct StoreOptions {
     pub mailbox_bytes: u64,
     /// Most sessions of an account; one more ends the longest unused. Default 100.
     pub sessions_per_account: usize,
+    /// Most keys of posted messages that an account may have within 24 hours of running time. Default 1,000,000.
+    pub keys_per_account: u64,
     /// How long a session lives without use. Default 30 days.
     pub session_idle: Duration,
     /// How long delivered messages are kept. Default 30 days.
@@ -58,6 +60,7 @@ impl Default for StoreOptions {
             mailbox_messages: 10_000,
             mailbox_bytes: 32 * 1024 * 1024,
             sessions_per_account: 100,
+            keys_per_account: 1_000_000,
             session_idle: 30 * DAY,
             retention: 30 * DAY,
             retention_messages: 10_000,

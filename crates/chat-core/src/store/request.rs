@@ -2,10 +2,11 @@
 
 use tokio::sync::oneshot;
 
-use super::backend::{Plan, Replay, Watching};
+use super::backend::{Plan, PlannedHistory, Replay, Watching};
 use super::{
-    AccountNumber, AccountSummary, AckBasis, HashedAccount, ImportId, Incarnation, Listing,
-    Outgoing, Receipt, SessionInfo, SessionKey, Shown, StoreError, WatchFrom, WatchId, Whoami,
+    AccountNumber, AccountSummary, AckBasis, HashedAccount, HistoryCursor, ImportId, Incarnation,
+    Listing, Outgoing, Receipt, SessionInfo, SessionKey, Shown, StoreError, WatchFrom, WatchId,
+    Whoami,
 };
 use crate::account::PasswordHash;
 use crate::{FullName, MessageId, Username};
@@ -77,6 +78,13 @@ pub(crate) enum Operation {
     Peek {
         session: SessionKey,
         after: Option<MessageId>,
+        messages: usize,
+    },
+    /// [`Answer::History`] of at most `messages`, before the cursor.
+    History {
+        session: SessionKey,
+        with: Box<str>,
+        cursor: Option<HistoryCursor>,
         messages: usize,
     },
     Ack {
@@ -162,6 +170,7 @@ pub(crate) enum Answer {
     Sessions(Vec<SessionInfo>),
     Sent(Vec<Result<Receipt, StoreError>>),
     Plan(Box<Plan>),
+    History(Box<dyn PlannedHistory>),
     Listing(Listing),
     Watching(Box<Watching>),
     Replay(Box<Replay>),

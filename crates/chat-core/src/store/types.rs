@@ -76,13 +76,32 @@ pub struct Outgoing {
     pub key: Option<PostKey>,
     /// The watch of the connection it comes over, which is not shown what it sent itself. Default none.
     pub origin: Option<WatchId>,
+    /// With a key: tells recipient and text. The handle sets it.
+    pub(crate) request: [u8; 8],
 }
 
 impl Outgoing {
     /// A message without a key, from nobody who watches.
     #[must_use]
     pub fn new(session: SessionKey, to: impl Into<Box<str>>, body: impl Into<Box<str>>) -> Self {
-        Self { session, to: to.into(), body: body.into(), key: None, origin: None }
+        let (to, body) = (to.into(), body.into());
+        Self { session, to, body, key: None, origin: None, request: [0; 8] }
+    }
+
+    /// With what tells it from other messages under the same key: the first 8 bytes of a SHA-256 over recipient, a zero
+    /// byte and text.
+    pub(crate) fn sealed(mut self) -> Self {
+        use sha2::Digest as _;
+        if self.key.is_some() {
+            let recipient = self.to.to_ascii_lowercase();
+            let digest = sha2::Sha256::new()
+                .chain_update(recipient.as_bytes())
+                .chain_update([0])
+                .chain_update(self.body.as_bytes())
+                .finalize();
+            self.request.iter_mut().zip(digest).for_each(|(kept, byte)| *kept = byte);
+        }
+        self
     }
 }
 

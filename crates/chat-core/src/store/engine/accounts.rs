@@ -55,7 +55,7 @@ impl State {
 
 impl<L: Log> Engine<L> {
     /// The account a key leads to, whatever its state.
-    fn row_by_key(&mut self, key: &str) -> Result<Option<AccountRow>, StoreError> {
+    pub(super) fn row_by_key(&mut self, key: &str) -> Result<Option<AccountRow>, StoreError> {
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
         if let Some(number) = state.overlay.keys.get(key) {
             return Ok(state.pending_account(*number).cloned());

@@ -1,8 +1,12 @@
 //! Writing the newest stretch behind: heads and index rows, in slices, off the commit path.
 
+use std::time::Duration;
+
 use super::index::IndexRow;
-use super::log::{Log, LogError, Slice, View};
+use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailbox::{Head, Mailbox};
+use super::runs::Run;
+use super::stretch::{Stretch, StretchWriter};
 use super::{Engine, FLUSH_EVERY, State, Timer};
 use crate::store::AccountNumber;
 use crate::{MessageId, Timestamp};
@@ -14,11 +18,15 @@ pub(super) struct Flush {
     target: u64,
     /// Mailboxes still to be written, in order.
     mailboxes: std::vec::IntoIter<AccountNumber>,
+    /// What is written as runs once all mailboxes are.
+    pub(super) stretch: Stretch,
+    writer: Option<StretchWriter>,
 }
 
 impl<L: Log> Engine<L> {
     /// Puts one slice, if a flush is under way or due; whether there is more to do.
     pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+        let running = self.running();
         let Some(state) = &mut self.state else {
             return Ok(false);
         };
@@ -27,8 +35,7 @@ impl<L: Log> Engine<L> {
             if !is_due(state, end, self.options.stretch, now) {
                 return Ok(false);
             }
-            state.flush =
-                Some(Flush { target: end, mailboxes: state.cache.take_dirty().into_iter() });
+            state.flush = Some(Flush::new(state, end));
         }
         let Some(flush) = &mut state.flush else {
             return Ok(false);
@@ -37,7 +44,6 @@ impl<L: Log> Engine<L> {
         let mut written: Vec<(AccountNumber, Head)> = Vec::new();
         while slice.weight() < SLICE_WEIGHT {
             let Some(number) = flush.mailboxes.next() else {
-                slice.covered = Some(flush.target);
                 break;
             };
             let kept = self.options.retention_messages;
@@ -47,12 +53,48 @@ impl<L: Log> Engine<L> {
                 written.push((number, head));
             }
         }
+        let runs = match slice.weight() {
+            0 => flush.write_runs(&mut self.run_numbers, running, &mut slice),
+            _ => Vec::new(),
+        };
         self.log.put(&slice)?;
         settle(state, &slice, written, self.options.cached_mailboxes);
+        runs.into_iter().for_each(|(kind, run)| state.runs.add(kind, run));
         if slice.covered.is_some() {
             state.flush_timer = Timer::starting(now, FLUSH_EVERY);
         }
         Ok(state.flush.is_some())
+    }
+}
+
+impl Flush {
+    fn new(state: &mut State, target: u64) -> Self {
+        let mut stretch = std::mem::take(&mut state.stretch);
+        stretch.close();
+        let mailboxes = state.cache.take_dirty().into_iter();
+        Self { target, mailboxes, stretch, writer: None }
+    }
+
+    /// Writes a slice of the runs. The last one completes them, and with them the flush.
+    fn write_runs(
+        &mut self,
+        numbers: &mut u64,
+        running: Duration,
+        slice: &mut Slice,
+    ) -> Vec<(RunKind, Run)> {
+        let number = || {
+            *numbers += 1;
+            *numbers
+        };
+        let mut writer =
+            self.writer.take().unwrap_or_else(|| StretchWriter::new(&self.stretch, number, slice));
+        if !writer.step(&self.stretch, slice) {
+            self.writer = Some(writer);
+            return Vec::new();
+        }
+        slice.covered = Some(self.target);
+        slice.running = Some(running);
+        writer.finish(self.target, running.as_secs(), slice)
     }
 }
 

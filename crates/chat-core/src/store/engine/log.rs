@@ -189,7 +189,7 @@ pub(crate) struct RunRow {
     pub(crate) kind: RunKind,
     /// Whether it may be read; one that is not complete at start goes.
     pub(crate) complete: bool,
-    /// How often what it holds was merged.
+    /// About how large it is.
     pub(crate) level: u8,
     pub(crate) entries: u64,
     /// What its kind wants to know when it decides that the whole run goes: see there.
@@ -317,6 +317,8 @@ pub(crate) trait View {
     fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError>;
     /// The last block of the run that begins before the key.
     fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError>;
+    /// Whether the run is there and may be read.
+    fn run_is_complete(&self, run: u64) -> Result<bool, LogError>;
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError>;
     fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError>;
     /// Up to `limit` accounts with a key after this one, in order of key.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cache::{Undeliverable, entries};
 use super::index::Entry;
-use super::log::{Log, Record};
+use super::log::{Keyed, Log, Record};
 use super::{Engine, State};
 use crate::store::backend::{Placed, Plan};
 use crate::store::request::{Answer, Outcome};
@@ -48,9 +48,18 @@ impl<L: Log> Engine<L> {
         outgoing: Outgoing,
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
+        let key = outgoing.key.map(|key| Keyed { key, request: outgoing.request });
+        if let Some(keyed) = key
+            && let Some(receipt) = self.receipt_of(sender.account, keyed)?
+        {
+            return Ok(receipt);
+        }
         let Outgoing { to, body, origin, .. } = outgoing;
         let recipient = self.recipient(&to)?;
         check_body(&body, self.options.message_bytes).map_err(body_error)?;
+        if key.is_some() {
+            self.check_room_for_key(sender.account)?;
+        }
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
         let id = self.deliver(recipient, sender.account, size)?;
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
@@ -58,12 +67,8 @@ impl<L: Log> Engine<L> {
             Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });
         let position = self.state()?.pending.next();
         self.watchers.note_origin(position, origin);
-        self.state()?.pending.records.push(Record::Message {
-            mailbox: recipient,
-            message,
-            key: None,
-        });
-        Ok(Receipt { id: self.state()?.sent_id(recipient, id), time: now, duplicate: false })
+        let id = self.state()?.push_message(recipient, message, key);
+        Ok(Receipt { id, time: now, duplicate: false })
     }
 
     /// Gives a message its place in the mailbox and in the log.

@@ -5,10 +5,13 @@
 
 mod accounts;
 mod cache;
+mod conversations;
 mod flush;
+mod history;
 mod imports;
 mod incarnations;
 mod index;
+mod keys;
 mod log;
 mod mailbox;
 mod messages;
@@ -16,11 +19,13 @@ mod opaque;
 mod pages;
 mod recent;
 mod retention;
+mod runs;
 mod sessions;
 mod sign_in;
 mod simulated;
 #[cfg(feature = "embedded")]
 mod sqlite;
+mod stretch;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -34,17 +39,19 @@ use tokio::time::Instant;
 
 use super::backend::{Backend, Pages};
 use super::request::{Answer, Operation, Outcome};
-use super::{AccountNumber, ImportId, SentId, SessionKey, StoreError, StoreOptions};
+use super::{AccountNumber, ImportId, Message, SentId, SessionKey, StoreError, StoreOptions};
 use crate::{MessageId, Timestamp};
 use accounts::Overlay;
 use cache::Cache;
 use flush::Flush;
 use imports::Import;
-use log::{Batch, Log, LogError};
+use log::{Batch, Keyed, Log, LogError, Record, Slice};
 use mailbox::Quota;
 use opaque::Opaque;
 use recent::Recent;
+use runs::Runs;
 use sessions::{Presence, Sessions};
+use stretch::Stretch;
 use watchers::Watchers;
 
 pub(crate) use simulated::SimulatedLog;
@@ -60,6 +67,10 @@ pub(crate) struct Engine<L> {
     presence: Presence,
     watchers: Watchers,
     health: Health,
+    /// How long the store had been running when this engine began, and when that was.
+    running: Option<(Duration, Instant)>,
+    /// The highest number of a run ever. It grows when the state is made anew too: pages planned before are still read.
+    run_numbers: u64,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -74,7 +85,10 @@ struct State {
     overlay: Overlay,
     /// The incarnations of the store, oldest first, each with the position it began at.
     incarnations: Vec<(u64, [u8; 16])>,
-    opaque: Opaque,
+    opaque: Arc<Opaque>,
+    /// What is looked up by content and was not being written when the flush under way began, if there is one.
+    stretch: Stretch,
+    runs: Runs,
     next_account: u64,
     /// The position of the oldest record in the log, or one past the end.
     start: u64,
@@ -98,14 +112,48 @@ enum Health {
 }
 
 impl State {
-    /// What its sender knows a message by.
-    fn sent_id(&self, mailbox: AccountNumber, id: MessageId) -> SentId {
-        let tag = self.incarnations.last().map_or(0, |(_, name)| {
-            let [a, b, c, d, ..] = *name;
-            u32::from_be_bytes([a, b, c, d])
-        });
-        self.opaque.sent(mailbox, id, tag)
+    /// What its sender knows a message by that lies at the position.
+    fn sent_id(&self, mailbox: AccountNumber, id: MessageId, position: u64) -> SentId {
+        self.opaque.sent(mailbox, id, incarnation_tag(&self.incarnations, position))
     }
+
+    /// What no run has yet: the newest stretch, and the one being written.
+    fn stretches(&self) -> impl Iterator<Item = &Stretch> {
+        let flushing = self.flush.as_ref().map(|flush| &flush.stretch);
+        std::iter::once(&self.stretch).chain(flushing)
+    }
+
+    /// Adds a message to the batch in hand; gives what its sender knows it by.
+    fn push_message(
+        &mut self,
+        mailbox: AccountNumber,
+        message: Arc<Message>,
+        key: Option<Keyed>,
+    ) -> SentId {
+        let position = self.pending.next();
+        let id = self.sent_id(mailbox, message.id, position);
+        let record = Record::Message { mailbox, message, key };
+        self.stretch.push(position, &record, id);
+        self.pending.records.push(record);
+        id
+    }
+
+    /// Takes note of records that the runs do not have.
+    fn replay(&mut self, records: &[(u64, Record)]) {
+        self.cache.replay(records);
+        for (position, record) in records {
+            if let Record::Message { mailbox, message, .. } = record {
+                let id = self.sent_id(*mailbox, message.id, *position);
+                self.stretch.push(*position, record, id);
+            }
+        }
+    }
+}
+
+/// Names the store's incarnation at a position.
+fn incarnation_tag(incarnations: &[(u64, [u8; 16])], position: u64) -> u32 {
+    let at = incarnations.iter().rev().find(|(began, _)| *began <= position);
+    at.map_or(0, |(_, [a, b, c, d, ..])| u32::from_be_bytes([*a, *b, *c, *d]))
 }
 
 impl<L: Log> Engine<L> {
@@ -118,6 +166,8 @@ impl<L: Log> Engine<L> {
             presence: Presence::default(),
             watchers: Watchers::default(),
             health: Health::Good,
+            running: None,
+            run_numbers: 0,
         };
         engine.rebuild()?;
         Ok(engine)
@@ -128,25 +178,20 @@ impl<L: Log> Engine<L> {
         let now = self.options.clock.now();
         let recovered = self.log.recover()?;
         let next = recovered.end + 1;
-        let mut cache = Cache::new(self.quota());
-        let mut from = recovered.covered + 1;
-        loop {
-            let records = self.log.records(from, REPLAY_CHUNK)?;
-            let Some((last, _)) = records.last() else {
-                break;
-            };
-            from = last + 1;
-            cache.replay(&records);
-        }
+        self.running.get_or_insert((recovered.running, Instant::now()));
+        let numbers = recovered.runs.iter().map(|run| run.number);
+        self.run_numbers = numbers.max().unwrap_or(0).max(self.run_numbers);
         let mut state = State {
-            cache,
+            cache: Cache::new(self.quota()),
             sessions: Sessions::new(recovered.sessions, self.options.session_idle),
             imports: imports::left_over(&recovered.imports, recovered.next_account),
             recent: Recent::new(next, self.options.recent_bytes),
             pending: Batch { first: next, ..Batch::default() },
             overlay: Overlay::default(),
             incarnations: recovered.incarnations,
-            opaque: Opaque::new(recovered.secret),
+            opaque: Arc::new(Opaque::new(recovered.secret)),
+            stretch: Stretch::default(),
+            runs: Runs::recover(&recovered.runs)?,
             next_account: recovered.next_account,
             start: recovered.start,
             covered: recovered.covered,
@@ -155,6 +200,15 @@ impl<L: Log> Engine<L> {
             retention_timer: Timer::default(),
             expiry_timer: Timer::default(),
         };
+        let mut from = recovered.covered + 1;
+        loop {
+            let records = self.log.records(from, REPLAY_CHUNK)?;
+            let Some((last, _)) = records.last() else {
+                break;
+            };
+            from = last + 1;
+            state.replay(&records);
+        }
         if recovered.may_have_lost {
             tracing::warn!("acknowledged messages may be missing: mailboxes get a new incarnation");
         }
@@ -164,6 +218,11 @@ impl<L: Log> Engine<L> {
         self.log.recovered()?;
         self.state = Some(state);
         Ok(())
+    }
+
+    /// How long the store has been running, over all its lives; after a crash a little less is known.
+    fn running(&self) -> Duration {
+        self.running.map_or(Duration::ZERO, |(before, since)| before + since.elapsed())
     }
 
     fn quota(&self) -> Quota {
@@ -215,6 +274,9 @@ impl<L: Log> Engine<L> {
             }
             Operation::Peek { session, after, messages } => {
                 self.peek(session, after, messages, now)
+            }
+            Operation::History { session, with, cursor, messages } => {
+                self.history(session, &with, cursor, messages, now)
             }
             Operation::Ack { session, upto, basis } => {
                 self.ack(session, upto, &basis, now).map(done)
@@ -349,6 +411,12 @@ impl<L: Log> Backend for Engine<L> {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
+        if self.state.is_some() && self.can_write().is_ok() {
+            let running = Slice { running: Some(self.running()), ..Slice::default() };
+            if let Err(error) = self.log.put(&running) {
+                tracing::warn!(%error, "cannot note how long the store was running");
+            }
+        }
         self.log.rest().and_then(|()| self.log.close()).map_err(|error| {
             tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
             StoreError::Unavailable
@@ -363,7 +431,8 @@ impl<L: Log> Engine<L> {
             || self.import_step()?
             || self.retention_step(now)?
             || self.watch_step(now)?
-            || self.expiry_step(now)?)
+            || self.expiry_step(now)?
+            || self.runs_step()?)
     }
 
     /// Ends expired sessions once an hour; until then they are only refused.

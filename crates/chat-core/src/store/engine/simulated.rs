@@ -143,6 +143,13 @@ impl SimulatedLog {
         self.lock().unsynced.len()
     }
 
+    /// Runs there are, and different runs that there are blocks of.
+    pub(crate) fn runs(&self) -> (usize, usize) {
+        let disk = self.lock();
+        let of: BTreeSet<_> = disk.tables.run_blocks.keys().map(|(run, _)| *run).collect();
+        (disk.tables.runs.len(), of.len())
+    }
+
     /// Positions still in the log, and messages parked.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let disk = self.lock();
@@ -424,6 +431,10 @@ impl View for SimulatedLog {
         let disk = self.lock();
         let mut blocks = disk.tables.blocks_of(run).rev();
         Ok(blocks.find(|((_, first), _)| **first < *key).map(owned))
+    }
+
+    fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {
+        Ok(self.lock().tables.runs.get(&run).is_some_and(|run| run.complete))
     }
 
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {

@@ -153,8 +153,11 @@ impl Watchers {
         let Some(to) = state.cache.get(mailbox).map(|cached| Arc::clone(&cached.username)) else {
             return;
         };
-        let sent =
-            SentCopy { id: state.sent_id(mailbox, message.id), to, message: Arc::clone(message) };
+        let sent = SentCopy {
+            id: state.sent_id(mailbox, message.id, position),
+            to,
+            message: Arc::clone(message),
+        };
         let origin = self.origins.get(&position);
         let others = self.of(message.sender).filter(|watcher| Some(&watcher.feed.id) != origin);
         let offered = others.map(|watcher| watcher.feed.offer(WatchEvent::Sent(sent.clone())));

@@ -7,9 +7,8 @@ use crate::MessageId;
 use crate::store::backend::{Found, PageError, Plan};
 use crate::store::request::{Answer, Operation};
 use crate::store::{
-    AckBasis, Conversation, DeliveryStatus, HistoryCursor, Listing, Outgoing, Page, PageLimit,
-    PrivacyChoice, PrivacySubject, Receipt, SentId, SessionKey, Shown, StoreError, Watch,
-    WatchFrom,
+    AckBasis, DeliveryStatus, Listing, Outgoing, Page, PageLimit, PrivacyChoice, PrivacySubject,
+    Receipt, SentId, SessionKey, Shown, StoreError, Watch, WatchFrom,
 };
 
 /// Messages.
@@ -19,9 +18,11 @@ impl Store {
     ///
     /// # Errors
     /// For each message [`StoreError::NoSuchRecipient`], [`StoreError::MessageTooLong`], [`StoreError::BadArguments`]
-    /// (empty, or control characters), or [`StoreError::InboxFull`].
+    /// (empty, or control characters), or [`StoreError::InboxFull`]; with a key also [`StoreError::KeyConflict`], which
+    /// comes before these, and [`StoreError::TooManyKeys`].
     pub async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<Receipt, StoreError>> {
         let count = messages.len();
+        let messages = messages.into_iter().map(Outgoing::sealed).collect();
         match self.ask(Operation::Send(messages)).await {
             Ok(Answer::Sent(outcomes)) => outcomes,
             Ok(_) => vec![Err(StoreError::Internal); count],
@@ -94,21 +95,6 @@ impl Store {
         todo!()
     }
 
-    /// A page of the conversation with a user: the newest, or the one before that which gave the cursor.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for a cursor that no page of this conversation gave.
-    pub async fn history(
-        &self,
-        session: SessionKey,
-        with: &str,
-        cursor: Option<HistoryCursor>,
-        limit: PageLimit,
-    ) -> Result<Conversation, StoreError> {
-        let _ = (session, with, cursor, limit);
-        todo!()
-    }
-
     /// Watches the session's mailbox. While the watch lasts, the session is in use.
     ///
     /// # Errors
@@ -172,7 +158,7 @@ impl Store {
     ) -> Result<Page, StoreError> {
         // Another connection may confirm, and retention clear away, what was just planned: then plan again. That each
         // of several tries meets this means that something else is wrong.
-        for _ in 0..4 {
+        for _ in 0..TRIES {
             let plan = match self.ask(operation()).await {
                 Ok(Answer::Plan(plan)) => plan,
                 other => return unexpected(other),
@@ -196,6 +182,18 @@ impl Store {
             return Ok(Page { messages, more, ..plan.page });
         }
         let pages = Arc::clone(&self.pages);
+        self.reading(move || {
+            let Found { messages, more } = pages.read(&plan, limit)?;
+            Ok(Page { messages, more, ..plan.page })
+        })
+        .await
+    }
+
+    /// Reads off the runtime, once it is this reader's turn.
+    pub(super) async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, PageError> + Send + 'static,
+    ) -> Result<T, PageError> {
         let gone = |_| PageError::Store(StoreError::Unavailable);
         let permit = Arc::clone(&self.readers)
             .acquire_owned()
@@ -203,9 +201,11 @@ impl Store {
             .map_err(|_| PageError::Store(StoreError::Internal))?;
         let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let Found { messages, more } = pages.read(&plan, limit)?;
-            Ok(Page { messages, more, ..plan.page })
+            read()
         });
         reading.await.map_err(gone)?
     }
 }
+
+/// How often a page is planned before it is taken for unreadable.
+pub(super) const TRIES: usize = 4;

@@ -1,6 +1,7 @@
 //! [`Store`]: the handle that programs call.
 
 mod accounts;
+mod history;
 mod messages;
 mod sessions;
 

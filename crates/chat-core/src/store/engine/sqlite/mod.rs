@@ -190,6 +190,10 @@ impl View for SqliteLog {
         self.view().block_before(run, key)
     }
 
+    fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {
+        self.view().run_is_complete(run)
+    }
+
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
         self.view().account_by_key(key)
     }

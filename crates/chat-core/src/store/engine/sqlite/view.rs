@@ -200,6 +200,11 @@ impl View for SqliteView<'_> {
         self.block(sql, run, key)
     }
 
+    fn run_is_complete(&self, run: u64) -> std::result::Result<bool, LogError> {
+        let sql = "SELECT complete FROM runs WHERE number = ?1";
+        Ok(self.find(sql, [run], |row| row.get(0))?.unwrap_or(false))
+    }
+
     fn account_by_key(&self, key: &str) -> std::result::Result<Option<AccountRow>, LogError> {
         self.find("SELECT * FROM accounts WHERE key = ?1", [key], account)
     }

@@ -1,15 +1,19 @@
 //! Tests of the engine: the same ones on the simulated log and on SQLite where both can show it.
 
 mod crash;
+mod crash_runs;
 mod faults;
 mod follower;
+mod history;
 mod incarnations;
 mod model;
 mod paging;
+mod posts;
 mod racing;
 mod retention;
 mod rig;
 mod served;
 #[cfg(feature = "embedded")]
 mod sqlite;
+mod talk;
 mod watching;

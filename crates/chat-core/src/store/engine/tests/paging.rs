@@ -86,6 +86,10 @@ impl View for CountingView<'_> {
         self.count().block_before(run, key)
     }
 
+    fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {
+        self.count().run_is_complete(run)
+    }
+
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
         self.count().account_by_key(key)
     }

@@ -2,15 +2,17 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::account::PasswordHash;
-use crate::store::backend::{Backend, Found, PageError};
+use crate::store::backend::{Backend, Found, PageError, PlannedHistory};
 use crate::store::engine::log::{Log, LogError};
 use crate::store::engine::{Engine, SimulatedLog};
 use crate::store::request::{Answer, Operation, Outcome};
 use crate::store::{
-    AccountNumber, AckBasis, HashedAccount, Message, Outgoing, Page, PageLimit, SessionKey, Shown,
-    StoreError, StoreOptions,
+    AccountNumber, AckBasis, Conversation, ConversationEntry, HashedAccount, HistoryCursor,
+    Message, Outgoing, Page, PageLimit, PostKey, Receipt, SessionKey, Shown, StoreError,
+    StoreOptions,
 };
 use crate::{Clock, MessageId, Timestamp};
 
@@ -19,6 +21,10 @@ use crate::{Clock, MessageId, Timestamp};
 pub(super) struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
+    pub(super) fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(super) fn advance(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
@@ -115,10 +121,101 @@ impl<L: Log> Rig<L> {
         to: &str,
         body: &str,
     ) -> Result<(), StoreError> {
-        match self.run(Operation::Send(vec![outgoing(from, to, body)]))? {
-            Answer::Sent(mut outcomes) => outcomes.pop().expect("one").map(drop),
+        self.send_one(from, to, body).map(drop)
+    }
+
+    pub(super) fn send_one(
+        &mut self,
+        from: SessionKey,
+        to: &str,
+        body: &str,
+    ) -> Result<Receipt, StoreError> {
+        self.send_outgoing(outgoing(from, to, body))
+    }
+
+    pub(super) fn post(
+        &mut self,
+        from: SessionKey,
+        key: &str,
+        to: &str,
+        body: &str,
+    ) -> Result<Receipt, StoreError> {
+        self.send_outgoing(posted(from, key, to, body))
+    }
+
+    fn send_outgoing(&mut self, outgoing: Outgoing) -> Result<Receipt, StoreError> {
+        match self.run(Operation::Send(vec![outgoing]))? {
+            Answer::Sent(mut outcomes) => outcomes.pop().expect("one"),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// One page of a conversation.
+    pub(super) fn history(
+        &mut self,
+        session: SessionKey,
+        with: &str,
+        cursor: Option<HistoryCursor>,
+        most: usize,
+    ) -> Result<Conversation, StoreError> {
+        let plan = self.plan_history(session, with, cursor, most)?;
+        let limit = PageLimit { messages: most, bytes: usize::MAX, cost: |_| 1 };
+        match plan.in_memory(limit) {
+            Some(page) => Ok(page),
+            None => plan.read(limit).map_err(|error| match error {
+                PageError::Store(error) => error,
+                PageError::Outdated => panic!("outdated though nothing else runs"),
+            }),
+        }
+    }
+
+    pub(super) fn plan_history(
+        &mut self,
+        session: SessionKey,
+        with: &str,
+        cursor: Option<HistoryCursor>,
+        messages: usize,
+    ) -> Result<Box<dyn PlannedHistory>, StoreError> {
+        let operation = Operation::History { session, with: with.into(), cursor, messages };
+        match self.run(operation)? {
+            Answer::History(plan) => Ok(plan),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A whole conversation, oldest first, read in pages.
+    pub(super) fn whole_history(
+        &mut self,
+        session: SessionKey,
+        with: &str,
+        most: usize,
+    ) -> Result<Vec<ConversationEntry>, StoreError> {
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.history(session, with, cursor, most)?;
+            assert!(page.entries.len() <= most);
+            all.extend(page.entries.into_iter().rev());
+            cursor = page.next;
+            if cursor.is_none() {
+                all.reverse();
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Delivers whatever waits for a user.
+    pub(super) fn take_all(&mut self, name: &str) {
+        let Ok(Answer::Credentials { account, .. }) =
+            self.run(Operation::Credentials { username: name.into() })
+        else {
+            panic!("no {name}")
+        };
+        self.take(session_of(account), 1_000).expect("takes");
+    }
+
+    /// As if the store had been running for so long.
+    pub(super) fn run_for(&mut self, time: Duration) {
+        self.engine.running.as_mut().expect("runs").0 += time;
     }
 
     /// Everything undelivered, by `peek` in pages of three.
@@ -193,8 +290,43 @@ impl<L: Log> Rig<L> {
     }
 }
 
+/// Makes tests of functions that take a rig, one on each log.
+macro_rules! on_both_logs {
+    ($($test:ident)*) => {
+        mod simulated {
+            use super::{Rig, TestClock};
+            $(#[test]
+            fn $test() {
+                super::$test(Rig::new(crate::store::engine::SimulatedLog::new(), TestClock::default()));
+            })*
+        }
+
+        #[cfg(feature = "embedded")]
+        mod sqlite {
+            use super::{Rig, TestClock};
+            use crate::store::{Durability, SqliteOptions, engine::SqliteLog};
+            $(#[test]
+            fn $test() {
+                let directory = tempfile::tempdir().unwrap();
+                let mut options = SqliteOptions::new(directory.path());
+                options.durability = Durability::ProcessCrash;
+                super::$test(Rig::new(SqliteLog::open(options).unwrap(), TestClock::default()));
+            })*
+        }
+    };
+}
+pub(super) use on_both_logs;
+
 pub(super) fn outgoing(session: SessionKey, to: &str, body: &str) -> Outgoing {
     Outgoing::new(session, to, body)
+}
+
+/// As it comes from the handle.
+pub(super) fn posted(session: SessionKey, key: &str, to: &str, body: &str) -> Outgoing {
+    let mut outgoing = outgoing(session, to, body);
+    outgoing.key = PostKey::new(key);
+    assert!(outgoing.key.is_some(), "{key} is no key");
+    outgoing.sealed()
 }
 
 pub(super) fn session_of(account: AccountNumber) -> SessionKey {

@@ -1,0 +1,173 @@
+//! Blocks: some thousand bytes of a run's entries, each key written as what it has not in common with the one before.
+
+use super::super::log::{Block, LogError, RunChange, RunKind};
+
+/// What entries are sorted by: three numbers, and in that order their big-endian bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(pub(crate) [u64; 3]);
+
+/// Bytes of a key.
+const KEY_BYTES: usize = 24;
+
+impl Key {
+    pub(crate) fn bytes(self) -> [u8; KEY_BYTES] {
+        let mut bytes = [0; KEY_BYTES];
+        for (chunk, number) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&number.to_be_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes.as_chunks() {
+            ([a, b, c], []) => Some(Self([*a, *b, *c].map(u64::from_be_bytes))),
+            _ => None,
+        }
+    }
+
+    /// How many leading bytes two keys have in common.
+    fn shared(self, other: Self) -> usize {
+        let mut shared = 0;
+        for (a, b) in self.0.iter().zip(other.0) {
+            let bits = (a ^ b).leading_zeros();
+            shared += usize::try_from(bits / 8).unwrap_or(0);
+            if bits < 64 {
+                break;
+            }
+        }
+        shared
+    }
+}
+
+impl RunKind {
+    /// How many bytes stand beside each key.
+    pub(crate) fn value_bytes(self) -> usize {
+        match self {
+            Self::Conversations => 0,
+            Self::Keys => 32,
+        }
+    }
+}
+
+/// A block as it is put together.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    /// The first key and the last.
+    ends: Option<(Key, Key)>,
+    bytes: Vec<u8>,
+}
+
+impl Builder {
+    /// Adds an entry behind all others.
+    pub(super) fn push(&mut self, key: Key, value: &[u8]) {
+        let (first, last) = self.ends.unwrap_or((key, key));
+        let shared = key.shared(last);
+        self.bytes.push(u8::try_from(shared).unwrap_or(0));
+        self.bytes.extend(key.bytes().iter().skip(shared));
+        self.bytes.extend_from_slice(value);
+        self.ends = Some((first, key));
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= BLOCK_BYTES
+    }
+
+    /// What puts the block, unless it is empty; the builder is empty after it.
+    pub(super) fn take(&mut self, run: u64) -> Option<RunChange> {
+        let (first, _) = self.ends.take()?;
+        let entries = std::mem::take(&mut self.bytes).into_boxed_slice();
+        Some(RunChange::Block { run, first: first.bytes().into(), entries })
+    }
+}
+
+/// The entries of a block.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    pub(super) keys: Vec<Key>,
+    /// The values one behind the other.
+    values: Vec<u8>,
+    value_bytes: usize,
+}
+
+impl Entries {
+    pub(super) fn read(kind: RunKind, block: &Block) -> Result<Self, LogError> {
+        let (first, bytes) = block;
+        let damaged = || LogError::Failed("a block of a sorted run is damaged".into());
+        let entries = Self::decode(kind.value_bytes(), first, bytes).ok_or_else(damaged)?;
+        match entries.keys.is_empty() {
+            true => Err(damaged()),
+            false => Ok(entries),
+        }
+    }
+
+    fn decode(value_bytes: usize, first: &[u8], mut bytes: &[u8]) -> Option<Self> {
+        let mut entries = Self { value_bytes, ..Self::default() };
+        let mut last: [u8; KEY_BYTES] = first.try_into().ok()?;
+        while let Some((shared, rest)) = bytes.split_first() {
+            let own = last.get_mut(usize::from(*shared)..)?;
+            let (suffix, rest) = rest.split_at_checked(own.len())?;
+            own.copy_from_slice(suffix);
+            let (value, rest) = rest.split_at_checked(value_bytes)?;
+            entries.keys.push(Key::from_bytes(&last)?);
+            entries.values.extend_from_slice(value);
+            bytes = rest;
+        }
+        Some(entries)
+    }
+
+    /// What stands beside the key at that place.
+    pub(super) fn value(&self, at: usize) -> &[u8] {
+        let from = at.saturating_mul(self.value_bytes);
+        self.values.get(from..from.saturating_add(self.value_bytes)).unwrap_or_default()
+    }
+}
+
+/// How large a block grows: a page of the file, so that one look-up reads about one. Tests cut small.
+const BLOCK_BYTES: usize = if cfg!(test) { 60 } else { 3_500 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoded(kind: RunKind, change: Option<RunChange>) -> Entries {
+        let Some(RunChange::Block { first, entries, .. }) = change else { panic!("no block") };
+        Entries::read(kind, &(first, entries)).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_survives_its_bytes(
+            mut keys in prop::collection::vec(prop::array::uniform3(prop_oneof![0..4u64, any::<u64>()]), 1..50),
+            keyed in any::<bool>(),
+        ) {
+            keys.sort_unstable();
+            let kind = if keyed { RunKind::Keys } else { RunKind::Conversations };
+            let value = |at: usize| vec![u8::try_from(at).unwrap(); kind.value_bytes()];
+            let mut builder = Builder::default();
+            for (at, key) in keys.iter().enumerate() {
+                builder.push(Key(*key), &value(at));
+            }
+            let entries = decoded(kind, builder.take(1));
+            prop_assert!(builder.take(1).is_none());
+            prop_assert_eq!(entries.keys.iter().map(|key| key.0).collect::<Vec<_>>(), keys.clone());
+            for at in 0..keys.len() {
+                prop_assert_eq!(entries.value(at), value(at));
+            }
+        }
+
+        #[test]
+        fn damaged_bytes_never_panic(
+            first in prop::collection::vec(any::<u8>(), 20..28),
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let _ = Entries::read(RunKind::Keys, &(first.into(), bytes.into()));
+        }
+
+        #[test]
+        fn keys_are_in_the_order_of_their_bytes(a in any::<[u64; 3]>(), b in any::<[u64; 3]>()) {
+            prop_assert_eq!(Key(a).cmp(&Key(b)), Key(a).bytes().cmp(&Key(b).bytes()));
+        }
+    }
+}

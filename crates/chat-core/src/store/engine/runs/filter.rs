@@ -1,0 +1,141 @@
+//! [`Filter`]: tells in one look at memory that a run has not what is looked for.
+
+/// A Bloom filter in lines of one cache line each; an item sets one bit in each of the eight words of its line. At
+/// least 16 bits an item: of what is not in it about one in 1,000 gets through, far fewer if it is not that full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// A power of two of them, the one of an item by the top bits of its hash.
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(align(64))]
+struct Line([u64; 8]);
+
+/// What is looked for, the same for every filter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Probe {
+    hash: u64,
+    bits: [u64; 8],
+}
+
+impl Probe {
+    pub(crate) fn new(item: [u64; 3]) -> Self {
+        let hash = item.iter().fold(0, |hash, number| mix(hash ^ number));
+        let mut rest = mix(hash);
+        let bits = [(); 8].map(|()| {
+            let bit = 1 << (rest & 63);
+            rest >>= 6;
+            bit
+        });
+        Self { hash, bits }
+    }
+}
+
+impl Filter {
+    /// An empty one with room for that many items; `None` if it were too large.
+    pub(crate) fn for_items(items: u64) -> Option<Self> {
+        let items = usize::try_from(items).ok().filter(|items| *items <= MOST_ITEMS)?;
+        Some(Self { lines: vec![Line::default(); lines_for(items)] })
+    }
+
+    pub(crate) fn insert(&mut self, probe: &Probe) {
+        let at = self.line_of(probe);
+        if let Some(line) = self.lines.get_mut(at) {
+            line.0.iter_mut().zip(probe.bits).for_each(|(word, bit)| *word |= bit);
+        }
+    }
+
+    pub(crate) fn may_have(&self, probe: &Probe) -> bool {
+        // Without branches: several filters are probed in a row, and their cache misses shall overlap.
+        self.lines.get(self.line_of(probe)).is_none_or(|line| {
+            line.0.iter().zip(probe.bits).fold(0, |missing, (word, bit)| missing | (bit & !word))
+                == 0
+        })
+    }
+
+    /// As small as it may be for the items that it has.
+    pub(crate) fn shrunk_to(mut self, items: u64) -> Self {
+        let wanted = usize::try_from(items).map_or(usize::MAX, lines_for);
+        while self.lines.len() > wanted {
+            let pairs = self.lines.chunks_exact(2).map(|pair| {
+                let words = pair.iter().fold([0; 8], |mut all, line| {
+                    all.iter_mut().zip(line.0).for_each(|(word, more)| *word |= more);
+                    all
+                });
+                Line(words)
+            });
+            self.lines = pairs.collect();
+        }
+        self
+    }
+
+    pub(crate) fn write_to(&self, bytes: &mut Vec<u8>) {
+        for word in self.lines.iter().flat_map(|line| line.0) {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    /// From its bytes; `None` if they are none of a filter.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (words, []) = bytes.as_chunks::<8>() else { return None };
+        let (lines, []) = words.as_chunks::<8>() else { return None };
+        let line = |line: &[[u8; 8]; 8]| Line(line.map(u64::from_le_bytes));
+        let filter = Self { lines: lines.iter().map(line).collect() };
+        filter.lines.len().is_power_of_two().then_some(filter)
+    }
+
+    fn line_of(&self, probe: &Probe) -> usize {
+        let shift = u64::BITS - self.lines.len().trailing_zeros();
+        usize::try_from(probe.hash.checked_shr(shift).unwrap_or(0)).unwrap_or(0)
+    }
+}
+
+fn lines_for(items: usize) -> usize {
+    items.div_ceil(MOST_A_LINE).next_power_of_two()
+}
+
+/// The finisher of Stafford's thirteenth variant, as in SplitMix64. The same in every version: filters are kept on disk.
+fn mix(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// Items in a line: 16 bits each.
+const MOST_A_LINE: usize = 32;
+/// The most a filter is made for: it has 2 MiB then, and is put in one go.
+pub(super) const MOST_ITEMS: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(room: u64, items: u64) -> Filter {
+        let mut filter = Filter::for_items(room).unwrap();
+        (0..items).for_each(|n| filter.insert(&Probe::new([1, n, 7])));
+        filter
+    }
+
+    #[test]
+    fn what_is_in_it_passes_and_nearly_nothing_else_does() {
+        for filter in [filled(100_000, 100_000), filled(1_000_000, 100_000).shrunk_to(100_000)] {
+            assert!((0..100_000).all(|n| filter.may_have(&Probe::new([1, n, 7]))));
+            let passed = (0..100_000).filter(|n| filter.may_have(&Probe::new([2, *n, 7]))).count();
+            assert!(passed < 150, "{passed} of 100,000");
+        }
+    }
+
+    #[test]
+    fn it_survives_its_bytes() {
+        for items in [0, 1, 33, 5_000] {
+            let filter = filled(items, items);
+            let mut bytes = Vec::new();
+            filter.write_to(&mut bytes);
+            assert_eq!(Filter::from_bytes(&bytes), Some(filter));
+        }
+        assert_eq!(Filter::from_bytes(&[0; 63]), None);
+        assert_eq!(Filter::from_bytes(&[0; 3 * 64]), None);
+        assert!(Filter::for_items(u64::MAX).is_none());
+    }
+}

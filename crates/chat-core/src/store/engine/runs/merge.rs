@@ -1,0 +1,99 @@
+//! [`Merge`]: makes one run of several, a slice at a time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::super::log::{LogError, RunKind, Slice, View};
+use super::cursor::Forward;
+use super::writer::Writer;
+use super::{ENTRIES_A_SLICE, Key, Run};
+
+/// A merge under way. What it reads stays complete until what it writes is.
+#[derive(Debug)]
+pub(crate) struct Merge {
+    kind: RunKind,
+    inputs: Vec<u64>,
+    until: u64,
+    sources: Vec<Forward>,
+    /// The next key of each source that has one.
+    next: BinaryHeap<Reverse<(Key, usize)>>,
+    writer: Writer,
+    /// Read, and written unless what follows makes it void.
+    held: Option<Key>,
+}
+
+impl Merge {
+    pub(crate) fn new(
+        view: &(impl View + ?Sized),
+        kind: RunKind,
+        inputs: &[&Run],
+        number: u64,
+        slice: &mut Slice,
+    ) -> Result<Self, LogError> {
+        let begin = |run: &&Run| Forward::from(view, kind, run.number, Key([0; 3]));
+        let sources = inputs.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
+        let firsts = sources.iter().enumerate();
+        let next = firsts.filter_map(|(at, source)| Some(Reverse((source.key()?, at)))).collect();
+        let items = inputs.iter().map(|run| run.items).sum();
+        Ok(Self {
+            kind,
+            inputs: inputs.iter().map(|run| run.number).collect(),
+            until: inputs.iter().map(|run| run.until).max().unwrap_or(0),
+            sources,
+            next,
+            writer: Writer::new(number, kind, items, slice),
+            held: None,
+        })
+    }
+
+    pub(crate) fn kind(&self) -> RunKind {
+        self.kind
+    }
+
+    pub(crate) fn inputs(&self) -> &[u64] {
+        &self.inputs
+    }
+
+    /// Goes on by one slice; whether everything was read. `start` is the position at which the log begins.
+    pub(crate) fn step(
+        &mut self,
+        view: &(impl View + ?Sized),
+        start: u64,
+        slice: &mut Slice,
+    ) -> Result<bool, LogError> {
+        for _ in 0..ENTRIES_A_SLICE {
+            let Some(Reverse((key, at))) = self.next.pop() else {
+                self.keep(None, start, slice);
+                return Ok(true);
+            };
+            let Some(source) = self.sources.get_mut(at) else { continue };
+            match self.kind {
+                RunKind::Keys => self.writer.push(key, source.value(), slice),
+                RunKind::Conversations => {}
+            }
+            source.advance(view)?;
+            self.next.extend(source.key().map(|key| Reverse((key, at))));
+            if self.kind == RunKind::Conversations {
+                self.keep(Some(key), start, slice);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes the run's last words.
+    pub(crate) fn finish(self, slice: &mut Slice) -> Run {
+        self.writer.finish(self.until, slice)
+    }
+
+    /// Writes the entry of a conversation that is held, and holds the next. One whose message was trimmed goes, unless
+    /// it is the newest of its kind: it tells that the one has written to the other.
+    fn keep(&mut self, next: Option<Key>, start: u64, slice: &mut Slice) {
+        let held = std::mem::replace(&mut self.held, next);
+        if let Some(held @ Key([from, to, position])) = held {
+            let newest = next.is_none_or(|Key([a, b, _])| (a, b) != (from, to));
+            if newest || position >= start {
+                self.writer.push(held, &[], slice);
+            }
+        }
+    }
+}

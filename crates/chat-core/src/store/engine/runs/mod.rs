@@ -1,0 +1,102 @@
+//! Sorted runs: what is looked up by content is written behind as sorted files of the newest stretch, and merged.
+//!
+//! Inserted in place each entry would rewrite a page of its own. A run is written once, in slices, and read once it is
+//! complete; several of about one size become one. The slice that completes the new one also ends the old ones, so that
+//! whatever happens between two slices each entry is there once. What is not complete at start is dropped.
+
+mod block;
+mod cursor;
+mod filter;
+mod merge;
+mod pieces;
+mod plan;
+mod summary;
+mod upkeep;
+mod writer;
+
+use super::log::{LogError, RunKind, RunRow};
+use crate::store::AccountNumber;
+pub(crate) use block::Key;
+pub(crate) use cursor::{Backward, Forward};
+pub(crate) use filter::{Filter, Probe};
+use merge::Merge;
+pub(crate) use pieces::{InOrder, Pieces};
+pub(super) use upkeep::KEYS_LIVE_S;
+pub(crate) use writer::{HEAVY, Writer};
+
+/// What is known in memory of a complete run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) number: u64,
+    pub(crate) entries: u64,
+    /// Of conversations the newest position in it; of keys the hour and second of running time when it was written.
+    pub(crate) until: u64,
+    /// How many different things there are to filter by.
+    items: u64,
+    /// Whose entries are many, and how many.
+    pub(crate) heavy: Vec<(AccountNumber, u64)>,
+    filter: Option<Filter>,
+}
+
+impl Run {
+    fn from_row(row: &RunRow) -> Result<Self, LogError> {
+        let (items, heavy, filter) = summary::decode(&row.filter)
+            .ok_or_else(|| LogError::Failed(format!("sorted run {} is damaged", row.number)))?;
+        let (number, entries, until) = (row.number, row.entries, row.until);
+        Ok(Self { number, entries, until, items, heavy, filter })
+    }
+
+    /// Whether the run may have an entry that is looked for.
+    pub(crate) fn may_have(&self, probe: &Probe) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.may_have(probe))
+    }
+}
+
+/// All runs there are.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    pub(crate) conversations: Vec<Run>,
+    pub(crate) keys: Vec<Run>,
+    /// What is not read any more, or never was.
+    doomed: Vec<u64>,
+    merge: Option<Merge>,
+}
+
+impl Runs {
+    pub(crate) fn recover(rows: &[RunRow]) -> Result<Self, LogError> {
+        let mut runs = Self::default();
+        for row in rows {
+            match row.complete {
+                true => runs.add(row.kind, Run::from_row(row)?),
+                false => runs.doomed.push(row.number),
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Takes in a run that is complete.
+    pub(crate) fn add(&mut self, kind: RunKind, run: Run) {
+        self.of(kind).push(run);
+    }
+
+    fn of(&mut self, kind: RunKind) -> &mut Vec<Run> {
+        match kind {
+            RunKind::Conversations => &mut self.conversations,
+            RunKind::Keys => &mut self.keys,
+        }
+    }
+
+    /// Reads these no more.
+    fn doom(&mut self, kind: RunKind, numbers: &[u64]) {
+        self.of(kind).retain(|run| !numbers.contains(&run.number));
+        self.doomed.extend(numbers);
+    }
+}
+
+/// About how large a run is: runs of one level differ by less than eight times.
+fn level(entries: u64) -> u8 {
+    u8::try_from(entries.checked_ilog2().unwrap_or(0) / 3).unwrap_or(u8::MAX)
+}
+
+/// Entries written or merged in one slice, which everybody waits for. Tests cut small.
+pub(crate) const ENTRIES_A_SLICE: usize = if cfg!(test) { 3 } else { 8_192 };

@@ -1,0 +1,67 @@
+//! Which runs are merged next.
+
+use super::super::log::RunKind;
+use super::filter::MOST_ITEMS;
+use super::{Run, Runs, level};
+
+impl Runs {
+    /// Runs to make one of, if there are any. `hour` is that of the running time.
+    pub(super) fn next_merge(&self, hour: u64) -> Option<(RunKind, Vec<&Run>)> {
+        let keys = self.merge_keys(hour).map(|inputs| (RunKind::Keys, inputs));
+        keys.or_else(|| {
+            Some((RunKind::Conversations, several_alike(self.conversations.iter().collect())?))
+        })
+    }
+
+    /// Keys are merged within one hour only, since a run goes when its youngest key may: first by size, and to as few as
+    /// can be once the hour is over.
+    fn merge_keys(&self, hour: u64) -> Option<Vec<&Run>> {
+        let mut hours: Vec<_> = self.keys.iter().map(hour_of).collect();
+        hours.sort_unstable();
+        hours.dedup();
+        hours.into_iter().find_map(|one| {
+            let runs = self.keys.iter().filter(|run| hour_of(run) == one).collect();
+            let inputs = match one < hour {
+                true => by_size(runs),
+                false => several_alike(runs)?,
+            };
+            fitting(inputs)
+        })
+    }
+}
+
+/// The hour of running time in which a run of keys was written.
+fn hour_of(run: &Run) -> u64 {
+    run.until / 3_600
+}
+
+/// If there are many of one level: these, and the smaller ones.
+fn several_alike(runs: Vec<&Run>) -> Option<Vec<&Run>> {
+    let mut runs = by_size(runs);
+    let count = |wanted| runs.iter().filter(|run| level(run.entries) == wanted).count();
+    let wanted = (0..=level(u64::MAX)).find(|level| count(*level) >= SEVERAL)?;
+    runs.retain(|run| level(run.entries) <= wanted);
+    Some(runs)
+}
+
+fn by_size(mut runs: Vec<&Run>) -> Vec<&Run> {
+    runs.sort_by_key(|run| run.entries);
+    runs
+}
+
+/// The first of them, as long as one filter holds them all; at least two.
+fn fitting(runs: Vec<&Run>) -> Option<Vec<&Run>> {
+    let mut room = u64::try_from(MOST_ITEMS).unwrap_or(u64::MAX);
+    let fits = |run: &&Run| match room.checked_sub(run.items) {
+        Some(rest) => {
+            room = rest;
+            true
+        }
+        None => false,
+    };
+    let inputs: Vec<_> = runs.into_iter().take_while(fits).collect();
+    (inputs.len() > 1).then_some(inputs)
+}
+
+/// So many runs of one size become one. Tests merge early.
+const SEVERAL: usize = if cfg!(test) { 3 } else { 8 };

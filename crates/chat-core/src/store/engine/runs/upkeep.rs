@@ -1,0 +1,94 @@
+//! Background work on runs: what may go goes, and several become one.
+
+use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
+use super::super::{Engine, State};
+use super::{Merge, Runs};
+
+impl<L: Log> Engine<L> {
+    /// One slice of work on the runs; whether there may be more.
+    pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
+        self.log.begin()?;
+        let mut slice = Slice::default();
+        let worked = self.expire_keys(&mut slice)
+            || self.merge(&mut slice)?
+            || self.drop_runs(&mut slice)?;
+        if worked {
+            self.log.put(&slice)?;
+        }
+        Ok(worked)
+    }
+
+    /// Ends the runs of keys whose time is over.
+    fn expire_keys(&mut self, slice: &mut Slice) -> bool {
+        let running = self.running().as_secs();
+        let Some(State { runs, .. }) = &mut self.state else { return false };
+        let merging = runs.merge.as_ref().map_or(&[][..], Merge::inputs);
+        let over: Vec<_> = runs
+            .keys
+            .iter()
+            .filter(|run| run.until.saturating_add(KEYS_LIVE_S) <= running)
+            .map(|run| run.number)
+            .filter(|number| !merging.contains(number))
+            .collect();
+        runs.end(RunKind::Keys, &over, slice);
+        !over.is_empty()
+    }
+
+    /// Begins a merge, or goes on with the one under way.
+    fn merge(&mut self, slice: &mut Slice) -> Result<bool, LogError> {
+        let hour = self.running().as_secs() / 3_600;
+        let Self { state: Some(state), log, run_numbers, .. } = self else { return Ok(false) };
+        let mut merge = match state.runs.merge.take() {
+            Some(merge) => merge,
+            None => {
+                let Some((kind, inputs)) = state.runs.next_merge(hour) else { return Ok(false) };
+                *run_numbers += 1;
+                Merge::new(log, kind, &inputs, *run_numbers, slice)?
+            }
+        };
+        if merge.step(log, state.start, slice)? {
+            let (kind, inputs) = (merge.kind(), merge.inputs().to_vec());
+            let run = merge.finish(slice);
+            state.runs.end(kind, &inputs, slice);
+            state.runs.add(kind, run);
+        } else {
+            state.runs.merge = Some(merge);
+        }
+        Ok(true)
+    }
+
+    /// Drops some blocks of what is read no more.
+    fn drop_runs(&mut self, slice: &mut Slice) -> Result<bool, LogError> {
+        let Self { state: Some(state), log, .. } = self else { return Ok(false) };
+        let Some(run) = state.runs.doomed.last().copied() else { return Ok(false) };
+        slice.runs.push(RunChange::Drop { run, blocks: BLOCKS_A_SLICE });
+        // The row goes with a slice that finds no block, or too few.
+        if log.block_after(run, &[])?.is_none() {
+            state.runs.doomed.pop();
+        }
+        Ok(true)
+    }
+}
+
+impl Runs {
+    /// Marks runs as not to be read any more, here and on disk.
+    fn end(&mut self, kind: RunKind, numbers: &[u64], slice: &mut Slice) {
+        slice.runs.extend(numbers.iter().map(|number| {
+            RunChange::Put(RunRow {
+                number: *number,
+                kind,
+                complete: false,
+                level: 0,
+                entries: 0,
+                until: 0,
+                filter: Box::default(),
+            })
+        }));
+        self.doom(kind, numbers);
+    }
+}
+
+/// How long a key lives at least, in seconds of running time (guarantee 4 in `docs/protocol.md`).
+pub(in super::super) const KEYS_LIVE_S: u64 = 24 * 60 * 60;
+/// Blocks dropped in one slice. Tests cut small.
+const BLOCKS_A_SLICE: usize = if cfg!(test) { 1 } else { 200 };

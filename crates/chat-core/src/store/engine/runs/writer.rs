@@ -1,0 +1,115 @@
+//! [`Writer`]: writes a run, a slice at a time.
+
+use super::super::log::{RunChange, RunKind, RunRow, Slice};
+use super::block::Builder;
+use super::filter::{Filter, Probe};
+use super::{Key, Run, level, summary};
+use crate::store::AccountNumber;
+
+/// Writes a run's entries, in order of key.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    row: RunRow,
+    block: Builder,
+    filter: Option<Filter>,
+    /// How many items the filter has.
+    items: u64,
+    last: Option<Key>,
+    /// Who has many entries, the last of them as far as counted.
+    heavy: Vec<(AccountNumber, u64)>,
+}
+
+impl Writer {
+    /// Begins a run with at most so many items to filter by.
+    pub(crate) fn new(number: u64, kind: RunKind, items: u64, slice: &mut Slice) -> Self {
+        let row = RunRow {
+            number,
+            kind,
+            complete: false,
+            level: 0,
+            entries: 0,
+            until: 0,
+            filter: Box::default(),
+        };
+        slice.runs.push(RunChange::Put(row.clone()));
+        Self {
+            row,
+            block: Builder::default(),
+            filter: Filter::for_items(items),
+            items: 0,
+            last: None,
+            heavy: Vec::new(),
+        }
+    }
+
+    /// Writes an entry behind all others.
+    pub(crate) fn push(&mut self, key: Key, value: &[u8], slice: &mut Slice) {
+        let item = item(self.row.kind, key);
+        if self.last.is_none_or(|last| self::item(self.row.kind, last) != item) {
+            self.items += 1;
+            if let Some(filter) = &mut self.filter {
+                filter.insert(&Probe::new(item));
+            }
+        }
+        self.last = Some(key);
+        if self.row.kind == RunKind::Keys {
+            self.count(AccountNumber(key.0[0]));
+        }
+        self.row.entries += 1;
+        self.block.push(key, value);
+        if self.block.is_full() {
+            slice.runs.extend(self.block.take(self.row.number));
+        }
+    }
+
+    /// Writes what is left, and that the run is complete.
+    pub(crate) fn finish(mut self, until: u64, slice: &mut Slice) -> Run {
+        slice.runs.extend(self.block.take(self.row.number));
+        self.drop_light();
+        let filter = self.filter.map(|filter| filter.shrunk_to(self.items));
+        let row = RunRow {
+            complete: true,
+            level: level(self.row.entries),
+            until,
+            filter: summary::encode(self.items, &self.heavy, filter.as_ref()),
+            ..self.row
+        };
+        let run = Run {
+            number: row.number,
+            entries: row.entries,
+            until,
+            items: self.items,
+            heavy: self.heavy,
+            filter,
+        };
+        slice.runs.push(RunChange::Put(row));
+        run
+    }
+
+    fn count(&mut self, account: AccountNumber) {
+        match self.heavy.last_mut() {
+            Some((last, count)) if *last == account => *count += 1,
+            _ => {
+                self.drop_light();
+                self.heavy.push((account, 1));
+            }
+        }
+    }
+
+    /// Forgets the last one counted, unless it has many.
+    fn drop_light(&mut self) {
+        self.heavy.pop_if(|(_, count)| *count < HEAVY);
+    }
+}
+
+/// What a run of the kind is filtered by.
+fn item(kind: RunKind, key: Key) -> [u64; 3] {
+    let Key([a, b, c]) = key;
+    match kind {
+        RunKind::Conversations => [a, b, 0],
+        RunKind::Keys => [a, b, c],
+    }
+}
+
+/// From how many entries on in a run an account's are counted there: whoever has fewer is far from any limit.
+pub(crate) const HEAVY: u64 = if cfg!(test) { 2 } else { 256 };

@@ -1,0 +1,236 @@
+//! A message is stored once for each key, however often it is posted.
+
+use std::time::Duration;
+
+use super::rig::{Rig, TestClock, bodies, on_both_logs, options, outgoing, posted};
+use crate::store::engine::SimulatedLog;
+use crate::store::engine::log::Log;
+use crate::store::engine::simulated::Fault;
+use crate::store::request::{Answer, Operation};
+use crate::store::{Receipt, SessionKey, StoreError, StoreOptions};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Posts again and expects the first reply.
+fn again<L: Log>(
+    rig: &mut Rig<L>,
+    from: SessionKey,
+    (key, to, body): (&str, &str, &str),
+    first: Receipt,
+) {
+    assert_eq!(rig.post(from, key, to, body), Ok(Receipt { duplicate: true, ..first }), "{key}");
+}
+
+/// Sends so much that what was posted before is flushed, and its run merged.
+fn bury<L: Log>(rig: &mut Rig<L>, from: SessionKey, rounds: usize) {
+    for round in 0..rounds {
+        rig.post(from, &format!("bury{round}.{}", rig.clock.now_ms()), "well", "x").unwrap();
+        rig.clock.advance(1);
+        rig.work(20);
+        rig.take_all("well");
+    }
+}
+
+fn a_repeat_gets_the_first_reply_wherever_its_key_lies<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.join("well");
+    let post = ("key", "lineker", "halo");
+    let first = rig.post(messi, post.0, post.1, post.2).unwrap();
+    assert!(!first.duplicate);
+    for round in 0..60 {
+        rig.clock.advance(1_000);
+        again(&mut rig, messi, post, first);
+        bury(&mut rig, messi, 2);
+        if round % 3 == 0 {
+            rig = rig.restart();
+        }
+    }
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
+}
+
+fn another_message_under_the_key_is_a_conflict<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.join("well");
+    let first = rig.post(messi, "key", "Lineker", "halo").unwrap();
+    for _ in 0..3 {
+        let conflict = Err(StoreError::KeyConflict);
+        assert_eq!(rig.post(messi, "key", "lineker", "halo "), conflict);
+        assert_eq!(rig.post(messi, "key", "messi", "halo"), conflict);
+        assert_eq!(rig.post(messi, "key", "nobody", "halo"), conflict);
+        again(&mut rig, messi, ("key", "LINEKER", "halo"), first);
+        bury(&mut rig, messi, 20);
+        rig = rig.restart();
+    }
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
+    assert!(rig.peek_all(messi).unwrap().is_empty());
+}
+
+fn a_repeat_is_answered_whatever_became_of_the_recipient<L: Log>(mut rig: Rig<L>) {
+    let (messi, henderson) = (rig.join("messi"), rig.join("henderson"));
+    rig.join("lineker");
+    rig.join("well");
+    let first = rig.post(messi, "key", "lineker", "halo").unwrap();
+    let post = ("key", "lineker", "halo");
+    while rig.send(henderson, "lineker", "x").is_ok() {}
+    while rig.send(messi, "lineker", "x").is_ok() {}
+    assert_eq!(rig.post(messi, "other", "lineker", "halo"), Err(StoreError::InboxFull));
+    again(&mut rig, messi, post, first);
+    let new_username = Some("gary".parse().unwrap());
+    let rename = Operation::Rename { username: "lineker".into(), new_username, new_name: None };
+    rig.run(rename).unwrap();
+    again(&mut rig, messi, post, first);
+    rig.run(Operation::Remove { username: "gary".into() }).unwrap();
+    bury(&mut rig, messi, 10);
+    again(&mut rig, messi, post, first);
+    rig.join("lineker");
+    again(&mut rig, messi, post, first);
+}
+
+fn a_refused_message_leaves_its_key_free<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    assert_eq!(rig.post(messi, "key", "nobody", "halo"), Err(StoreError::NoSuchRecipient));
+    let control = rig.post(messi, "key", "lineker", "\u{7}");
+    assert!(matches!(control, Err(StoreError::BadArguments(_))));
+    let long = rig.post(messi, "key", "lineker", &"x".repeat(20_000));
+    assert!(matches!(long, Err(StoreError::MessageTooLong { .. })));
+    rig = rig.restart();
+    assert!(!rig.post(messi, "key", "lineker", "halo").unwrap().duplicate);
+    let nobody = rig.post(SessionKey([9; 32]), "key", "lineker", "halo");
+    assert_eq!(nobody, Err(StoreError::NoSession));
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
+}
+
+fn in_one_commit_the_second_is_a_repeat_of_the_first<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    let post = |key, body| posted(messi, key, "lineker", body);
+    let messages = vec![
+        post("a", "one"),
+        post("a", "one"),
+        post("a", "two"),
+        outgoing(messi, "lineker", "one"),
+        post("b", "one"),
+    ];
+    let Ok(Answer::Sent(sent)) = rig.run(Operation::Send(messages)) else { panic!("not sent") };
+    let first = sent[0].clone().unwrap();
+    assert_eq!(sent[1], Ok(Receipt { duplicate: true, ..first }));
+    assert_eq!(sent[2], Err(StoreError::KeyConflict));
+    assert!(sent[3..].iter().all(|sent| sent.as_ref().is_ok_and(|sent| !sent.duplicate)));
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["one"; 3]);
+}
+
+fn each_account_has_keys_of_its_own<L: Log>(mut rig: Rig<L>) {
+    let users = ["messi", "lineker", "well"].map(|name| rig.join(name));
+    let firsts = users.map(|user| rig.post(user, "key", "messi", "halo").unwrap());
+    bury(&mut rig, users[0], 10);
+    for (user, first) in users.into_iter().zip(firsts) {
+        again(&mut rig, user, ("key", "messi", "halo"), first);
+    }
+    rig.run(Operation::Remove { username: "lineker".into() }).unwrap();
+    rig.run(Operation::Release { username: "lineker".into() }).unwrap();
+    let second = rig.join("lineker");
+    assert!(!rig.post(second, "key", "messi", "halo").unwrap().duplicate);
+}
+
+fn keys_live_for_a_day_of_running_time_whatever_the_clock_says<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.join("well");
+    let first = rig.post(messi, "key", "lineker", "halo").unwrap();
+    for hour in 0..24 {
+        // There and back again, and a few days ahead.
+        rig.clock.advance(if hour % 2 == 0 { -3_600_000 } else { 2 * 86_400_000 });
+        bury(&mut rig, messi, 10);
+        again(&mut rig, messi, ("key", "lineker", "halo"), first);
+        rig.run_for(HOUR);
+        if hour % 5 == 0 {
+            crate::store::backend::Backend::close(&mut rig.engine).unwrap();
+            rig = rig.restart();
+        }
+    }
+    rig.work(1_000);
+    assert!(rig.engine.state.as_ref().unwrap().runs.keys.len() <= 28);
+    rig.run_for(HOUR * 2);
+    rig.work(1_000);
+    let later = rig.post(messi, "key", "lineker", "something else").unwrap();
+    assert!(!later.duplicate);
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo", "something else"]);
+    rig.run_for(HOUR * 30);
+    bury(&mut rig, messi, 10);
+    rig.work(1_000);
+    assert_eq!(rig.engine.state.as_ref().unwrap().runs.keys.len(), 1);
+}
+
+fn a_crash_makes_keys_live_longer_not_shorter<L: Log>(mut rig: Rig<L>) {
+    let messi = rig.join("messi");
+    rig.join("well");
+    let first = rig.post(messi, "key", "well", "halo").unwrap();
+    rig.take_all("well");
+    for _ in 0..10 {
+        rig.run_for(HOUR * 23);
+        rig = rig.restart();
+        rig.work(100);
+        again(&mut rig, messi, ("key", "well", "halo"), first);
+    }
+}
+
+on_both_logs! {
+    a_repeat_gets_the_first_reply_wherever_its_key_lies
+    another_message_under_the_key_is_a_conflict
+    a_repeat_is_answered_whatever_became_of_the_recipient
+    a_refused_message_leaves_its_key_free
+    in_one_commit_the_second_is_a_repeat_of_the_first
+    each_account_has_keys_of_its_own
+    keys_live_for_a_day_of_running_time_whatever_the_clock_says
+    a_crash_makes_keys_live_longer_not_shorter
+}
+
+#[test]
+fn an_account_has_so_many_keys_and_no_more() {
+    let clock = TestClock::default();
+    let options = StoreOptions { keys_per_account: 40, ..options(&clock) };
+    let mut rig = Rig::with(SimulatedLog::new(), clock.clone(), &options).unwrap();
+    let messi = rig.join("messi");
+    let others = ["well", "lineker"].map(|name| rig.join(name));
+    let mut keys = 0;
+    let refused = loop {
+        match rig.post(messi, &format!("key{keys}"), "well", "x") {
+            Ok(_) => keys += 1,
+            Err(error) => break error,
+        }
+        rig.post(others[1], &format!("key{keys}"), "lineker", "x").unwrap();
+        rig.take_all("well");
+        rig.take_all("lineker");
+        rig.work(5);
+        if keys == 20 {
+            rig.run_for(HOUR);
+            rig.work(100);
+            rig = Rig::with(rig.engine.log, clock.clone(), &options).unwrap();
+        }
+        // Whoever has few keys is not held up.
+        rig.post(others[0], &format!("few{}", keys / 10), "well", "x").unwrap();
+    };
+    // Where few keys of an account are in a run, it is taken to have one more there than it may have.
+    assert!((36..=40).contains(&keys), "{keys}");
+    let StoreError::TooManyKeys { retry_after } = refused else { panic!("{refused}") };
+    assert!(rig.post(messi, "key3", "well", "x").unwrap().duplicate, "repeats are answered");
+    rig.send(messi, "well", "without a key").unwrap();
+    assert!(retry_after <= HOUR * 24);
+    rig.run_for(retry_after);
+    rig.work(1_000);
+    rig.post(messi, "again", "well", "x").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_committed_uses_no_key_up() {
+    let (mut rig, log) = Rig::simulated();
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    log.fail(Some(Fault::NoSpace));
+    for _ in 0..2 {
+        let refused = rig.post(messi, "key", "lineker", "halo");
+        assert_eq!(refused, Err(StoreError::Unavailable));
+    }
+    log.fail(None);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    rig.work(1);
+    assert!(!rig.post(messi, "key", "lineker", "halo").unwrap().duplicate);
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
+}
