@@ -4,8 +4,9 @@ use tokio::sync::oneshot;
 
 use super::backend::Plan;
 use super::{
-    AccountNumber, AccountSummary, AckBasis, HashedAccount, ImportId, Listing, Outgoing, Receipt,
-    SessionInfo, SessionKey, Shown, StoreError, Whoami,
+    AccountNumber, AccountSummary, AckBasis, DeliveryStatus, HashedAccount, ImportId, Listing,
+    Outgoing, PrivacyChoice, PrivacySubject, Receipt, SentId, SessionInfo, SessionKey, Shown,
+    StoreError, Whoami,
 };
 use crate::account::PasswordHash;
 use crate::{FullName, MessageId, Username};
@@ -85,6 +86,21 @@ pub(crate) enum Operation {
         basis: AckBasis,
     },
     Confirm(Shown),
+    /// [`Answer::Status`]
+    Status {
+        session: SessionKey,
+        id: SentId,
+    },
+    Block {
+        session: SessionKey,
+        username: Box<str>,
+        on: bool,
+    },
+    SetPrivacy {
+        session: SessionKey,
+        subject: PrivacySubject,
+        choice: PrivacyChoice,
+    },
     /// [`Answer::Listing`]; the directory after this key, so many.
     List {
         session: SessionKey,
@@ -150,6 +166,7 @@ pub(crate) enum Answer {
     Sessions(Vec<SessionInfo>),
     Sent(Vec<Result<Receipt, StoreError>>),
     Plan(Box<Plan>),
+    Status(DeliveryStatus),
     Listing(Listing),
     Number(AccountNumber),
     Summaries(Vec<AccountSummary>),

@@ -160,10 +160,10 @@ pub(crate) struct Slice {
     pub(crate) drop_rows: Vec<(AccountNumber, u64)>,
     /// Parked messages of the mailbox up to this id go.
     pub(crate) drop_parked: Vec<(AccountNumber, MessageId)>,
-    /// Head, index rows and parked messages of the mailbox go.
+    /// Head, index rows, parked messages and delivery times of the mailbox go, and whom its owner blocks.
     pub(crate) drop_mailboxes: Vec<AccountNumber>,
-    /// Undelivered messages that leave the log.
-    pub(crate) park: Vec<(AccountNumber, Arc<Message>)>,
+    /// Undelivered messages that leave the log, each with its position there.
+    pub(crate) park: Vec<(AccountNumber, u64, Arc<Message>)>,
     /// Everything in the log up to this position is in the index.
     pub(crate) covered: Option<u64>,
     /// Records before this position go.
@@ -298,11 +298,12 @@ pub(crate) trait View {
     fn record(&self, position: u64) -> Result<Option<Record>, LogError>;
     fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError>;
     fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError>;
+    /// A parked message, and the position it had in the log.
     fn parked(
         &self,
         mailbox: AccountNumber,
         id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError>;
+    ) -> Result<Option<(u64, Arc<Message>)>, LogError>;
     /// When the message was delivered, if that was written behind: the time of the first delivery at or after the id.
     fn delivery(
         &self,

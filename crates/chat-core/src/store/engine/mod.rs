@@ -4,7 +4,9 @@
 //! newest stretch of the log and written behind it by `flush`, so that a commit only appends.
 
 mod accounts;
+mod blocks;
 mod cache;
+mod deliveries;
 mod flush;
 mod imports;
 mod index;
@@ -13,6 +15,7 @@ mod mailbox;
 mod messages;
 mod opaque;
 mod pages;
+mod people;
 mod recent;
 mod retention;
 mod sessions;
@@ -20,6 +23,7 @@ mod sign_in;
 mod simulated;
 #[cfg(feature = "embedded")]
 mod sqlite;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -96,10 +100,7 @@ enum Health {
 impl State {
     /// What its sender knows a message by.
     fn sent_id(&self, mailbox: AccountNumber, id: MessageId) -> SentId {
-        let tag = self.incarnations.last().map_or(0, |(_, name)| {
-            let [a, b, c, d, ..] = *name;
-            u32::from_be_bytes([a, b, c, d])
-        });
+        let tag = self.incarnations.last().map_or(0, |(_, name)| opaque::tag(name));
         self.opaque.sent(mailbox, id, tag)
     }
 }
@@ -233,6 +234,13 @@ impl<L: Log> Engine<L> {
                 self.ack(session, upto, &basis, now).map(done)
             }
             Operation::Confirm(shown) => self.confirm(&shown, now).map(done),
+            Operation::Status { session, id } => self.status(session, id, now),
+            Operation::Block { session, username, on } => {
+                self.block(session, &username, on, now).map(done)
+            }
+            Operation::SetPrivacy { session, subject, choice } => {
+                self.set_privacy(session, subject, choice, now).map(done)
+            }
             Operation::List { session, directory } => self.list(session, directory, now),
             Operation::Create(account) => self.create_account(account, now),
             Operation::SetPassword { username, hash } => self.set_password(&username, hash, now),

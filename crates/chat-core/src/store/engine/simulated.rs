@@ -22,7 +22,7 @@ struct Tables {
     covered: u64,
     heads: BTreeMap<AccountNumber, Head>,
     rows: BTreeMap<(AccountNumber, u64), Vec<u8>>,
-    parked: BTreeMap<(AccountNumber, MessageId), Arc<Message>>,
+    parked: BTreeMap<(AccountNumber, MessageId), (u64, Arc<Message>)>,
     accounts: BTreeMap<AccountNumber, AccountRow>,
     keys: BTreeMap<Box<str>, AccountNumber>,
     sessions: BTreeMap<[u8; 32], SessionRow>,
@@ -143,6 +143,11 @@ impl SimulatedLog {
         self.lock().unsynced.len()
     }
 
+    /// Rows of delivery times.
+    pub(crate) fn deliveries(&self) -> usize {
+        self.lock().tables.deliveries.len()
+    }
+
     /// Positions still in the log, and messages parked.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let disk = self.lock();
@@ -225,6 +230,7 @@ impl Tables {
             self.rows.retain(|(owner, _), _| owner != mailbox);
             self.parked.retain(|(owner, _), _| owner != mailbox);
             self.deliveries.retain(|(owner, _), _| owner != mailbox);
+            self.blocks.retain(|(owner, _)| owner != mailbox);
         }
         for (mailbox, upto, time) in &slice.deliveries {
             self.deliveries.insert((*mailbox, *upto), *time);
@@ -236,8 +242,8 @@ impl Tables {
             self.change_run(change);
         }
         self.running = slice.running.unwrap_or(self.running);
-        for (mailbox, message) in &slice.park {
-            self.parked.insert((*mailbox, message.id), Arc::clone(message));
+        for (mailbox, position, message) in &slice.park {
+            self.parked.insert((*mailbox, message.id), (*position, Arc::clone(message)));
         }
         self.covered = slice.covered.unwrap_or(self.covered);
         if let Some(before) = slice.trim_before {
@@ -388,7 +394,7 @@ impl View for SimulatedLog {
         &self,
         mailbox: AccountNumber,
         id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError> {
+    ) -> Result<Option<(u64, Arc<Message>)>, LogError> {
         Ok(self.lock().tables.parked.get(&(mailbox, id)).cloned())
     }
 

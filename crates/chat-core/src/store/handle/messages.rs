@@ -19,7 +19,8 @@ impl Store {
     ///
     /// # Errors
     /// For each message [`StoreError::NoSuchRecipient`], [`StoreError::MessageTooLong`], [`StoreError::BadArguments`]
-    /// (empty, or control characters), or [`StoreError::InboxFull`].
+    /// (empty, or control characters), [`StoreError::NotAllowed`] (the recipient blocks the sender), or
+    /// [`StoreError::InboxFull`].
     pub async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<Receipt, StoreError>> {
         let count = messages.len();
         match self.ask(Operation::Send(messages)).await {
@@ -81,17 +82,21 @@ impl Store {
         self.tell(Operation::Confirm(shown)).await;
     }
 
-    /// What became of a message the user sent.
+    /// What became of a message the user sent. How far it came is told as the recipient's
+    /// [`PrivacySubject::Receipts`] say, and never to somebody the recipient blocks; to others it is only stored.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchMessage`]
+    /// [`StoreError::NoSuchMessage`]: the user sent no such message, or it is not kept any more, or its recipient was
+    /// removed.
     pub async fn status(
         &self,
         session: SessionKey,
         id: SentId,
     ) -> Result<DeliveryStatus, StoreError> {
-        let _ = (session, id);
-        todo!()
+        match self.ask(Operation::Status { session, id }).await {
+            Ok(Answer::Status(status)) => Ok(status),
+            other => unexpected(other),
+        }
     }
 
     /// A page of the conversation with a user: the newest, or the one before that which gave the cursor.
@@ -118,7 +123,8 @@ impl Store {
         todo!()
     }
 
-    /// From now on the session's user takes no messages from that user, or takes them again.
+    /// From now on the session's user takes no messages from that user, or takes them again. What came before stays.
+    /// Doing it again changes nothing. Somebody who was removed can be unblocked, as long as the username is reserved.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for the user's own name, or beyond 1,000 users.
@@ -128,11 +134,10 @@ impl Store {
         username: &str,
         on: bool,
     ) -> Result<(), StoreError> {
-        let _ = (session, username, on);
-        todo!()
+        self.done(Operation::Block { session, username: username.into(), on }).await
     }
 
-    /// Who learns of the session's user what.
+    /// Who learns of the session's user what. It holds for what was sent before, too.
     ///
     /// # Errors
     /// As said at [`Store`].
@@ -142,8 +147,7 @@ impl Store {
         subject: PrivacySubject,
         choice: PrivacyChoice,
     ) -> Result<(), StoreError> {
-        let _ = (session, subject, choice);
-        todo!()
+        self.done(Operation::SetPrivacy { session, subject, choice }).await
     }
 
     /// Who is active; with `directory` (the username to begin after, and how many) a page of the accounts too.

@@ -162,7 +162,7 @@ impl View for SqliteLog {
         &self,
         mailbox: AccountNumber,
         id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError> {
+    ) -> Result<Option<(u64, Arc<Message>)>, LogError> {
         self.view().parked(mailbox, id)
     }
 

@@ -117,6 +117,8 @@ const MIGRATIONS: &[&str] = &["
     ALTER TABLE log ADD COLUMN key BLOB;
     -- The position at which the mailbox's own incarnation began; 0 if it has the store's.
     ALTER TABLE heads ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
+    -- Where the message was in the log; 0 if that is not known.
+    ALTER TABLE parked ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
     -- 0 default, 1 on, 2 off.
     ALTER TABLE accounts ADD COLUMN receipts INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE accounts ADD COLUMN presence INTEGER NOT NULL DEFAULT 0;

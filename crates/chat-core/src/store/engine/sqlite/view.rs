@@ -159,9 +159,9 @@ impl View for SqliteView<'_> {
         &self,
         mailbox: AccountNumber,
         id: MessageId,
-    ) -> std::result::Result<Option<Arc<Message>>, LogError> {
-        let sql = "SELECT time, sender, sender_username, sender_name, body FROM parked WHERE mailbox = ?1 AND id = ?2";
-        self.find(sql, [mailbox.0, id.get()], |row| message(row, id, 0))
+    ) -> std::result::Result<Option<(u64, Arc<Message>)>, LogError> {
+        let sql = "SELECT position, time, sender, sender_username, sender_name, body FROM parked WHERE mailbox = ?1 AND id = ?2";
+        self.find(sql, [mailbox.0, id.get()], |row| Ok((row.get(0)?, message(row, id, 1)?)))
     }
 
     fn delivery(

@@ -4,7 +4,9 @@ mod crash;
 mod faults;
 mod model;
 mod paging;
+mod people;
 mod retention;
 mod rig;
 #[cfg(feature = "embedded")]
 mod sqlite;
+mod status;

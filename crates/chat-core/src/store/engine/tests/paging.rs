@@ -62,7 +62,7 @@ impl View for CountingView<'_> {
         &self,
         mailbox: AccountNumber,
         id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError> {
+    ) -> Result<Option<(u64, Arc<Message>)>, LogError> {
         self.count().parked(mailbox, id)
     }
 

@@ -65,6 +65,11 @@ impl<L: Log> Rig<L> {
         Ok(Self { engine: Engine::new(log, options)?, clock })
     }
 
+    /// What the clock shows, in milliseconds.
+    pub(super) fn clock_now(&self) -> i64 {
+        self.clock.now().as_millis()
+    }
+
     /// The same log under a new engine.
     pub(super) fn restart(self) -> Self {
         let Self { engine, clock } = self;
@@ -192,6 +197,33 @@ impl<L: Log> Rig<L> {
         }
     }
 }
+
+/// Makes tests of functions that take a rig, one on each log.
+macro_rules! on_both_logs {
+    ($($test:ident)*) => {
+        mod simulated {
+            use super::{Rig, TestClock};
+            $(#[test]
+            fn $test() {
+                super::$test(Rig::new(crate::store::engine::SimulatedLog::new(), TestClock::default()));
+            })*
+        }
+
+        #[cfg(feature = "embedded")]
+        mod sqlite {
+            use super::{Rig, TestClock};
+            use crate::store::{Durability, SqliteOptions, engine::SqliteLog};
+            $(#[test]
+            fn $test() {
+                let directory = tempfile::tempdir().unwrap();
+                let mut options = SqliteOptions::new(directory.path());
+                options.durability = Durability::ProcessCrash;
+                super::$test(Rig::new(SqliteLog::open(options).unwrap(), TestClock::default()));
+            })*
+        }
+    };
+}
+pub(super) use on_both_logs;
 
 pub(super) fn outgoing(session: SessionKey, to: &str, body: &str) -> Outgoing {
     Outgoing::new(session, to, body)
