@@ -64,6 +64,11 @@ impl SqliteLog {
 
 #[cfg(test)]
 impl SqliteLog {
+    /// Makes an empty store of the first schema version in a directory.
+    pub(crate) fn make_first(directory: &std::path::Path) -> Connection {
+        schema::make_first(&directory.join(FILE))
+    }
+
     pub(crate) fn pragma(&self, name: &str) -> i64 {
         self.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
     }

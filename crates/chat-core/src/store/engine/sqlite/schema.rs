@@ -50,6 +50,16 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), LogE
     Ok(())
 }
 
+/// Makes a file of the first version, for tests that open it.
+#[cfg(test)]
+pub(super) fn make_first(path: &std::path::Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection
+}
+
 /// What each version adds to the one before. An entry is never changed once it was released.
 const MIGRATIONS: &[&str] = &["
     -- What happened, in the order it was committed. kind: 0 message, 1 cursor, 2 account created, 3 changed, 4 removed.
