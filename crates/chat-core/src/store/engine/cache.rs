@@ -182,6 +182,16 @@ impl Cache {
         Ok(mailbox.append(entry))
     }
 
+    /// The mailboxes with something of this sender's in their tails.
+    pub(crate) fn recipients_of(
+        &self,
+        sender: AccountNumber,
+    ) -> impl Iterator<Item = AccountNumber> {
+        let wrote =
+            move |cached: &Cached| cached.mailbox.tail.iter().any(|entry| entry.sender == sender);
+        self.by_number.iter().filter(move |(_, cached)| wrote(cached)).map(|(number, _)| *number)
+    }
+
     /// Notes that a mailbox is about to change.
     pub(crate) fn touch(&mut self, number: AccountNumber) {
         if let Some(cached) = self.by_number.get_mut(&number)

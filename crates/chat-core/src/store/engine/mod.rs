@@ -4,8 +4,10 @@
 //! newest stretch of the log and written behind it by `flush`, so that a commit only appends.
 
 mod accounts;
+mod attendance;
 mod blocks;
 mod cache;
+mod conversations;
 mod deliveries;
 mod flush;
 mod imports;
@@ -26,6 +28,7 @@ mod sqlite;
 mod status;
 #[cfg(test)]
 mod tests;
+mod watchers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +42,7 @@ use super::request::{Answer, Operation, Outcome};
 use super::{AccountNumber, ImportId, Incarnation, SentId, SessionKey, StoreError, StoreOptions};
 use crate::{MessageId, Timestamp};
 use accounts::Overlay;
+use attendance::Attendance;
 use cache::Cache;
 use flush::Flush;
 use imports::Import;
@@ -47,6 +51,7 @@ use mailbox::Quota;
 use opaque::Opaque;
 use recent::Recent;
 use sessions::{Presence, Sessions};
+use watchers::Watchers;
 
 pub(crate) use simulated::SimulatedLog;
 #[cfg(feature = "embedded")]
@@ -59,6 +64,8 @@ pub(crate) struct Engine<L> {
     /// `None` while the log could not be reopened.
     state: Option<State>,
     presence: Presence,
+    attendance: Attendance,
+    watchers: Watchers,
     health: Health,
 }
 
@@ -113,6 +120,8 @@ impl<L: Log> Engine<L> {
             options: options.clone(),
             state: None,
             presence: Presence::default(),
+            attendance: Attendance::default(),
+            watchers: Watchers::default(),
             health: Health::Good,
         };
         engine.rebuild()?;
@@ -163,6 +172,8 @@ impl<L: Log> Engine<L> {
             self.log.append(&state.pending)?;
             state.pending.incarnation = None;
         }
+        state.sessions.note_active(&self.presence, now);
+        self.attendance.here().for_each(|account| state.sessions.note(account));
         self.log.recovered()?;
         self.state = Some(state);
         Ok(())
@@ -213,7 +224,7 @@ impl<L: Log> Engine<L> {
                 self.attach(session, instead_of, now).map(done)
             }
             Operation::Detach { session } => {
-                self.presence.detach(session);
+                self.detach(session);
                 Ok(Answer::Done)
             }
             Operation::Logout { session } => self.logout(session, now).map(done),
@@ -336,7 +347,9 @@ impl<L: Log> Backend for Engine<L> {
         }
         let outcomes: Vec<_> =
             operations.into_iter().map(|operation| self.apply(operation, now)).collect();
-        match self.commit() {
+        let committed = self.commit();
+        self.presence.settle(committed.is_ok());
+        match committed {
             Ok(()) => outcomes,
             // Even what only read may have seen what is now undone.
             Err(error) => outcomes.into_iter().map(|_| Err(error.clone())).collect(),
@@ -377,7 +390,8 @@ impl<L: Log> Engine<L> {
         Ok(self.flush_step(now)?
             || self.import_step()?
             || self.retention_step(now)?
-            || self.expiry_step(now)?)
+            || self.expiry_step(now)?
+            || self.presence_step(now)?)
     }
 
     /// Ends expired sessions once an hour; until then they are only refused.

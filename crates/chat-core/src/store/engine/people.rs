@@ -108,16 +108,6 @@ impl<L: Log> Engine<L> {
             PrivacyChoice::Default => self.has_written(user, other),
         }
     }
-
-    /// Whether one user ever wrote to another.
-    fn has_written(
-        &mut self,
-        sender: AccountNumber,
-        recipient: AccountNumber,
-    ) -> Result<bool, StoreError> {
-        let tail = &self.cached(recipient)?.mailbox.tail;
-        Ok(tail.iter().any(|entry| entry.sender == sender))
-    }
 }
 
 /// Most users that one blocks: what is loaded with a mailbox, and what one user may have the store keep.

@@ -25,7 +25,7 @@ impl<L: Log> Engine<L> {
         let Sent { mailbox, id, stored, outlived } = sent;
         let (mut pushed, mut delivered) = (None, None);
         if self.lets_know_of_receipts(mailbox, sender)? {
-            pushed = self.pushed(mailbox, id);
+            pushed = self.watchers.pushed(mailbox, id);
             delivered = self.delivered(mailbox, id)?.map(|time| time.max(stored));
         } else if outlived {
             // That only what is undelivered is kept so long must not tell what the recipient does not.
@@ -121,11 +121,5 @@ impl<L: Log> Engine<L> {
             Some(time) => Ok(Some(time)),
             None => Ok(self.cached(mailbox)?.mailbox.deliveries.of(id)),
         }
-    }
-
-    /// When a message was written to one of the recipient's connections that watch.
-    fn pushed(&self, mailbox: AccountNumber, id: MessageId) -> Option<Timestamp> {
-        let _ = (mailbox, id);
-        None
     }
 }

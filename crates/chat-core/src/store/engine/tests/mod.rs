@@ -5,6 +5,7 @@ mod faults;
 mod model;
 mod paging;
 mod people;
+mod presence;
 mod retention;
 mod rig;
 #[cfg(feature = "embedded")]
