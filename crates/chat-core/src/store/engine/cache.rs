@@ -132,8 +132,10 @@ impl Cache {
             for replayed in self.replayed.get(&row.number).into_iter().flatten() {
                 replay_one(view, row.number, &mut mailbox, *replayed, applied, self.quota)?;
             }
+            // Nothing that was replayed is let go of before everything is read.
+            let blocks = Blocks::load(view, row)?;
             mailbox.dirty = self.replayed.remove(&row.number).is_some();
-            self.insert(row, mailbox, Blocks::load(view, row)?);
+            self.insert(row, mailbox, blocks);
         }
         self.get(row.number)
             .ok_or_else(|| LogError::Failed("an account just loaded is gone".into()))

@@ -137,7 +137,8 @@ impl Store {
         self.done(Operation::Block { session, username: username.into(), on }).await
     }
 
-    /// Who learns of the session's user what. It holds for what was sent before, too.
+    /// Who learns of the session's user what. Receipts hold for what was sent before, too. Whose presence is off is not
+    /// active in anybody else's [`list`](Self::list).
     ///
     /// # Errors
     /// As said at [`Store`].

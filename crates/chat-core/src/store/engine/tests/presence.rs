@@ -296,3 +296,22 @@ async fn a_failed_write_sends_nobody_away() {
     detach(&mut rig, messi);
     assert_eq!(round(&mut rig), [(1, false)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_left_while_the_disk_was_broken_is_missed_afterwards() {
+    let (mut rig, log) = Rig::simulated();
+    let messi = rig.join("messi");
+    attach(&mut rig, messi).unwrap();
+    assert_eq!(changes(&mut rig), [(1, true)]);
+    rig.clock.advance(10 * MINUTE);
+    log.fail(Some(Fault::SyncFailed));
+    assert_eq!(rig.send(messi, "messi", "refused"), Err(StoreError::Unavailable));
+    // The log cannot be opened now, so there is nothing to look the session up in.
+    let _ = rig.run(Operation::Detach { session: messi });
+    assert_eq!(round(&mut rig), NOBODY);
+    log.fail(None);
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    rig.clock.advance(10 * MINUTE);
+    rig.work(1);
+    assert_eq!(rig.engine.attendance.here().count(), 0);
+}

@@ -182,6 +182,18 @@ fn times_live_as_long_as_the_message<L: Log>(mut rig: Rig<L>) {
     assert_eq!(seen(&mut rig, messi, parked[2]), Ok((late, None)));
 }
 
+fn what_age_took_is_gone_though_it_is_still_in_memory<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = two(&mut rig);
+    let id = send(&mut rig, messi, "lineker");
+    rig.take(lineker, 1).unwrap();
+    rig.clock.advance(29 * DAY);
+    rig.peek_all(messi).unwrap();
+    assert_eq!(seen(&mut rig, messi, id), Ok((0, Some(0))));
+    rig.clock.advance(2 * DAY);
+    rig.work(100);
+    assert_eq!(seen(&mut rig, messi, id), GONE);
+}
+
 fn a_clock_set_back_leaves_the_times_as_they_were<L: Log>(mut rig: Rig<L>) {
     let (messi, lineker) = two(&mut rig);
     rig.clock.advance(DAY);
@@ -220,6 +232,7 @@ on_both_logs! {
     nobody_learns_of_messages_that_are_not_theirs
     a_removed_recipient_leaves_no_status
     times_live_as_long_as_the_message
+    what_age_took_is_gone_though_it_is_still_in_memory
     a_clock_set_back_leaves_the_times_as_they_were
     delivery_is_not_before_storing
 }
