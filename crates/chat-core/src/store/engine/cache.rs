@@ -6,7 +6,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::blocks::Blocks;
 use super::index::{Entry, IndexRow};
-use super::log::{AccountChange, AccountRow, LogError, Record, View};
+use super::log::{AccountChange, AccountRow, LogError, Parked, Record, View};
 use super::mailbox::{Mailbox, Quota};
 use crate::store::{AccountNumber, PrivacyChoice};
 use crate::{MessageId, Timestamp};
@@ -296,10 +296,12 @@ pub(crate) fn entries(
             entry = row.as_ref().and_then(|(_, row)| row.as_ref()?.get(id));
         }
         if entry.is_none() {
-            entry = view.parked(number, MessageId::new(id))?.map(|(position, message)| Entry {
-                position,
-                sender: message.sender,
-                size: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
+            entry = view.parked(number, MessageId::new(id))?.map(|Parked { position, message }| {
+                Entry {
+                    position,
+                    sender: message.sender,
+                    size: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
+                }
             });
         }
         entries.extend(entry);

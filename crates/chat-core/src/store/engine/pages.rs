@@ -91,7 +91,7 @@ pub(super) fn find(
             ))),
         };
     }
-    Ok(view.parked(mailbox, id)?.map(|(_, message)| message))
+    Ok(view.parked(mailbox, id)?.map(|parked| parked.message))
 }
 
 /// Index rows, the last one kept.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::index::{IndexRow, ROW_IDS, last_below};
-use super::log::{Log, LogError, Record, Slice};
+use super::log::{Log, LogError, Parked, Record, Slice};
 use super::{Engine, Timer};
 use crate::Timestamp;
 use crate::store::{AccountNumber, Message};
@@ -55,7 +55,8 @@ impl<L: Log> Engine<L> {
                 continue;
             };
             if self.is_undelivered(*mailbox, message)? {
-                slice.park.push((*mailbox, *position, Arc::clone(message)));
+                let parked = Parked { position: *position, message: Arc::clone(message) };
+                slice.park.push((*mailbox, parked));
             }
             let id = message.id.get();
             // A row goes with its last message: whatever it still points to is trimmed.

@@ -15,10 +15,10 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::index::IndexRow;
 use super::log::{
-    AccountRow, Batch, Block, Log, LogError, PageSource, Record, Recovered, Slice, View,
+    AccountRow, Batch, Block, Log, LogError, PageSource, Parked, Record, Recovered, Slice, View,
 };
 use super::mailbox::Head;
-use crate::store::{AccountNumber, Durability, Message, OpenError, SqliteOptions};
+use crate::store::{AccountNumber, Durability, OpenError, SqliteOptions};
 use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
 use view::{PagePool, SqliteView};
@@ -163,11 +163,7 @@ impl View for SqliteLog {
         self.view().index_row(mailbox, row)
     }
 
-    fn parked(
-        &self,
-        mailbox: AccountNumber,
-        id: MessageId,
-    ) -> Result<Option<(u64, Arc<Message>)>, LogError> {
+    fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError> {
         self.view().parked(mailbox, id)
     }
 

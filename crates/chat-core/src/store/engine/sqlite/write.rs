@@ -4,8 +4,8 @@ use rusqlite::{CachedStatement, Connection, Result, params};
 
 use crate::store::PrivacyChoice;
 use crate::store::engine::log::{
-    AccountChange, AccountRow, Batch, BlockChange, ImportChange, Keyed, Record, RunChange, RunKind,
-    SessionChange, Slice,
+    AccountChange, AccountRow, Batch, BlockChange, ImportChange, Keyed, Parked, Record, RunChange,
+    RunKind, SessionChange, Slice,
 };
 
 /// What `log.kind` says, by record.
@@ -294,7 +294,7 @@ fn park(connection: &Connection, slice: &Slice) -> Result<()> {
     }
     let mut park = connection
         .prepare_cached("INSERT OR REPLACE INTO parked VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
-    for (mailbox, position, message) in &slice.park {
+    for (mailbox, Parked { position, message }) in &slice.park {
         park.execute(params![
             mailbox.0,
             message.id.get(),

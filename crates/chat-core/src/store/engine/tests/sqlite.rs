@@ -92,7 +92,7 @@ fn incarnations_change_only_after_an_unclean_stop_while_durability_was_relaxed()
     let mut sqlite = SqliteOptions::new(directory.path());
     let incarnation = |sqlite: &SqliteOptions, clean: bool| {
         let mut rig = Rig::new(SqliteLog::open(sqlite.clone()).unwrap(), TestClock::default());
-        let name = rig.engine.incarnation(crate::store::AccountNumber(1));
+        let name = rig.engine.incarnation(AccountNumber(1));
         if clean {
             crate::store::backend::Backend::close(&mut rig.engine).unwrap();
         }
@@ -115,7 +115,7 @@ fn a_copy_put_in_place_of_the_original_begins_a_new_incarnation() {
     let incarnation = || {
         let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
         crate::store::backend::Backend::close(&mut rig.engine).unwrap();
-        rig.engine.incarnation(crate::store::AccountNumber(1))
+        rig.engine.incarnation(AccountNumber(1))
     };
     let first = incarnation();
     assert_eq!(incarnation(), first);
