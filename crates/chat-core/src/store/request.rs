@@ -4,9 +4,9 @@ use tokio::sync::oneshot;
 
 use super::backend::{Plan, PlannedHistory, Replay, Watching};
 use super::{
-    AccountNumber, AccountSummary, AckBasis, HashedAccount, HistoryCursor, ImportId, Incarnation,
-    Listing, Outgoing, Receipt, SessionInfo, SessionKey, Shown, StoreError, WatchFrom, WatchId,
-    Whoami,
+    AccountNumber, AccountSummary, AckBasis, DeliveryStatus, HashedAccount, HistoryCursor,
+    ImportId, Incarnation, Listing, Outgoing, PrivacyChoice, PrivacySubject, Receipt, SentId,
+    SessionInfo, SessionKey, Shown, StoreError, WatchFrom, WatchId, Whoami,
 };
 use crate::account::PasswordHash;
 use crate::{FullName, MessageId, Username};
@@ -93,6 +93,21 @@ pub(crate) enum Operation {
         basis: AckBasis,
     },
     Confirm(Shown),
+    /// [`Answer::Status`]
+    Status {
+        session: SessionKey,
+        id: SentId,
+    },
+    Block {
+        session: SessionKey,
+        username: Box<str>,
+        on: bool,
+    },
+    SetPrivacy {
+        session: SessionKey,
+        subject: PrivacySubject,
+        choice: PrivacyChoice,
+    },
     /// [`Answer::Listing`]; the directory after this key, so many.
     List {
         session: SessionKey,
@@ -170,6 +185,7 @@ pub(crate) enum Answer {
     Sessions(Vec<SessionInfo>),
     Sent(Vec<Result<Receipt, StoreError>>),
     Plan(Box<Plan>),
+    Status(DeliveryStatus),
     History(Box<dyn PlannedHistory>),
     Listing(Listing),
     Watching(Box<Watching>),

@@ -13,12 +13,6 @@ use chat_core::{Clock, Timestamp};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TestClock(Arc<AtomicI64>);
 
-impl TestClock {
-    pub(crate) fn advance(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
-    }
-}
-
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::Relaxed))
@@ -59,7 +53,9 @@ pub(crate) async fn watch(store: &Store, session: SessionKey) -> Watch {
 
 pub(crate) async fn send(store: &Store, session: SessionKey, to: &str, body: &str) {
     let outcomes = store.send(vec![Outgoing::new(session, to, body)]).await;
-    outcomes.into_iter().for_each(|outcome| drop(outcome.unwrap()));
+    outcomes.into_iter().for_each(|outcome| {
+        outcome.unwrap();
+    });
 }
 
 /// What an event says, in a word.

@@ -84,9 +84,15 @@ impl<L: Log> Engine<L> {
 
     /// An account that exists for everybody to see, by its username in any case.
     pub(super) fn live_account(&mut self, username: &str) -> Result<AccountRow, StoreError> {
+        let row = self.known_account(username)?;
+        Some(row).filter(|row| row.removed.is_none()).ok_or(StoreError::NoSuchUser)
+    }
+
+    /// The same, or one that was removed and whose username is still reserved.
+    pub(super) fn known_account(&mut self, username: &str) -> Result<AccountRow, StoreError> {
         let row = self.row_by_key(&username.to_ascii_lowercase())?.ok_or(StoreError::NoSuchUser)?;
         let hidden = self.state()?.is_hidden(&row);
-        Some(row).filter(|row| row.removed.is_none() && !hidden).ok_or(StoreError::NoSuchUser)
+        Some(row).filter(|_| !hidden).ok_or(StoreError::NoSuchUser)
     }
 
     /// An account and its mailbox, in memory.
@@ -209,9 +215,7 @@ impl<L: Log> Engine<L> {
     }
 
     pub(super) fn account_summary(&mut self, username: &str, now: Timestamp) -> Outcome {
-        let row = self.row_by_key(&username.to_ascii_lowercase())?;
-        let hidden = self.state()?;
-        let row = row.filter(|row| !hidden.is_hidden(row)).ok_or(StoreError::NoSuchUser)?;
+        let row = self.known_account(username)?;
         Ok(Answer::Summaries(vec![self.summary(&row, now)?]))
     }
 

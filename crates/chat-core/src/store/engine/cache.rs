@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
+use super::blocks::Blocks;
 use super::index::{Entry, IndexRow};
-use super::log::{AccountChange, AccountRow, LogError, Record, View};
+use super::log::{AccountChange, AccountRow, LogError, Parked, Record, View};
 use super::mailbox::{Mailbox, Quota};
-use crate::MessageId;
-use crate::store::AccountNumber;
+use crate::store::{AccountNumber, PrivacyChoice};
+use crate::{MessageId, Timestamp};
 
 /// An account and its mailbox.
 #[derive(Debug)]
@@ -17,6 +18,9 @@ pub(crate) struct Cached {
     pub(crate) name: Arc<str>,
     key: Option<Box<str>>,
     pub(crate) removed: bool,
+    pub(crate) receipts: PrivacyChoice,
+    pub(crate) presence: PrivacyChoice,
+    pub(crate) blocks: Blocks,
     pub(crate) mailbox: Mailbox,
     /// The generation in which it was last used.
     used: u64,
@@ -26,7 +30,7 @@ pub(crate) struct Cached {
 #[derive(Debug, Clone, Copy)]
 enum Replayed {
     Message { entry: Entry, id: MessageId },
-    Cursor { upto: MessageId, position: u64 },
+    Cursor { upto: MessageId, position: u64, time: Timestamp },
     Removed { position: u64 },
     Incarnation { position: u64 },
 }
@@ -38,6 +42,8 @@ pub(crate) enum Undeliverable {
     NotLoaded,
     /// The account was removed.
     Removed,
+    /// The recipient blocks the sender.
+    Blocked,
     /// Who holds how much has to be counted first ([`Mailbox::share_out`]).
     NeedsShares,
     /// There is no room.
@@ -80,7 +86,9 @@ impl Cache {
                         id: message.id,
                     }
                 }
-                Record::Cursor { upto, .. } => Replayed::Cursor { upto: *upto, position },
+                Record::Cursor { upto, time, .. } => {
+                    Replayed::Cursor { upto: *upto, position, time: *time }
+                }
                 Record::Account { change: AccountChange::Removed, .. } => {
                     Replayed::Removed { position }
                 }
@@ -124,25 +132,27 @@ impl Cache {
             for replayed in self.replayed.get(&row.number).into_iter().flatten() {
                 replay_one(view, row.number, &mut mailbox, *replayed, applied, self.quota)?;
             }
+            // Nothing that was replayed is let go of before everything is read.
+            let blocks = Blocks::load(view, row)?;
             mailbox.dirty = self.replayed.remove(&row.number).is_some();
-            self.insert(row, mailbox);
+            self.insert(row, mailbox, blocks);
         }
         self.get(row.number)
             .ok_or_else(|| LogError::Failed("an account just loaded is gone".into()))
     }
 
-    /// Takes a changed or new account in; its mailbox stays.
+    /// Takes a changed or new account in; its mailbox stays, and so do those it blocks.
     pub(crate) fn update(&mut self, row: &AccountRow) {
-        let mailbox = match self.by_number.remove(&row.number) {
+        let (mailbox, blocks) = match self.by_number.remove(&row.number) {
             Some(old) => {
                 if let Some(key) = &old.key {
                     self.by_key.remove(key);
                 }
-                old.mailbox
+                (old.mailbox, old.blocks)
             }
-            None => Mailbox::default(),
+            None => Default::default(),
         };
-        self.insert(row, mailbox);
+        self.insert(row, mailbox, blocks);
     }
 
     /// Adds a message to a mailbox and gives its id, if there is room for it.
@@ -158,6 +168,9 @@ impl Cache {
         let mailbox = &mut cached.mailbox;
         if cached.removed {
             return Err(Undeliverable::Removed);
+        }
+        if cached.blocks.contains(entry.sender) {
+            return Err(Undeliverable::Blocked);
         }
         if mailbox.needs_shares(self.quota) {
             return Err(Undeliverable::NeedsShares);
@@ -202,7 +215,7 @@ impl Cache {
         self.by_key.retain(|_, number| by_number.contains_key(number));
     }
 
-    fn insert(&mut self, row: &AccountRow, mailbox: Mailbox) {
+    fn insert(&mut self, row: &AccountRow, mailbox: Mailbox, blocks: Blocks) {
         // Who was removed is not found by name any more.
         if let Some(key) = row.key.as_ref().filter(|_| row.removed.is_none()) {
             self.by_key.insert(key.clone(), row.number);
@@ -212,6 +225,9 @@ impl Cache {
             name: Arc::clone(&row.name),
             key: row.key.clone(),
             removed: row.removed.is_some(),
+            receipts: row.receipts,
+            presence: row.presence,
+            blocks,
             mailbox,
             used: self.generation,
         };
@@ -237,9 +253,11 @@ fn replay_one(
                 )));
             }
         }
-        Replayed::Cursor { upto, position } if position > applied && upto > mailbox.head.cursor => {
+        Replayed::Cursor { upto, position, time }
+            if position > applied && upto > mailbox.head.cursor =>
+        {
             let delivered = entries(view, number, mailbox, mailbox.head.cursor, upto)?;
-            mailbox.advance(upto, delivered, quota);
+            mailbox.advance(upto, delivered, time, quota);
         }
         Replayed::Removed { position } if position > applied => *mailbox = Mailbox::default(),
         Replayed::Incarnation { position } if position > applied => mailbox.head.renew(position),
@@ -268,10 +286,12 @@ pub(crate) fn entries(
             entry = row.as_ref().and_then(|(_, row)| row.as_ref()?.get(id));
         }
         if entry.is_none() {
-            entry = view.parked(number, MessageId::new(id))?.map(|message| Entry {
-                position: 0,
-                sender: message.sender,
-                size: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
+            entry = view.parked(number, MessageId::new(id))?.map(|Parked { position, message }| {
+                Entry {
+                    position,
+                    sender: message.sender,
+                    size: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
+                }
             });
         }
         entries.extend(entry);

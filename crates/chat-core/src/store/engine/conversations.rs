@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::history::{HistoryPlan, InMemory, Naming, ways};
-use super::log::{Log, Record, RunKind};
+use super::log::{AccountRow, Log, Record, RunKind};
 use super::runs::{Backward, Forward, Key, Probe};
 use super::stretch::Stretch;
 use super::{Engine, State};
@@ -76,7 +76,7 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Outcome {
         let account = self.user(session, now)?;
-        let (peer, peer_name) = self.known_account(with)?;
+        let AccountRow { number: peer, username: peer_name, .. } = self.known_account(with)?;
         let (username, _) = self.names(account)?;
         let conversation = Conversation {
             username,
@@ -111,15 +111,6 @@ impl<L: Log> Engine<L> {
             runs,
             source,
         })))
-    }
-
-    /// An account by its username in any case, also one that was removed while its name is reserved.
-    fn known_account(&mut self, username: &str) -> Result<(AccountNumber, Arc<str>), StoreError> {
-        let row = self.row_by_key(&username.to_ascii_lowercase())?.ok_or(StoreError::NoSuchUser)?;
-        match self.state()?.is_hidden(&row) {
-            true => Err(StoreError::NoSuchUser),
-            false => Ok((row.number, row.username)),
-        }
     }
 }
 

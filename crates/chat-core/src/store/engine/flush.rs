@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::index::IndexRow;
+use super::index::{IndexRow, last_below};
 use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailbox::{Head, Mailbox};
 use super::runs::Run;
@@ -127,14 +127,16 @@ fn write_mailbox<L: Log>(
     }
     write_rows(log, number, mailbox, slice)?;
     let before = mailbox.head;
-    let beyond_count = MessageId::new(before.last.get().saturating_sub(kept));
-    let floor = before.floor.max(beyond_count.min(before.cursor));
+    let floor = before.floor.max(beyond_count(before.last, kept).min(before.cursor));
     if row_above(floor) > row_above(before.floor) {
         slice.drop_rows.push((number, row_above(floor)));
+        slice.drop_deliveries.push((number, last_below(row_above(floor))));
     }
     if mailbox.cursor_moved {
         slice.drop_parked.push((number, before.cursor));
     }
+    let deliveries = mailbox.deliveries.iter();
+    slice.deliveries.extend(deliveries.map(|(upto, time)| (number, upto, time)));
     let head = Head { floor, applied: end, ..before };
     slice.heads.push((number, head));
     Ok(Some(head))
@@ -173,8 +175,13 @@ fn write_rows(
     Ok(())
 }
 
+/// The newest message beyond the count that is kept.
+pub(super) fn beyond_count(last: MessageId, kept: u64) -> MessageId {
+    MessageId::new(last.get().saturating_sub(kept))
+}
+
 /// The number of the first row with an id above this one.
-fn row_above(id: MessageId) -> u64 {
+pub(super) fn row_above(id: MessageId) -> u64 {
     IndexRow::number(id.get() + 1)
 }
 

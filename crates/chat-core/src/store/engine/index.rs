@@ -1,5 +1,6 @@
 //! [`IndexRow`]: where 64 consecutive messages of a mailbox lie in the log.
 
+use crate::MessageId;
 use crate::store::AccountNumber;
 
 /// How many consecutive ids one row covers. Ids are dense, so the row's number is the id divided by this.
@@ -70,6 +71,11 @@ impl IndexRow {
         }
         Some(Self { first, entries })
     }
+}
+
+/// The last id that lies below a row.
+pub(crate) fn last_below(row: u64) -> MessageId {
+    MessageId::new(row.saturating_mul(ROW_IDS).saturating_sub(1))
 }
 
 fn put_number(bytes: &mut Vec<u8>, mut number: u64) {

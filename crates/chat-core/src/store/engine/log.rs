@@ -160,10 +160,10 @@ pub(crate) struct Slice {
     pub(crate) drop_rows: Vec<(AccountNumber, u64)>,
     /// Parked messages of the mailbox up to this id go.
     pub(crate) drop_parked: Vec<(AccountNumber, MessageId)>,
-    /// Head, index rows and parked messages of the mailbox go.
+    /// Head, index rows, parked messages and delivery times of the mailbox go, and whom its owner blocks.
     pub(crate) drop_mailboxes: Vec<AccountNumber>,
     /// Undelivered messages that leave the log.
-    pub(crate) park: Vec<(AccountNumber, Arc<Message>)>,
+    pub(crate) park: Vec<(AccountNumber, Parked)>,
     /// Everything in the log up to this position is in the index.
     pub(crate) covered: Option<u64>,
     /// Records before this position go.
@@ -178,6 +178,14 @@ pub(crate) struct Slice {
     pub(crate) runs: Vec<RunChange>,
     /// How long the store has been running, over all its lives.
     pub(crate) running: Option<Duration>,
+}
+
+/// An undelivered message that left the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Parked {
+    /// Where it was; 0 if that is not known.
+    pub(crate) position: u64,
+    pub(crate) message: Arc<Message>,
 }
 
 /// A sorted run: entries in the order of their keys, in blocks, never changed once it is complete. What is looked up by
@@ -298,11 +306,7 @@ pub(crate) trait View {
     fn record(&self, position: u64) -> Result<Option<Record>, LogError>;
     fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError>;
     fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError>;
-    fn parked(
-        &self,
-        mailbox: AccountNumber,
-        id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError>;
+    fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError>;
     /// When the message was delivered, if that was written behind: the time of the first delivery at or after the id.
     fn delivery(
         &self,

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::deliveries::Deliveries;
 use super::index::Entry;
-use crate::MessageId;
 use crate::store::AccountNumber;
+use crate::{MessageId, Timestamp};
 
 /// What is kept of every mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +55,8 @@ pub(crate) struct Mailbox {
     pub(crate) tail: VecDeque<Entry>,
     /// Who holds how much of it; kept only while the mailbox is, or lately was, half full.
     senders: Option<HashMap<AccountNumber, Load>>,
+    /// When the cursor moved, as far as the disk does not have it yet.
+    pub(crate) deliveries: Deliveries,
     /// Whether the head on disk is behind.
     pub(crate) dirty: bool,
     /// Whether the cursor moved since the head was written.
@@ -139,9 +142,11 @@ impl Mailbox {
         &mut self,
         upto: MessageId,
         delivered: impl IntoIterator<Item = Entry>,
+        now: Timestamp,
         quota: Quota,
     ) {
         self.head.cursor = upto;
+        self.deliveries.note(upto, now);
         self.dirty = true;
         self.cursor_moved = true;
         for entry in delivered {
@@ -168,6 +173,7 @@ impl Mailbox {
     pub(crate) fn flushed(&mut self, head: Head) {
         self.head = head;
         self.tail = VecDeque::new();
+        self.deliveries = Deliveries::default();
         self.dirty = false;
         self.cursor_moved = false;
     }
@@ -235,7 +241,7 @@ mod tests {
         assert!((0..4).all(|_| send(&mut mailbox, 1, 100)));
         assert!(!send(&mut mailbox, 1, 100));
         let delivered = vec![entry(1, 100); 3];
-        mailbox.advance(MessageId::new(3), delivered, QUOTA);
+        mailbox.advance(MessageId::new(3), delivered, Timestamp::default(), QUOTA);
         assert_eq!((mailbox.waiting(), mailbox.head.waiting_bytes), (1, 100));
         assert!(send(&mut mailbox, 1, 100));
     }

@@ -82,12 +82,11 @@ impl<L: Log> Engine<L> {
         let entry = Entry { position: state.pending.next(), sender, size };
         match state.cache.deliver(recipient, entry) {
             Ok(id) => Ok(id),
-            Err(Undeliverable::Full) => Err(StoreError::InboxFull),
-            Err(Undeliverable::Removed) => Err(StoreError::NoSuchRecipient),
             Err(Undeliverable::NotLoaded | Undeliverable::NeedsShares) => {
                 self.prepare(recipient)?;
-                self.state()?.cache.deliver(recipient, entry).map_err(|_| StoreError::InboxFull)
+                self.state()?.cache.deliver(recipient, entry).map_err(refusal)
             }
+            Err(refused) => Err(refusal(refused)),
         }
     }
 
@@ -257,10 +256,20 @@ impl<L: Log> Engine<L> {
         let delivered = delivered.map_err(Self::unreadable)?;
         state.cache.touch(account);
         let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
-        cached.mailbox.advance(upto, delivered, quota);
+        cached.mailbox.advance(upto, delivered, now, quota);
         state.pending.records.push(Record::Cursor { mailbox: account, upto, time: now });
         self.watchers.delivered(account, upto);
         Ok(())
+    }
+}
+
+fn refusal(undeliverable: Undeliverable) -> StoreError {
+    match undeliverable {
+        Undeliverable::Removed => StoreError::NoSuchRecipient,
+        Undeliverable::Blocked => StoreError::NotAllowed,
+        Undeliverable::Full => StoreError::InboxFull,
+        // It was just loaded and counted.
+        Undeliverable::NotLoaded | Undeliverable::NeedsShares => StoreError::Internal,
     }
 }
 

@@ -4,8 +4,11 @@
 //! newest stretch of the log and written behind it by `flush`, so that a commit only appends.
 
 mod accounts;
+mod attendance;
+mod blocks;
 mod cache;
 mod conversations;
+mod deliveries;
 mod flush;
 mod history;
 mod imports;
@@ -17,6 +20,7 @@ mod mailbox;
 mod messages;
 mod opaque;
 mod pages;
+mod people;
 mod recent;
 mod retention;
 mod runs;
@@ -25,6 +29,7 @@ mod sign_in;
 mod simulated;
 #[cfg(feature = "embedded")]
 mod sqlite;
+mod status;
 mod stretch;
 #[cfg(test)]
 mod tests;
@@ -42,6 +47,7 @@ use super::request::{Answer, Operation, Outcome};
 use super::{AccountNumber, ImportId, Message, SentId, SessionKey, StoreError, StoreOptions};
 use crate::{MessageId, Timestamp};
 use accounts::Overlay;
+use attendance::Attendance;
 use cache::Cache;
 use flush::Flush;
 use imports::Import;
@@ -65,6 +71,7 @@ pub(crate) struct Engine<L> {
     /// `None` while the log could not be reopened.
     state: Option<State>,
     presence: Presence,
+    attendance: Attendance,
     watchers: Watchers,
     health: Health,
     /// How long the store had been running when this engine began, and when that was.
@@ -153,7 +160,7 @@ impl State {
 /// Names the store's incarnation at a position.
 fn incarnation_tag(incarnations: &[(u64, [u8; 16])], position: u64) -> u32 {
     let at = incarnations.iter().rev().find(|(began, _)| *began <= position);
-    at.map_or(0, |(_, [a, b, c, d, ..])| u32::from_be_bytes([*a, *b, *c, *d]))
+    at.map_or(0, |(_, name)| opaque::tag(name))
 }
 
 impl<L: Log> Engine<L> {
@@ -164,6 +171,7 @@ impl<L: Log> Engine<L> {
             options: options.clone(),
             state: None,
             presence: Presence::default(),
+            attendance: Attendance::default(),
             watchers: Watchers::default(),
             health: Health::Good,
             running: None,
@@ -215,6 +223,8 @@ impl<L: Log> Engine<L> {
         if recovered.may_have_lost || state.incarnations.is_empty() {
             state.begin_incarnation(&mut self.log, now)?;
         }
+        state.sessions.note_active(&self.presence, now);
+        self.attendance.here().for_each(|account| state.sessions.note(account));
         self.log.recovered()?;
         self.state = Some(state);
         Ok(())
@@ -258,7 +268,7 @@ impl<L: Log> Engine<L> {
                 self.attach(session, instead_of, now).map(done)
             }
             Operation::Detach { session } => {
-                self.presence.detach(session);
+                self.detach(session);
                 Ok(Answer::Done)
             }
             Operation::Logout { session } => self.logout(session, now).map(done),
@@ -282,6 +292,13 @@ impl<L: Log> Engine<L> {
                 self.ack(session, upto, &basis, now).map(done)
             }
             Operation::Confirm(shown) => self.confirm(&shown, now).map(done),
+            Operation::Status { session, id } => self.status(session, id, now),
+            Operation::Block { session, username, on } => {
+                self.block(session, &username, on, now).map(done)
+            }
+            Operation::SetPrivacy { session, subject, choice } => {
+                self.set_privacy(session, subject, choice, now).map(done)
+            }
             Operation::List { session, directory } => self.list(session, directory, now),
             Operation::Watch { session, from } => self.watch(session, from, now),
             Operation::CatchUp { account, watch, incarnation, after } => {
@@ -383,7 +400,9 @@ impl<L: Log> Backend for Engine<L> {
         }
         let outcomes: Vec<_> =
             operations.into_iter().map(|operation| self.apply(operation, now)).collect();
-        match self.commit() {
+        let committed = self.commit();
+        self.presence.settle(committed.is_ok());
+        match committed {
             Ok(()) => outcomes,
             // Even what only read may have seen what is now undone.
             Err(error) => outcomes.into_iter().map(|_| Err(error.clone())).collect(),
@@ -432,6 +451,7 @@ impl<L: Log> Engine<L> {
             || self.retention_step(now)?
             || self.watch_step(now)?
             || self.expiry_step(now)?
+            || self.presence_step(now)?
             || self.runs_step()?)
     }
 

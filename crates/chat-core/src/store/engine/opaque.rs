@@ -44,6 +44,12 @@ impl Opaque {
     }
 }
 
+/// What stands for an incarnation of the store.
+pub(super) fn tag(incarnation: &[u8; 16]) -> u32 {
+    let [a, b, c, d, ..] = *incarnation;
+    u32::from_be_bytes([a, b, c, d])
+}
+
 fn encrypt(key: &Aes128, number: u128) -> [u8; 16] {
     let mut block = Block::<Aes128>::from(number.to_be_bytes());
     key.encrypt_block(&mut block);

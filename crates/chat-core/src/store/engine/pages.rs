@@ -70,7 +70,7 @@ fn read_page(view: &dyn View, plan: &Plan, limit: PageLimit) -> Result<Option<Fo
 }
 
 /// A message at its position in the log, or parked.
-fn find(
+pub(super) fn find(
     view: &dyn View,
     mailbox: AccountNumber,
     id: MessageId,
@@ -91,7 +91,7 @@ fn find(
             ))),
         };
     }
-    view.parked(mailbox, id)
+    Ok(view.parked(mailbox, id)?.map(|parked| parked.message))
 }
 
 /// Index rows, the last one kept.

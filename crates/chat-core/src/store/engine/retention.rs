@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::index::{IndexRow, ROW_IDS};
-use super::log::{Log, LogError, Record, Slice};
+use super::index::{IndexRow, ROW_IDS, last_below};
+use super::log::{Log, LogError, Parked, Record, Slice};
 use super::{Engine, Timer};
 use crate::Timestamp;
 use crate::store::{AccountNumber, Message};
@@ -50,12 +50,13 @@ impl<L: Log> Engine<L> {
     fn trim_slice(&mut self, old: &[(u64, Record)], before: u64) -> Result<Slice, LogError> {
         let mut slice = Slice { trim_before: Some(before), ..Slice::default() };
         let mut drop_rows: BTreeMap<AccountNumber, u64> = BTreeMap::new();
-        for (_, record) in old {
+        for (position, record) in old {
             let Record::Message { mailbox, message, .. } = record else {
                 continue;
             };
             if self.is_undelivered(*mailbox, message)? {
-                slice.park.push((*mailbox, Arc::clone(message)));
+                let parked = Parked { position: *position, message: Arc::clone(message) };
+                slice.park.push((*mailbox, parked));
             }
             let id = message.id.get();
             // A row goes with its last message: whatever it still points to is trimmed.
@@ -63,6 +64,8 @@ impl<L: Log> Engine<L> {
                 drop_rows.insert(*mailbox, IndexRow::number(id) + 1);
             }
         }
+        slice.drop_deliveries =
+            drop_rows.iter().map(|(mailbox, row)| (*mailbox, last_below(*row))).collect();
         slice.drop_rows = drop_rows.into_iter().collect();
         Ok(slice)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use super::log::{SessionChange, SessionRow};
 use crate::Timestamp;
@@ -23,24 +23,38 @@ pub(crate) struct Session {
 
 /// Open connections by the session they use. Outlives a rebuild of the rest from disk.
 #[derive(Debug, Default)]
-pub(crate) struct Presence(HashMap<SessionKey, usize>);
+pub(crate) struct Presence {
+    connections: HashMap<SessionKey, usize>,
+    /// Those of the batch in hand: if it fails, the connections count for nothing.
+    unsettled: Vec<SessionKey>,
+}
 
 impl Presence {
     pub(crate) fn attach(&mut self, key: SessionKey) {
-        *self.0.entry(key).or_default() += 1;
+        *self.connections.entry(key).or_default() += 1;
+        self.unsettled.push(key);
     }
 
     pub(crate) fn detach(&mut self, key: SessionKey) {
-        if let Some(count) = self.0.get_mut(&key) {
+        if let Some(count) = self.connections.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
-                self.0.remove(&key);
+                self.connections.remove(&key);
+            }
+        }
+    }
+
+    /// The batch in hand is committed, or it failed.
+    pub(crate) fn settle(&mut self, committed: bool) {
+        for key in std::mem::take(&mut self.unsettled) {
+            if !committed {
+                self.detach(key);
             }
         }
     }
 
     fn is_attached(&self, key: SessionKey) -> bool {
-        self.0.contains_key(&key)
+        self.connections.contains_key(&key)
     }
 }
 
@@ -52,6 +66,8 @@ pub(crate) struct Sessions {
     by_account: HashMap<AccountNumber, Vec<SessionKey>>,
     /// Users who may be active: by its number, the session that was their oldest when they were noted.
     candidates: BTreeMap<u64, SessionKey>,
+    /// Whose activity may have changed since [`noted`](Self::noted) was emptied.
+    noted: HashSet<AccountNumber>,
     next_number: u64,
     idle: Duration,
 }
@@ -64,6 +80,7 @@ impl Sessions {
             by_key: HashMap::new(),
             by_account: HashMap::new(),
             candidates: BTreeMap::new(),
+            noted: HashSet::new(),
             next_number: 1,
             idle,
         };
@@ -92,6 +109,7 @@ impl Sessions {
         }
         let row = SessionRow { number: self.next_number, account, created: now, last_used: now };
         self.insert(key, row);
+        self.note(account);
         changes.push(SessionChange::Put(key, row));
         changes
     }
@@ -105,6 +123,9 @@ impl Sessions {
         let session = self.by_key.get_mut(&key)?;
         if is_expired(&session.row, self.idle, now) {
             return None;
+        }
+        if now.since(session.row.last_used) >= ACTIVE {
+            self.noted.insert(session.row.account);
         }
         session.row.last_used = session.row.last_used.max(now);
         let row = session.row;
@@ -125,6 +146,7 @@ impl Sessions {
     pub(crate) fn end(&mut self, key: SessionKey) -> Option<SessionChange> {
         let session = self.by_key.remove(&key)?;
         let account = session.row.account;
+        self.note(account);
         self.candidates.remove(&session.row.number);
         if let Some(keys) = self.by_account.get_mut(&account) {
             keys.retain(|other| *other != key);
@@ -178,8 +200,44 @@ impl Sessions {
         presence: &Presence,
         now: Timestamp,
     ) -> bool {
-        self.of(account, now)
-            .any(|(key, row)| presence.is_attached(key) || now.since(row.last_used) < ACTIVE)
+        self.active_until(account, presence, now).is_some()
+    }
+
+    /// Until when a user is active if nothing happens; `None` if the user is not.
+    pub(crate) fn active_until(
+        &self,
+        account: AccountNumber,
+        presence: &Presence,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let until = |(key, row): (SessionKey, SessionRow)| match presence.is_attached(key) {
+            true => self.expiry(&row),
+            false => self.expiry(&row).min(row.last_used.plus(ACTIVE)),
+        };
+        self.of(account, now).map(until).max().filter(|until| *until > now)
+    }
+
+    /// Notes that a user's activity may have changed.
+    pub(crate) fn note(&mut self, account: AccountNumber) {
+        self.noted.insert(account);
+    }
+
+    /// Notes that a connection does not use a session any more.
+    pub(crate) fn note_left(&mut self, key: SessionKey) {
+        self.noted.extend(self.by_key.get(&key).map(|session| session.row.account));
+    }
+
+    /// Notes everybody who may be active.
+    pub(crate) fn note_active(&mut self, presence: &Presence, now: Timestamp) {
+        let active = self.by_key.iter().filter(|(key, session)| {
+            presence.is_attached(**key) || now.since(session.row.last_used) < ACTIVE
+        });
+        self.noted.extend(active.map(|(_, session)| session.row.account));
+    }
+
+    /// Whoever was noted, to be taken out.
+    pub(crate) fn noted(&mut self) -> &mut HashSet<AccountNumber> {
+        &mut self.noted
     }
 
     /// The first `limit` active users in the order of their oldest sessions, and whether there are more.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::index::IndexRow;
 use super::log::{
-    AccountRow, Batch, Block, ImportChange, Log, LogError, PageSource, Record, Recovered,
+    AccountRow, Batch, Block, ImportChange, Log, LogError, PageSource, Parked, Record, Recovered,
     RunChange, RunRow, SessionChange, SessionRow, Slice, View,
 };
 use super::mailbox::Head;
-use crate::store::{AccountNumber, ImportId, Message, SessionKey};
+use crate::store::{AccountNumber, ImportId, SessionKey};
 use crate::{MessageId, Timestamp};
 
 /// What is on the disk.
@@ -22,7 +22,7 @@ struct Tables {
     covered: u64,
     heads: BTreeMap<AccountNumber, Head>,
     rows: BTreeMap<(AccountNumber, u64), Vec<u8>>,
-    parked: BTreeMap<(AccountNumber, MessageId), Arc<Message>>,
+    parked: BTreeMap<(AccountNumber, MessageId), Parked>,
     accounts: BTreeMap<AccountNumber, AccountRow>,
     keys: BTreeMap<Box<str>, AccountNumber>,
     sessions: BTreeMap<[u8; 32], SessionRow>,
@@ -150,6 +150,11 @@ impl SimulatedLog {
         (disk.tables.runs.len(), of.len())
     }
 
+    /// Rows of delivery times.
+    pub(crate) fn deliveries(&self) -> usize {
+        self.lock().tables.deliveries.len()
+    }
+
     /// Positions still in the log, and messages parked.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let disk = self.lock();
@@ -232,6 +237,7 @@ impl Tables {
             self.rows.retain(|(owner, _), _| owner != mailbox);
             self.parked.retain(|(owner, _), _| owner != mailbox);
             self.deliveries.retain(|(owner, _), _| owner != mailbox);
+            self.blocks.retain(|(owner, _)| owner != mailbox);
         }
         for (mailbox, upto, time) in &slice.deliveries {
             self.deliveries.insert((*mailbox, *upto), *time);
@@ -243,8 +249,8 @@ impl Tables {
             self.change_run(change);
         }
         self.running = slice.running.unwrap_or(self.running);
-        for (mailbox, message) in &slice.park {
-            self.parked.insert((*mailbox, message.id), Arc::clone(message));
+        for (mailbox, parked) in &slice.park {
+            self.parked.insert((*mailbox, parked.message.id), parked.clone());
         }
         self.covered = slice.covered.unwrap_or(self.covered);
         if let Some(before) = slice.trim_before {
@@ -391,11 +397,7 @@ impl View for SimulatedLog {
         Ok(bytes.and_then(|bytes| IndexRow::decode(row, &bytes)))
     }
 
-    fn parked(
-        &self,
-        mailbox: AccountNumber,
-        id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError> {
+    fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError> {
         Ok(self.lock().tables.parked.get(&(mailbox, id)).cloned())
     }
 

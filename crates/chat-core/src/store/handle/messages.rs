@@ -18,8 +18,9 @@ impl Store {
     ///
     /// # Errors
     /// For each message [`StoreError::NoSuchRecipient`], [`StoreError::MessageTooLong`], [`StoreError::BadArguments`]
-    /// (empty, or control characters), or [`StoreError::InboxFull`]; with a key also [`StoreError::KeyConflict`], which
-    /// comes before these, and [`StoreError::TooManyKeys`].
+    /// (empty, or control characters), [`StoreError::NotAllowed`] (the recipient blocks the sender), or
+    /// [`StoreError::InboxFull`]; with a key also [`StoreError::KeyConflict`], which comes before these, and
+    /// [`StoreError::TooManyKeys`].
     pub async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<Receipt, StoreError>> {
         let count = messages.len();
         let messages = messages.into_iter().map(Outgoing::sealed).collect();
@@ -82,17 +83,21 @@ impl Store {
         self.tell(Operation::Confirm(shown)).await;
     }
 
-    /// What became of a message the user sent.
+    /// What became of a message the user sent. How far it came is told as the recipient's
+    /// [`PrivacySubject::Receipts`] say, and never to somebody the recipient blocks; to others it is only stored.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchMessage`]
+    /// [`StoreError::NoSuchMessage`]: the user sent no such message, or it is not kept any more, or its recipient was
+    /// removed.
     pub async fn status(
         &self,
         session: SessionKey,
         id: SentId,
     ) -> Result<DeliveryStatus, StoreError> {
-        let _ = (session, id);
-        todo!()
+        match self.ask(Operation::Status { session, id }).await {
+            Ok(Answer::Status(status)) => Ok(status),
+            other => unexpected(other),
+        }
     }
 
     /// Watches the session's mailbox. While the watch lasts, the session is in use.
@@ -106,7 +111,8 @@ impl Store {
         }
     }
 
-    /// From now on the session's user takes no messages from that user, or takes them again.
+    /// From now on the session's user takes no messages from that user, or takes them again. What came before stays.
+    /// Doing it again changes nothing. Somebody who was removed can be unblocked, as long as the username is reserved.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for the user's own name, or beyond 1,000 users.
@@ -116,11 +122,11 @@ impl Store {
         username: &str,
         on: bool,
     ) -> Result<(), StoreError> {
-        let _ = (session, username, on);
-        todo!()
+        self.done(Operation::Block { session, username: username.into(), on }).await
     }
 
-    /// Who learns of the session's user what.
+    /// Who learns of the session's user what. Receipts hold for what was sent before, too. Whose presence is off is not
+    /// active in anybody else's [`list`](Self::list).
     ///
     /// # Errors
     /// As said at [`Store`].
@@ -130,8 +136,7 @@ impl Store {
         subject: PrivacySubject,
         choice: PrivacyChoice,
     ) -> Result<(), StoreError> {
-        let _ = (session, subject, choice);
-        todo!()
+        self.done(Operation::SetPrivacy { session, subject, choice }).await
     }
 
     /// Who is active; with `directory` (the username to begin after, and how many) a page of the accounts too.

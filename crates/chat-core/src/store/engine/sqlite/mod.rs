@@ -15,10 +15,10 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::index::IndexRow;
 use super::log::{
-    AccountRow, Batch, Block, Log, LogError, PageSource, Record, Recovered, Slice, View,
+    AccountRow, Batch, Block, Log, LogError, PageSource, Parked, Record, Recovered, Slice, View,
 };
 use super::mailbox::Head;
-use crate::store::{AccountNumber, Durability, Message, OpenError, SqliteOptions};
+use crate::store::{AccountNumber, Durability, OpenError, SqliteOptions};
 use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
 use view::{PagePool, SqliteView};
@@ -64,6 +64,11 @@ impl SqliteLog {
 
 #[cfg(test)]
 impl SqliteLog {
+    /// Makes an empty store of the first schema version in a directory.
+    pub(crate) fn make_first(directory: &std::path::Path) -> Connection {
+        schema::make_first(&directory.join(FILE))
+    }
+
     pub(crate) fn pragma(&self, name: &str) -> i64 {
         self.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
     }
@@ -158,11 +163,7 @@ impl View for SqliteLog {
         self.view().index_row(mailbox, row)
     }
 
-    fn parked(
-        &self,
-        mailbox: AccountNumber,
-        id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError> {
+    fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError> {
         self.view().parked(mailbox, id)
     }
 

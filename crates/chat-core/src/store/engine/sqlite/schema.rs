@@ -50,6 +50,16 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), LogE
     Ok(())
 }
 
+/// Makes a file of the first version, for tests that open it.
+#[cfg(test)]
+pub(super) fn make_first(path: &std::path::Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection
+}
+
 /// What each version adds to the one before. An entry is never changed once it was released.
 const MIGRATIONS: &[&str] = &["
     -- What happened, in the order it was committed. kind: 0 message, 1 cursor, 2 account created, 3 changed, 4 removed.
@@ -119,6 +129,8 @@ const MIGRATIONS: &[&str] = &["
     ALTER TABLE heads ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
     -- The same of its own incarnation before that one.
     ALTER TABLE heads ADD COLUMN began_before INTEGER NOT NULL DEFAULT 0;
+    -- Where the message was in the log; 0 if that is not known.
+    ALTER TABLE parked ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
     -- 0 default, 1 on, 2 off.
     ALTER TABLE accounts ADD COLUMN receipts INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE accounts ADD COLUMN presence INTEGER NOT NULL DEFAULT 0;

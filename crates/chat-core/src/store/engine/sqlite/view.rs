@@ -11,8 +11,8 @@ use super::write::{kind, run_kind};
 use crate::account::PasswordHash;
 use crate::store::engine::index::IndexRow;
 use crate::store::engine::log::{
-    AccountChange, AccountRow, Block, Keyed, LogError, PageSource, Record, Recovered, RunKind,
-    RunRow, SessionRow, View,
+    AccountChange, AccountRow, Block, Keyed, LogError, PageSource, Parked, Record, Recovered,
+    RunKind, RunRow, SessionRow, View,
 };
 use crate::store::engine::mailbox::Head;
 use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
@@ -160,9 +160,11 @@ impl View for SqliteView<'_> {
         &self,
         mailbox: AccountNumber,
         id: MessageId,
-    ) -> std::result::Result<Option<Arc<Message>>, LogError> {
-        let sql = "SELECT time, sender, sender_username, sender_name, body FROM parked WHERE mailbox = ?1 AND id = ?2";
-        self.find(sql, [mailbox.0, id.get()], |row| message(row, id, 0))
+    ) -> std::result::Result<Option<Parked>, LogError> {
+        let sql = "SELECT position, time, sender, sender_username, sender_name, body FROM parked WHERE mailbox = ?1 AND id = ?2";
+        self.find(sql, [mailbox.0, id.get()], |row| {
+            Ok(Parked { position: row.get(0)?, message: message(row, id, 1)? })
+        })
     }
 
     fn delivery(

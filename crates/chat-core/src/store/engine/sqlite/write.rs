@@ -4,8 +4,8 @@ use rusqlite::{CachedStatement, Connection, Result, params};
 
 use crate::store::PrivacyChoice;
 use crate::store::engine::log::{
-    AccountChange, AccountRow, Batch, BlockChange, ImportChange, Keyed, Record, RunChange, RunKind,
-    SessionChange, Slice,
+    AccountChange, AccountRow, Batch, BlockChange, ImportChange, Keyed, Parked, Record, RunChange,
+    RunKind, SessionChange, Slice,
 };
 
 /// What `log.kind` says, by record.
@@ -279,6 +279,7 @@ fn drop_index(connection: &Connection, slice: &Slice) -> Result<()> {
             "DELETE FROM mailbox_index WHERE mailbox = ?1",
             "DELETE FROM parked WHERE mailbox = ?1",
             "DELETE FROM deliveries WHERE mailbox = ?1",
+            "DELETE FROM blocks WHERE account = ?1",
         ] {
             connection.prepare_cached(statement)?.execute([mailbox.0])?;
         }
@@ -293,8 +294,8 @@ fn park(connection: &Connection, slice: &Slice) -> Result<()> {
         drop.execute([mailbox.0, upto.get()])?;
     }
     let mut park = connection
-        .prepare_cached("INSERT OR REPLACE INTO parked VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    for (mailbox, message) in &slice.park {
+        .prepare_cached("INSERT OR REPLACE INTO parked VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    for (mailbox, Parked { position, message }) in &slice.park {
         park.execute(params![
             mailbox.0,
             message.id.get(),
@@ -303,6 +304,7 @@ fn park(connection: &Connection, slice: &Slice) -> Result<()> {
             &*message.from,
             &*message.from_name,
             &*message.body,
+            position,
         ])?;
     }
     Ok(())

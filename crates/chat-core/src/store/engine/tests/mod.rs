@@ -8,12 +8,15 @@ mod history;
 mod incarnations;
 mod model;
 mod paging;
+mod people;
 mod posts;
+mod presence;
 mod racing;
 mod retention;
 mod rig;
 mod served;
 #[cfg(feature = "embedded")]
 mod sqlite;
+mod status;
 mod talk;
 mod watching;

@@ -1,6 +1,6 @@
 //! The store agrees with a plain model after any sequence of operations, restarts included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 
@@ -9,7 +9,10 @@ use super::rig::{Rig, TestClock, hashed, outgoing};
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::log::Log;
 use crate::store::request::{Answer, Operation};
-use crate::store::{SessionEnd, SessionKey, StoreError};
+use crate::store::{
+    PrivacyChoice, PrivacySubject, Receipt, SentId, SessionEnd, SessionKey, StoreError,
+};
+use crate::{Clock as _, Timestamp};
 
 const NAMES: [&str; 4] = ["messi", "lineker", "henderson", "arini"];
 
@@ -20,6 +23,7 @@ enum Step {
     Send { from: usize, to: usize, bodies: Vec<u8> },
     Take { user: usize, most: usize },
     Ack { user: usize, back: u64 },
+    Block { user: usize, other: usize, on: bool },
     Remove(usize),
     Release(usize),
     Logout(usize),
@@ -38,6 +42,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(from, to, bodies)| Step::Send { from, to, bodies }),
         4 => (user.clone(), 1..9usize).prop_map(|(user, most)| Step::Take { user, most }),
         3 => (user.clone(), 0..6u64).prop_map(|(user, back)| Step::Ack { user, back }),
+        3 => (user.clone(), user.clone(), any::<bool>())
+            .prop_map(|(user, other, on)| Step::Block { user, other, on }),
         1 => user.clone().prop_map(Step::Remove),
         1 => user.clone().prop_map(Step::Release),
         1 => user.clone().prop_map(Step::Logout),
@@ -60,6 +66,22 @@ struct Account {
     last: u64,
     session: Option<SessionKey>,
     full_name: String,
+    /// The session it was made with: no two accounts have the same.
+    made: Option<SessionKey>,
+    sent: Vec<Sent>,
+    /// When what was delivered was.
+    delivered: BTreeMap<u64, Timestamp>,
+    blocks: HashSet<SessionKey>,
+}
+
+/// What the sender of a message remembers.
+#[derive(Debug, Clone)]
+struct Sent {
+    id: SentId,
+    time: Timestamp,
+    to: usize,
+    recipient: Option<SessionKey>,
+    number: u64,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +106,24 @@ impl Model {
     }
 }
 
+impl Model {
+    fn blocks(&self, user: usize, other: usize) -> bool {
+        let made = self.accounts.get(&other).and_then(|account| account.made);
+        made.is_some_and(|made| self.accounts[&user].blocks.contains(&made))
+    }
+
+    /// When a message was delivered, as far as its sender is let know; `None` if there is no such message.
+    fn status(&self, from: usize, sent: &Sent) -> Option<Option<Timestamp>> {
+        let recipient = self.accounts.get(&sent.to)?;
+        if recipient.made != sent.recipient {
+            return None;
+        }
+        let shown = from == sent.to
+            || (receipts(sent.to) == PrivacyChoice::On && !self.blocks(sent.to, from));
+        Some(recipient.delivered.get(&sent.number).copied().filter(|_| shown))
+    }
+}
+
 /// A body that tells who sent what, of a length that varies.
 fn body(from: usize, n: u8) -> String {
     format!("{from}:{n}:{}", "x".repeat(usize::from(n) % 90))
@@ -98,11 +138,13 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
                 return rig;
             };
             let taken = rig.take(session, most).unwrap();
-            let waiting = &mut model.accounts.get_mut(&user).unwrap().waiting;
+            let account = model.accounts.get_mut(&user).unwrap();
+            let waiting = &mut account.waiting;
             let expected: Vec<_> = waiting.drain(..most.min(waiting.len())).collect();
             assert_eq!(taken.len(), expected.len());
             for (message, (id, _, body)) in taken.iter().zip(expected) {
                 assert_eq!((message.id.get(), &*message.body), (id, &*body));
+                account.delivered.insert(id, rig.clock.now());
             }
         }
         Step::Ack { user, back } => {
@@ -112,9 +154,12 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
             let account = model.accounts.get_mut(&user).unwrap();
             let upto = account.last.saturating_sub(back);
             rig.ack(session, upto).unwrap();
-            account.waiting.retain(|(id, _, _)| *id > upto);
+            for (id, _, _) in account.waiting.extract_if(.., |(id, _, _)| *id <= upto) {
+                account.delivered.insert(id, rig.clock.now());
+            }
             assert!(matches!(rig.ack(session, account.last + 1), Err(StoreError::BadArguments(_))));
         }
+        Step::Block { user, other, on } => block(&mut rig, model, user, other, on),
         Step::Remove(user) => {
             let outcome = rig.run(Operation::Remove { username: NAMES[user].into() });
             match model.accounts.remove(&user) {
@@ -181,9 +226,40 @@ fn join<L: Log>(rig: &mut Rig<L>, model: &mut Model, user: usize) {
         assert_eq!(outcome.unwrap_err(), StoreError::UserExists);
         return;
     }
-    let session = Some(rig.join(NAMES[user]));
-    let account = Account { session, full_name: NAMES[user].into(), ..Account::default() };
+    let session = rig.join(NAMES[user]);
+    let (subject, choice) = (PrivacySubject::Receipts, receipts(user));
+    rig.run(Operation::SetPrivacy { session, subject, choice }).unwrap();
+    let session = Some(session);
+    let full_name = NAMES[user].into();
+    let account = Account { session, full_name, made: session, ..Account::default() };
     model.accounts.insert(user, account);
+}
+
+/// Half of the users let everybody know what was delivered, the others nobody.
+fn receipts(user: usize) -> PrivacyChoice {
+    if user.is_multiple_of(2) { PrivacyChoice::On } else { PrivacyChoice::Off }
+}
+
+fn block<L: Log>(rig: &mut Rig<L>, model: &mut Model, user: usize, other: usize, on: bool) {
+    let Some(session) = session(model, user) else {
+        return;
+    };
+    let outcome = rig.run(Operation::Block { session, username: NAMES[other].into(), on });
+    let made = model.accounts.get(&other).and_then(|account| account.made);
+    let blocks = &mut model.accounts.get_mut(&user).unwrap().blocks;
+    match (made, on) {
+        _ if user == other => assert!(matches!(outcome, Err(StoreError::BadArguments(_)))),
+        (Some(made), true) => {
+            outcome.unwrap();
+            blocks.insert(made);
+        }
+        (Some(made), false) => {
+            outcome.unwrap();
+            blocks.remove(&made);
+        }
+        (None, false) if model.reserved.contains(&other) => drop(outcome.unwrap()),
+        (None, _) => assert_eq!(outcome.unwrap_err(), StoreError::NoSuchUser),
+    }
 }
 
 fn send<L: Log>(rig: &mut Rig<L>, model: &mut Model, from: usize, to: usize, bodies: &[u8]) {
@@ -196,12 +272,17 @@ fn send<L: Log>(rig: &mut Rig<L>, model: &mut Model, from: usize, to: usize, bod
     for (text, outcome) in texts.into_iter().zip(outcomes) {
         if !model.accounts.contains_key(&to) {
             assert_eq!(outcome.unwrap_err(), StoreError::NoSuchRecipient);
+        } else if model.blocks(to, from) {
+            assert_eq!(outcome.unwrap_err(), StoreError::NotAllowed);
         } else if model.admits(to, from, &text) {
-            outcome.unwrap();
+            let Receipt { id, time, .. } = outcome.unwrap();
             let account = model.accounts.get_mut(&to).unwrap();
             account.last += 1;
             account.stored.push(text.clone());
             account.waiting.push((account.last, from, text));
+            let (recipient, number) = (account.made, account.last);
+            let sent = Sent { id, time, to, recipient, number };
+            model.accounts.get_mut(&from).unwrap().sent.push(sent);
         } else {
             assert_eq!(outcome.unwrap_err(), StoreError::InboxFull);
         }
@@ -244,6 +325,26 @@ fn compare<L: Log>(rig: &mut Rig<L>, model: &Model) {
         let expected: Vec<_> =
             account.waiting.iter().map(|(id, _, body)| (*id, body.clone())).collect();
         assert_eq!(found, expected);
+        for sent in &account.sent {
+            compare_status(rig, session, sent, model.status(*user, sent));
+        }
+    }
+}
+
+fn compare_status<L: Log>(
+    rig: &mut Rig<L>,
+    session: SessionKey,
+    sent: &Sent,
+    expected: Option<Option<Timestamp>>,
+) {
+    match (rig.run(Operation::Status { session, id: sent.id }), expected) {
+        (Ok(Answer::Status(status)), Some(delivered)) => {
+            assert_eq!((status.stored, status.delivered), (sent.time, delivered));
+        }
+        (outcome, expected) => {
+            assert_eq!(outcome.unwrap_err(), StoreError::NoSuchMessage);
+            assert_eq!(expected, None);
+        }
     }
 }
 

@@ -7,11 +7,11 @@ use super::rig::{Rig, TestClock, options, outgoing};
 use crate::store::backend::Pages;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::index::IndexRow;
-use crate::store::engine::log::{AccountRow, Block, LogError, PageSource, Record, View};
+use crate::store::engine::log::{AccountRow, Block, LogError, PageSource, Parked, Record, View};
 use crate::store::engine::mailbox::Head;
 use crate::store::engine::pages::LogPages;
 use crate::store::request::{Answer, Operation};
-use crate::store::{AccountNumber, Message, PageLimit, StoreOptions};
+use crate::store::{AccountNumber, PageLimit, StoreOptions};
 use crate::{MessageId, Timestamp};
 
 /// Counts what is read.
@@ -58,11 +58,7 @@ impl View for CountingView<'_> {
         self.count().index_row(mailbox, row)
     }
 
-    fn parked(
-        &self,
-        mailbox: AccountNumber,
-        id: MessageId,
-    ) -> Result<Option<Arc<Message>>, LogError> {
+    fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError> {
         self.count().parked(mailbox, id)
     }
 

@@ -216,6 +216,7 @@ impl<L: Disk> Race<L> {
             }
             WatchEvent::Lagging => assert!(!std::mem::replace(&mut watcher.lagging, true)),
             WatchEvent::Live => assert!(std::mem::replace(&mut watcher.lagging, false)),
+            WatchEvent::Presence { .. } => {}
             other => panic!("{other:?}"),
         }
     }

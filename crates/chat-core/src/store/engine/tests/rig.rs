@@ -71,6 +71,11 @@ impl<L: Log> Rig<L> {
         Ok(Self { engine: Engine::new(log, options)?, clock })
     }
 
+    /// What the clock shows, in milliseconds.
+    pub(super) fn clock_now(&self) -> i64 {
+        self.clock.now().as_millis()
+    }
+
     /// The same log under a new engine.
     pub(super) fn restart(self) -> Self {
         let Self { engine, clock } = self;

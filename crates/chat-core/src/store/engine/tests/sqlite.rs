@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use super::rig::{Rig, TestClock, bodies, options};
+use super::rig::{Rig, TestClock, any_hash, bodies, options, session_of};
 use crate::store::engine::SqliteLog;
-use crate::store::{Durability, Incarnation, OpenError, SqliteOptions};
+use crate::store::engine::index::{Entry, IndexRow};
+use crate::store::request::Operation;
+use crate::store::{AccountNumber, Durability, Incarnation, OpenError, SqliteOptions};
 
 fn open(directory: &tempfile::TempDir) -> Result<SqliteLog, OpenError> {
     SqliteLog::open(SqliteOptions::new(directory.path()))
@@ -204,4 +206,51 @@ fn a_store_that_did_nothing_closes_cleanly() {
         rig.work(1);
         crate::store::engine::log::Log::close(&mut rig.engine.log).unwrap();
     }
+}
+
+#[test]
+fn a_store_of_the_first_version_opens_with_all_it_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = SqliteLog::make_first(directory.path());
+    let insert = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
+        assert_eq!(old.execute(sql, values).unwrap(), 1, "{sql}");
+    };
+    let hash = any_hash();
+    for (number, name) in [(1, "messi"), (2, "lineker")] {
+        let values: &[&dyn rusqlite::ToSql] = &[&number, &name, &hash.as_str()];
+        insert("INSERT INTO accounts VALUES (?1, ?2, ?2, ?2, ?3, 0, NULL, NULL)", values);
+        let key = session_of(AccountNumber(number)).0;
+        insert("INSERT INTO sessions VALUES (?1, ?2, ?2, 0, 0)", &[&key, &number]);
+    }
+    insert("INSERT INTO incarnations VALUES (1, ?1)", &[&[5_u8; 16]]);
+    // The first was parked, the second is in the index, the third only in the log. The second is half delivered: its
+    // cursor moved, which the head does not know.
+    let row = IndexRow {
+        first: 2,
+        entries: vec![Entry { position: 2, sender: AccountNumber(1), size: 6 }],
+    };
+    insert("INSERT INTO parked VALUES (2, 1, 100, 1, 'messi', 'messi', 'parked')", &[]);
+    insert("INSERT INTO mailbox_index VALUES (2, 0, ?1)", &[&row.encode()]);
+    insert("INSERT INTO heads VALUES (2, 2, 0, 12, 0, 2)", &[]);
+    insert("UPDATE meta SET value = 2 WHERE name = 'covered'", &[]);
+    for (position, body) in [(2, "second"), (3, "third.")] {
+        let values: &[&dyn rusqlite::ToSql] = &[&position, &body];
+        insert("INSERT INTO log VALUES (?1, 0, 2, ?1, 200, 1, 'messi', 'messi', ?2)", values);
+    }
+    insert("INSERT INTO log VALUES (4, 1, 2, 1, 300, NULL, NULL, NULL, NULL)", &[]);
+    old.close().unwrap();
+
+    let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
+    let (messi, lineker) = (session_of(AccountNumber(1)), session_of(AccountNumber(2)));
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["second", "third."]);
+    rig.send(messi, "lineker", "fourth").unwrap();
+    for _ in 0..2 {
+        assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["second", "third.", "fourth"]);
+        rig.work(100);
+        rig = rig.restart();
+    }
+    rig.run(Operation::Block { session: lineker, username: "messi".into(), on: true }).unwrap();
+    let refused = rig.send(messi, "lineker", "fifth");
+    assert_eq!(refused, Err(crate::store::StoreError::NotAllowed));
+    assert_eq!(rig.engine.log.pragma("user_version"), 2);
 }
