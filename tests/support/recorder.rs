@@ -229,8 +229,10 @@ mod tests {
 
     #[test]
     fn records_files_in_order() {
-        let (events, worked) =
-            recorded("dd if=/dev/zero of=a bs=3 count=1 conv=fsync && mv a b && : > b && rm b", None);
+        let (events, worked) = recorded(
+            "dd if=/dev/zero of=a bs=3 count=1 conv=fsync && mv a b && : > b && rm b",
+            None,
+        );
         assert!(worked, "{events:?}");
         let kinds: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
         let at = |start: &str| kinds.iter().position(|k| k.starts_with(start)).expect(start);
