@@ -1,7 +1,7 @@
 //! Opening: the directory, the lock, the file.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -49,7 +49,17 @@ pub(super) fn mark(lock: &mut File, directory: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let unusable = |source| OpenError::Directory { path: directory.into(), source };
+    sync_way_to(directory).map_err(unusable)?;
     lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(unusable)
+}
+
+/// Makes the names of the directory and of those it is in last: a sync of what is in a new directory need not do so.
+fn sync_way_to(directory: &Path) -> io::Result<()> {
+    for directory in fs::canonicalize(directory)?.ancestors() {
+        // One that cannot be opened, or not be synced, is none that was made just now.
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    Ok(())
 }
 
 /// Names the file itself, so that a copy of it is known for one: its inode, and when that was made. Empty if there is
