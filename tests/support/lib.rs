@@ -16,6 +16,7 @@ pub mod disk;
 pub mod json;
 pub mod old_client;
 pub mod recorder;
+pub mod transcript;
 
 use std::time::Duration;
 

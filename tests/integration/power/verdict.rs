@@ -1,0 +1,132 @@
+//! Whether a reopened daemon kept what was promised.
+
+use chat_tests::client::Kept;
+
+use super::ledger::{Account, Ledger, Mailbox};
+use super::reopened::{Found, NEWCOMER, NEWS, Reopened};
+
+/// What can be wrong after a cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It does not start, serve and stop as it should.
+    DoesNotWork(String),
+    /// A message was answered OK, or shown, and is not there.
+    Lost { owner: String, id: u64 },
+    /// A message is there that the client was told is delivered.
+    CameBack { owner: String, id: u64 },
+    /// A message stands under an id that is not its own, or was never sent.
+    Wrong { owner: String, id: u64, body: String },
+    /// The ids of two neighbours do not follow one another.
+    Hole { owner: String, after: u64 },
+    /// The mailbox has another incarnation than was shown.
+    NewIncarnation { owner: String },
+    /// A token that was handed out does not work.
+    NoSession { owner: String, code: String },
+    /// An account that was made cannot be used.
+    ShutOut { user: String },
+    /// Password and sessions are none of what they may be.
+    WrongAccount { user: String, found: Account, possible: Vec<Account> },
+    /// A new message does not stand where it belongs.
+    Misplaced { owner: String },
+}
+
+/// All that is wrong.
+pub(super) fn judge(ledger: &Ledger, cut: usize, reopened: &Reopened) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (owner, found) in &reopened.mailboxes {
+        match found {
+            Ok(found) => judge_mailbox(owner, &ledger.mailboxes[owner], cut, found, &mut faults),
+            Err(code) => {
+                faults.push(Fault::NoSession { owner: owner.clone(), code: code.clone() });
+            }
+        }
+    }
+    let shut_out = reopened.shut_out.iter().cloned();
+    faults.extend(shut_out.map(|user| Fault::ShutOut { user }));
+    for (churn, found) in ledger.churns.iter().zip(&reopened.accounts) {
+        let possible = &churn.states[churn.possible(cut)];
+        if !possible.contains(found) {
+            let (user, possible) = (churn.user.clone(), possible.to_vec());
+            faults.push(Fault::WrongAccount { user, found: found.clone(), possible });
+        }
+    }
+    match &reopened.went_on {
+        Ok((owner, found)) if goes_on(ledger, cut, reopened, owner, found) => {}
+        Ok((owner, _)) => faults.push(Fault::Misplaced { owner: owner.clone() }),
+        Err(why) => faults.push(Fault::DoesNotWork(why.clone())),
+    }
+    faults
+}
+
+fn judge_mailbox(
+    owner: &str,
+    mailbox: &Mailbox,
+    cut: usize,
+    found: &Found,
+    faults: &mut Vec<Fault>,
+) {
+    let owned = || owner.to_owned();
+    let (told, possible) = mailbox.cursor(cut);
+    for pair in found.messages.windows(2) {
+        if pair[1].id != pair[0].id + 1 {
+            faults.push(Fault::Hole { owner: owned(), after: pair[0].id });
+        }
+    }
+    for kept in &found.messages {
+        if kept.id <= told {
+            faults.push(Fault::CameBack { owner: owned(), id: kept.id });
+        }
+        if !mailbox.has(kept) {
+            let (id, body) = (kept.id, kept.body.clone());
+            faults.push(Fault::Wrong { owner: owned(), id, body });
+        }
+    }
+    let is_there = |id: u64| found.messages.iter().any(|kept| kept.id == id);
+    // What may be delivered may be gone, but only from the front.
+    let first = found.messages.first().map_or(possible + 1, |kept| kept.id.min(possible + 1));
+    let missing = mailbox.known(cut).filter(|id| *id >= first && !is_there(*id));
+    faults.extend(missing.map(|id| Fault::Lost { owner: owned(), id }));
+    if mailbox
+        .incarnation
+        .as_ref()
+        .is_some_and(|(known, shown)| *shown <= cut && *known != found.incarnation)
+    {
+        faults.push(Fault::NewIncarnation { owner: owned() });
+    }
+}
+
+/// Whether the newcomer's message is the one more, behind all that was there or shown.
+fn goes_on(ledger: &Ledger, cut: usize, before: &Reopened, owner: &str, found: &Found) -> bool {
+    let Some((news, rest)) = found.messages.split_last() else {
+        return false;
+    };
+    let there: &[Kept] = match before.mailboxes.get(owner) {
+        Some(Ok(before)) => &before.messages,
+        _ => &[],
+    };
+    let (least, most) = match (there.last(), ledger.mailboxes.get(owner)) {
+        (Some(last), _) => (last.id + 1, last.id + 1),
+        (None, Some(mailbox)) => {
+            let known = mailbox.known(cut).max().unwrap_or(0);
+            (known + 1, mailbox.cursor(cut).1.max(known) + 1)
+        }
+        (None, None) => (1, 1),
+    };
+    rest == there
+        && (least..=most).contains(&news.id)
+        && (&*news.from, &*news.body) == (NEWCOMER, NEWS)
+}
+
+impl Mailbox {
+    fn has(&self, kept: &Kept) -> bool {
+        let at = usize::try_from(kept.id - 1).unwrap();
+        let stored = self.messages.get(at);
+        stored.is_some_and(|stored| stored.from == kept.from && stored.body == kept.body)
+    }
+
+    /// The ids of what was answered OK or shown by then.
+    fn known(&self, cut: usize) -> impl Iterator<Item = u64> {
+        let known = (1..).zip(&self.messages).filter(move |(_, stored)| stored.known <= cut);
+        known.map(|(id, _)| id)
+    }
+}
