@@ -76,12 +76,9 @@ pub(super) fn file_identity(path: &Path) -> String {
     format!("{inode}:{}", made.unwrap_or_default().as_nanos())
 }
 
-/// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on.
-pub(super) fn open_writer(
-    path: &Path,
-    durability: Durability,
-    was_there: bool,
-) -> Result<Connection, OpenError> {
+/// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on. Commits are synced
+/// until [`set_durability`].
+pub(super) fn open_writer(path: &Path, was_there: bool) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
         _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
@@ -102,19 +99,24 @@ pub(super) fn open_writer(
         Header::Foreign => return Err(OpenError::Foreign { path: path.into() }),
     };
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
-    // (sqlite.org/pragma.html#pragma_synchronous).
-    let synchronous = match durability {
-        Durability::PowerLoss => "FULL",
-        Durability::ProcessCrash => "NORMAL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+    set_durability(&connection, Durability::PowerLoss).map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     schema::migrate(&mut connection, version)
         .map_err(|error| OpenError::Engine { path: path.into(), reason: error.to_string() })?;
     Ok(connection)
+}
+
+/// From now on commits survive this.
+pub(super) fn set_durability(writer: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
+    // (sqlite.org/pragma.html#pragma_synchronous).
+    let synchronous = match durability {
+        Durability::PowerLoss => "FULL",
+        Durability::ProcessCrash => "NORMAL",
+    };
+    writer.pragma_update(None, "synchronous", synchronous)
 }
 
 /// How long the writer waits for a foreign process that has the database locked, such as a shell.
