@@ -185,8 +185,10 @@ impl Daemon {
         };
         let Some(address) = within("chatd to listen", listening).await else {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let last: Vec<_> = said.lines().rev().take(LAST_WORDS).collect();
+            let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
             let status = child.wait().await;
-            return Err(format!("chatd ended before it listened: {status:?}\n{said}"));
+            return Err(format!("chatd ended before it listened: {status:?}\n{last}"));
         };
         Ok(Self { child, address, log, _stdout: stdout })
     }
@@ -279,4 +281,6 @@ fn chatd() -> &'static Path {
     })
 }
 
+/// So many lines of the log say why a daemon did not start.
+const LAST_WORDS: usize = 6;
 const CHEAP_PASSWORDS: &str = "[passwords]\nmemory = \"8 KiB\"\npasses = 1\n";

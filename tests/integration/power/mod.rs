@@ -63,8 +63,13 @@ async fn without_syncs_something_promised_is_lost_and_clients_can_see_it() {
     record(&mut site, &[End::Stop, End::Stop], &mut random).await;
     let mut run = Run::read(&site);
     let mut losses = 0;
-    for cut in run.choose(30, &mut random) {
+    for cut in run.choose(setting("CHAT_TEST_CUTS").unwrap_or(15), &mut random) {
         let faults = run.cut(cut).await;
+        if !faults.iter().all(Fault::is_weakening) {
+            let failure = again(run.site, cut, &faults);
+            site.keep();
+            panic!("{failure}");
+        }
         losses += usize::from(faults.iter().any(|fault| matches!(fault, Fault::Lost { .. })));
     }
     assert!(losses > 0, "none of the cuts lost anything");
@@ -122,7 +127,7 @@ impl<'a> Run<'a> {
         let restarts = count(|event| matches!(event, Event::Truncate { .. }));
         let moved =
             count(|event| matches!(event, Event::Write { path, .. } if path.ends_with("chat.db")));
-        assert!(syncs >= 300 && restarts >= 5 && moved >= 500, "{syncs} {restarts} {moved}");
+        assert!(syncs >= 300 && restarts >= 5 && moved >= 200, "{syncs} {restarts} {moved}");
     }
 
     /// Cuts in order, most of them where much can go wrong.
@@ -232,7 +237,7 @@ registration = true
 age = \"200ms\"
 count = 64
 [store]
-stretch = 300
+stretch = 500
 wal = \"1 MiB\"
 recent = \"64 KiB\"
 cached_mailboxes = 50

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 
 use chat_tests::client::{Kept, TextClient};
 use chat_tests::daemon::Site;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::ledger::{Account, Ledger};
 use super::load::{PASSWORD, shown_in_peek};
@@ -15,7 +17,7 @@ use super::load::{PASSWORD, shown_in_peek};
 #[derive(Debug)]
 pub(super) struct Reopened {
     /// By owner, of those who had a token; or the code of the error.
-    pub(super) mailboxes: BTreeMap<String, Result<Found, String>>,
+    pub(super) mailboxes: Mailboxes,
     /// Owners without a token who could not log in.
     pub(super) shut_out: Vec<String>,
     /// The session and the password that work, of each account in [`Ledger::churns`].
@@ -23,6 +25,8 @@ pub(super) struct Reopened {
     /// What a mailbox held after one more message was sent to it; or why that did not work.
     pub(super) went_on: Result<(String, Found), String>,
 }
+
+pub(super) type Mailboxes = BTreeMap<String, Result<Found, String>>;
 
 /// A mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +46,13 @@ impl Reopened {
         cut: usize,
     ) -> Result<Self, Box<dyn Error>> {
         let daemon = site.try_start().await?;
+        let mailboxes = mailboxes(daemon.address(), ledger, cut).await?;
         let mut look = Look { client: TextClient::connect(daemon.address()).await, ledger, cut };
-        let mailboxes = look.mailboxes().await?;
         let shut_out = look.shut_out().await?;
         let accounts = look.accounts().await?;
-        let went_on = look.go_on().await?;
+        let went_on = look.go_on(&mailboxes).await?;
+        // The daemon would give a connection time before it resets it.
+        drop(look);
         daemon.terminate();
         let status = daemon.ended().await;
         if !status.success() {
@@ -64,16 +70,6 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    async fn mailboxes(&mut self) -> io::Result<BTreeMap<String, Result<Found, String>>> {
-        let known: Vec<_> = self.ledger.known_tokens(self.cut).collect();
-        let pages = self.all(known.iter().map(|(_, token)| format!("peek {token} - 1000"))).await?;
-        let mut mailboxes = BTreeMap::new();
-        for ((owner, token), page) in known.into_iter().zip(pages) {
-            mailboxes.insert(owner.to_owned(), self.mailbox(token, page).await?);
-        }
-        Ok(mailboxes)
-    }
-
     async fn shut_out(&mut self) -> io::Result<Vec<String>> {
         let has_token: BTreeSet<_> =
             self.ledger.known_tokens(self.cut).map(|(owner, _)| owner).collect();
@@ -82,7 +78,9 @@ impl Look<'_> {
             .map(|(user, _)| user)
             .filter(|user| !has_token.contains(user.as_str()))
             .collect();
-        let replies = self.all(others.iter().map(|user| format!("auth {user} {PASSWORD}"))).await?;
+        let replies =
+            all(&mut self.client, others.iter().map(|user| format!("auth {user} {PASSWORD}")))
+                .await?;
         let refused = others.into_iter().zip(replies).filter(|(_, reply)| reply["status"] != "OK");
         Ok(refused.map(|(user, _)| user.clone()).collect())
     }
@@ -92,9 +90,9 @@ impl Look<'_> {
         for churn in &self.ledger.churns {
             let (sessions, passwords) = churn.questions(self.cut);
             let whoami = sessions.iter().map(|token| format!("whoami {token}"));
-            let alive = self.all(whoami).await?;
+            let alive = all(&mut self.client, whoami).await?;
             let auth = passwords.iter().map(|password| format!("auth {} {password}", churn.user));
-            let good = self.all(auth).await?;
+            let good = all(&mut self.client, auth).await?;
             accounts.push(Account {
                 password: accepted(passwords, &good).last(),
                 sessions: accepted(sessions, &alive).collect(),
@@ -104,51 +102,91 @@ impl Look<'_> {
     }
 
     /// Registers somebody new who sends a message, to the owner of a mailbox if there is one yet.
-    async fn go_on(&mut self) -> io::Result<Result<(String, Found), String>> {
+    async fn go_on(
+        &mut self,
+        mailboxes: &Mailboxes,
+    ) -> io::Result<Result<(String, Found), String>> {
         let register = format!("register {NEWCOMER} {PASSWORD}");
         let auth = format!("auth {NEWCOMER} {PASSWORD}");
-        let replies = self.all([register, auth].into_iter()).await?;
+        let replies = all(&mut self.client, [register, auth].into_iter()).await?;
         let Some(token) = replies[1]["tokenid"].as_str() else {
             return Ok(Err(format!("{replies:?}")));
         };
-        let (to, owner) = self.ledger.known_tokens(self.cut).next().unwrap_or((NEWCOMER, token));
+        let mut known = self.ledger.known_tokens(self.cut);
+        let (to, owner) =
+            known.find(|(owner, _)| mailboxes[*owner].is_ok()).unwrap_or((NEWCOMER, token));
         let lines = [format!("send {token} {to} {NEWS}"), format!("peek {owner} - 1000")];
-        let mut replies = self.all(lines.into_iter()).await?;
+        let mut replies = all(&mut self.client, lines.into_iter()).await?;
         if replies[0]["status"] != "OK" {
             return Ok(Err(format!("{replies:?}")));
         }
-        let found = self.mailbox(owner, replies.remove(1)).await?;
+        let found = mailbox(&mut self.client, owner, replies.remove(1)).await?;
         Ok(found.map(|found| (to.to_owned(), found)))
     }
+}
 
-    /// The mailbox from its first page on; the code of an error.
-    async fn mailbox(&mut self, token: &str, mut page: Value) -> io::Result<Result<Found, String>> {
-        let mut found = Found { incarnation: String::new(), messages: Vec::new() };
-        loop {
-            if page["status"] != "OK" {
-                return Ok(Err(page["code"].to_string()));
-            }
-            page["incarnation"].as_str().unwrap_or_default().clone_into(&mut found.incarnation);
-            let messages = shown_in_peek(&page).map(|(id, from, body)| Kept { id, from, body });
-            found.messages.extend(messages);
-            let Some(last) = found.messages.last().filter(|_| page["more"] == true) else {
-                return Ok(Ok(found));
-            };
-            let line = format!("peek {token} {} 1000", last.id);
-            page = self.all([line].into_iter()).await?.remove(0);
-        }
+/// All mailboxes, over some connections at once, which is faster.
+async fn mailboxes(address: SocketAddr, ledger: &Ledger, cut: usize) -> io::Result<Mailboxes> {
+    let owned = |(owner, token): (&str, &str)| (owner.to_owned(), token.to_owned());
+    let known: Vec<_> = ledger.known_tokens(cut).map(owned).collect();
+    let mut looks = JoinSet::new();
+    for some in known.chunks(known.len().div_ceil(CONNECTIONS).max(1)) {
+        looks.spawn(some_mailboxes(address, some.to_vec()));
     }
+    let mut mailboxes = BTreeMap::new();
+    for some in looks.join_all().await {
+        mailboxes.extend(some?);
+    }
+    Ok(mailboxes)
+}
 
-    /// Asks everything at once.
-    async fn all(&mut self, lines: impl Iterator<Item = String>) -> io::Result<Vec<Value>> {
-        let lines: Vec<String> = lines.map(|line| line + "\r\n").collect();
-        self.client.send(lines.concat().as_bytes()).await?;
-        let mut replies = Vec::with_capacity(lines.len());
-        for _ in lines {
-            replies.push(serde_json::from_slice(&self.client.receive().await?)?);
-        }
-        Ok(replies)
+async fn some_mailboxes(
+    address: SocketAddr,
+    tokens: Vec<(String, String)>,
+) -> io::Result<Vec<(String, Result<Found, String>)>> {
+    let mut client = TextClient::connect(address).await;
+    let first = tokens.iter().map(|(_, token)| format!("peek {token} - 1000"));
+    let pages = all(&mut client, first).await?;
+    let mut mailboxes = Vec::new();
+    for ((owner, token), page) in tokens.into_iter().zip(pages) {
+        mailboxes.push((owner, mailbox(&mut client, &token, page).await?));
     }
+    Ok(mailboxes)
+}
+
+/// The mailbox from its first page on; the code of an error.
+async fn mailbox(
+    client: &mut TextClient,
+    token: &str,
+    mut page: Value,
+) -> io::Result<Result<Found, String>> {
+    let mut found = Found { incarnation: String::new(), messages: Vec::new() };
+    loop {
+        if page["status"] != "OK" {
+            return Ok(Err(page["code"].to_string()));
+        }
+        page["incarnation"].as_str().unwrap_or_default().clone_into(&mut found.incarnation);
+        found.messages.extend(shown_in_peek(&page).map(|(id, from, body)| Kept { id, from, body }));
+        let Some(last) = found.messages.last().filter(|_| page["more"] == true) else {
+            return Ok(Ok(found));
+        };
+        let line = format!("peek {token} {} 1000", last.id);
+        page = all(client, [line].into_iter()).await?.remove(0);
+    }
+}
+
+/// Asks everything at once.
+async fn all(
+    client: &mut TextClient,
+    lines: impl Iterator<Item = String>,
+) -> io::Result<Vec<Value>> {
+    let lines: Vec<String> = lines.map(|line| line + "\r\n").collect();
+    client.send(lines.concat().as_bytes()).await?;
+    let mut replies = Vec::with_capacity(lines.len());
+    for _ in lines {
+        replies.push(serde_json::from_slice(&client.receive().await?)?);
+    }
+    Ok(replies)
 }
 
 fn accepted(
@@ -163,3 +201,5 @@ fn accepted(
 pub(super) const NEWCOMER: &str = "newcomer";
 /// What they send.
 pub(super) const NEWS: &str = "news";
+/// How many mailboxes are looked into at once.
+const CONNECTIONS: usize = 4;

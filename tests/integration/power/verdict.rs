@@ -10,10 +10,10 @@ use super::reopened::{Found, NEWCOMER, NEWS, Reopened};
 pub(super) enum Fault {
     /// It does not start, serve and stop as it should.
     DoesNotWork(String),
-    /// A message was answered OK, or shown, and is not there.
-    Lost { owner: String, id: u64 },
+    /// A message was answered OK, or shown, and is not there. Announced if the mailbox has a new incarnation.
+    Lost { owner: String, id: u64, announced: bool },
     /// A message is there that the client was told is delivered.
-    CameBack { owner: String, id: u64 },
+    CameBack { owner: String, id: u64, announced: bool },
     /// A message stands under an id that is not its own, or was never sent.
     Wrong { owner: String, id: u64, body: String },
     /// The ids of two neighbours do not follow one another.
@@ -28,6 +28,23 @@ pub(super) enum Fault {
     WrongAccount { user: String, found: Account, possible: Vec<Account> },
     /// A new message does not stand where it belongs.
     Misplaced { owner: String },
+}
+
+impl Fault {
+    /// Whether relaxed durability allows it: the newest is lost, and clients can see that.
+    pub(super) fn is_weakening(&self) -> bool {
+        match self {
+            Self::Lost { announced, .. } | Self::CameBack { announced, .. } => *announced,
+            Self::NewIncarnation { .. }
+            | Self::NoSession { .. }
+            | Self::ShutOut { .. }
+            | Self::WrongAccount { .. } => true,
+            Self::DoesNotWork(_)
+            | Self::Wrong { .. }
+            | Self::Hole { .. }
+            | Self::Misplaced { .. } => false,
+        }
+    }
 }
 
 /// All that is wrong.
@@ -67,6 +84,7 @@ fn judge_mailbox(
 ) {
     let owned = || owner.to_owned();
     let (told, possible) = mailbox.cursor(cut);
+    let announced = mailbox.has_new_incarnation(found);
     for pair in found.messages.windows(2) {
         if pair[1].id != pair[0].id + 1 {
             faults.push(Fault::Hole { owner: owned(), after: pair[0].id });
@@ -74,7 +92,7 @@ fn judge_mailbox(
     }
     for kept in &found.messages {
         if kept.id <= told {
-            faults.push(Fault::CameBack { owner: owned(), id: kept.id });
+            faults.push(Fault::CameBack { owner: owned(), id: kept.id, announced });
         }
         if !mailbox.has(kept) {
             let (id, body) = (kept.id, kept.body.clone());
@@ -85,12 +103,9 @@ fn judge_mailbox(
     // What may be delivered may be gone, but only from the front.
     let first = found.messages.first().map_or(possible + 1, |kept| kept.id.min(possible + 1));
     let missing = mailbox.known(cut).filter(|id| *id >= first && !is_there(*id));
-    faults.extend(missing.map(|id| Fault::Lost { owner: owned(), id }));
-    if mailbox
-        .incarnation
-        .as_ref()
-        .is_some_and(|(known, shown)| *shown <= cut && *known != found.incarnation)
-    {
+    faults.extend(missing.map(|id| Fault::Lost { owner: owned(), id, announced }));
+    let was_shown = mailbox.incarnation.as_ref().is_some_and(|(_, shown)| *shown <= cut);
+    if announced && was_shown {
         faults.push(Fault::NewIncarnation { owner: owned() });
     }
 }
@@ -108,7 +123,8 @@ fn goes_on(ledger: &Ledger, cut: usize, before: &Reopened, owner: &str, found: &
         (Some(last), _) => (last.id + 1, last.id + 1),
         (None, Some(mailbox)) => {
             let known = mailbox.known(cut).max().unwrap_or(0);
-            (known + 1, mailbox.cursor(cut).1.max(known) + 1)
+            let least = if mailbox.has_new_incarnation(found) { 1 } else { known + 1 };
+            (least, mailbox.cursor(cut).1.max(known) + 1)
         }
         (None, None) => (1, 1),
     };
@@ -118,6 +134,11 @@ fn goes_on(ledger: &Ledger, cut: usize, before: &Reopened, owner: &str, found: &
 }
 
 impl Mailbox {
+    /// Whether it is another than in the recorded run, which had but one.
+    fn has_new_incarnation(&self, found: &Found) -> bool {
+        self.incarnation.as_ref().is_some_and(|(known, _)| *known != found.incarnation)
+    }
+
     fn has(&self, kept: &Kept) -> bool {
         let at = usize::try_from(kept.id - 1).unwrap();
         let stored = self.messages.get(at);
