@@ -39,7 +39,6 @@ async fn nothing_promised_is_lost_with_the_power() {
     let mut site = Site::new(CONFIG);
     record(&mut site, &[End::Stop, End::Kill, End::Stop], &mut random).await;
     let mut run = Run::read(&site);
-    run.check_coverage();
     let cuts = run.choose(setting("CHAT_TEST_CUTS").unwrap_or(40), &mut random);
     let mut failure = None;
     for cut in cuts {
@@ -54,6 +53,7 @@ async fn nothing_promised_is_lost_with_the_power() {
         site.keep();
         panic!("{failure}");
     }
+    run.check_coverage();
 }
 
 #[tokio::test]
