@@ -35,7 +35,7 @@ impl<L: Log> Engine<L> {
         };
         let mut slice = Slice::default();
         let mut written: Vec<(AccountNumber, Head)> = Vec::new();
-        while slice.weight() < SLICE_WEIGHT {
+        while slice.weight() < slice_weight(self.options.stretch) {
             let Some(number) = flush.mailboxes.next() else {
                 slice.covered = Some(flush.target);
                 break;
@@ -54,6 +54,11 @@ impl<L: Log> Engine<L> {
         }
         Ok(state.flush.is_some())
     }
+}
+
+/// What one slice may come to. A short stretch is cut small, too.
+fn slice_weight(stretch: u64) -> usize {
+    usize::try_from(stretch / LEAST_SLICES).unwrap_or(usize::MAX).clamp(1, SLICE_WEIGHT)
 }
 
 /// Whether the stretch is long enough, or old enough.
@@ -153,3 +158,5 @@ fn settle(state: &mut State, slice: &Slice, written: Vec<(AccountNumber, Head)>,
 /// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
 /// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };
+/// A stretch of as many messages to as many mailboxes takes twice that many slices.
+const LEAST_SLICES: u64 = 8;
