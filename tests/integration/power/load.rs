@@ -17,8 +17,8 @@ pub(super) struct People {
 
 /// Those that the busy connections write to and read from.
 pub(super) const ACTIVE: usize = 8;
-/// All with a mailbox. More than one slice of a flush takes.
-pub(super) const PEOPLE: usize = 216;
+/// All with a mailbox..
+pub(super) const PEOPLE: usize = 200;
 
 pub(super) fn name(person: usize) -> String {
     format!("p{person:03}")
@@ -286,7 +286,7 @@ pub(super) const PASSWORD: &str = "surabaya-1";
 const SWEEPER: usize = 8;
 const BURSTS: usize = 40;
 const SWEEPS: usize = 2;
-const SWEPT_AT_ONCE: usize = 72;
+const SWEPT_AT_ONCE: usize = 50;
 /// How often a reader looks.
 const ROUNDS: usize = 40;
 /// How often a password changes.

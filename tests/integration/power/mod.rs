@@ -237,7 +237,7 @@ registration = true
 age = \"200ms\"
 count = 64
 [store]
-stretch = 500
+stretch = 300
 wal = \"1 MiB\"
 recent = \"64 KiB\"
 cached_mailboxes = 50
