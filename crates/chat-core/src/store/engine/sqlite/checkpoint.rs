@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Result};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
 
 use super::open::BUSY_TIMEOUT;
 
@@ -86,6 +86,18 @@ impl Checkpointer {
 impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Makes durable what an earlier process left in the log, which it may have been killed before it synced: it is shown
+/// from now on. Without room for that in the database it stays in the log, which SQLite syncs first.
+pub(super) fn settle(connection: &Connection) -> Result<()> {
+    match truncate(connection) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!(%error, "no room to move the write-ahead log into the database");
+            Ok(())
+        }
+        settled => settled,
     }
 }
 

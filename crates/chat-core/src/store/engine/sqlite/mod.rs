@@ -43,6 +43,8 @@ impl SqliteLog {
         let mut lock = open::lock_directory(&options.directory)?;
         let path = options.directory.join(FILE);
         let connection = open::open_writer(&path, open::is_marked(&lock))?;
+        checkpoint::settle(&connection)
+            .map_err(|error| OpenError::Engine { path: path.clone(), reason: error.to_string() })?;
         open::mark(&mut lock, &options.directory)?;
         let identity = open::file_identity(&path);
         let pages = Arc::new(PagePool::new(path.clone()));
