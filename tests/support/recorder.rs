@@ -92,6 +92,12 @@ impl Recorder {
         (0..self.logs).flat_map(|number| read_log(&self.directory, number)).collect()
     }
 
+    /// What was recorded since [`next_log`](Self::next_log).
+    #[must_use]
+    pub fn last_log(&self) -> Vec<Record> {
+        read_log(&self.directory, self.logs - 1)
+    }
+
     /// From now on the disk fails.
     pub fn fail(&self, fault: Fault) {
         fs::write(self.flag(fault), "").unwrap();

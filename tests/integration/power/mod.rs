@@ -16,6 +16,7 @@ mod load;
 mod recording;
 mod reopened;
 mod talk;
+mod unsynced;
 mod verdict;
 
 use std::fmt;

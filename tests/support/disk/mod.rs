@@ -233,6 +233,9 @@ impl File {
 }
 
 impl Mood {
+    /// Only what was synced.
+    pub const NOTHING: Self = Self { keep: 0.0, tear: 0.0 };
+
     /// One of the kinds worth trying: nothing kept, all kept, all but a little, everything torn, anything.
     pub fn any(random: &mut Rng) -> Self {
         let (keep, tear) = match random.u8(..5) {
