@@ -151,3 +151,129 @@ impl Mailbox {
         known.map(|(id, _)| id)
     }
 }
+
+mod the_judge {
+    use super::*;
+    use crate::power::ledger::{Churn, Delivery, NEVER, Stored};
+
+    /// At record 10 messages 1 to 4 are known and 5 is not; 1 was told delivered, 2 may be.
+    fn ledger() -> Ledger {
+        let messages = (1..=5).map(|n| Stored {
+            from: "budi".to_owned(),
+            body: format!("m{n}"),
+            known: if n == 5 { 11 } else { n },
+        });
+        let delivery = |upto, possible, told| Delivery { upto, possible, told };
+        let mailbox = Mailbox {
+            messages: messages.collect(),
+            deliveries: vec![delivery(1, 2, 3), delivery(2, 9, NEVER), delivery(4, 11, NEVER)],
+            incarnation: Some(("i".to_owned(), 1)),
+        };
+        let account =
+            |password: &str| Account { password: Some(password.to_owned()), ..Account::default() };
+        let churn = Churn {
+            user: "cici".to_owned(),
+            states: vec![Account::default(), account("old"), account("new"), account("newer")],
+            requests: vec![(1, 2), (3, 12), (12, 13)],
+        };
+        Ledger {
+            mailboxes: [("ana".to_owned(), mailbox)].into(),
+            churns: vec![churn],
+            ..Ledger::default()
+        }
+    }
+
+    fn found(ids: &[u64]) -> Found {
+        let kept = |id: &u64| Kept { id: *id, from: "budi".to_owned(), body: format!("m{id}") };
+        Found { incarnation: "i".to_owned(), messages: ids.iter().map(kept).collect() }
+    }
+
+    fn reopened(found: Found) -> Reopened {
+        let mut after = found.clone();
+        let id = found.messages.last().map_or(5, |last| last.id + 1);
+        after.messages.push(Kept { id, from: NEWCOMER.to_owned(), body: NEWS.to_owned() });
+        Reopened {
+            mailboxes: [("ana".to_owned(), Ok(found))].into(),
+            shut_out: Vec::new(),
+            accounts: vec![ledger().churns[0].states[1].clone()],
+            went_on: Ok(("ana".to_owned(), after)),
+        }
+    }
+
+    fn verdict(reopened: &Reopened) -> Vec<Fault> {
+        judge(&ledger(), 10, reopened)
+    }
+
+    fn owner() -> String {
+        "ana".to_owned()
+    }
+
+    #[test]
+    fn accepts_what_may_be() {
+        for ids in [&[2, 3, 4][..], &[3, 4], &[2, 3, 4, 5], &[3, 4, 5]] {
+            assert_eq!(verdict(&reopened(found(ids))), [], "{ids:?}");
+        }
+        let mut changed = reopened(found(&[3, 4]));
+        changed.accounts = vec![ledger().churns[0].states[2].clone()];
+        assert_eq!(verdict(&changed), []);
+    }
+
+    #[test]
+    fn catches_each_fault_of_a_mailbox() {
+        let lost = |id| Fault::Lost { owner: owner(), id, announced: false };
+        assert_eq!(verdict(&reopened(found(&[3]))), [lost(4)]);
+        assert_eq!(verdict(&reopened(found(&[4]))), [lost(3)]);
+        assert_eq!(verdict(&reopened(found(&[]))), [lost(3), lost(4)]);
+        let back = Fault::CameBack { owner: owner(), id: 1, announced: false };
+        assert_eq!(verdict(&reopened(found(&[1, 2, 3, 4]))), [back]);
+        let hole = Fault::Hole { owner: owner(), after: 2 };
+        assert_eq!(verdict(&reopened(found(&[2, 4]))), [hole, lost(3)]);
+        let mut other = found(&[3, 4]);
+        other.messages[1].body = "m9".to_owned();
+        let wrong = Fault::Wrong { owner: owner(), id: 4, body: "m9".to_owned() };
+        assert_eq!(verdict(&reopened(other)), [wrong]);
+        let invented = Fault::Wrong { owner: owner(), id: 6, body: "m6".to_owned() };
+        assert_eq!(verdict(&reopened(found(&[3, 4, 5, 6]))), [invented]);
+        let mut fresh = found(&[3]);
+        fresh.incarnation = "j".to_owned();
+        let lost = Fault::Lost { owner: owner(), id: 4, announced: true };
+        let new = Fault::NewIncarnation { owner: owner() };
+        assert_eq!(verdict(&reopened(fresh)), [lost, new]);
+    }
+
+    #[test]
+    fn catches_every_other_fault() {
+        let mut refused = reopened(found(&[3, 4]));
+        refused.mailboxes.insert(owner(), Err("no_session".to_owned()));
+        refused.shut_out.push("dedi".to_owned());
+        refused.accounts = vec![ledger().churns[0].states[3].clone()];
+        refused.went_on = Err("busy".to_owned());
+        let churn = &ledger().churns[0];
+        let wanted = [
+            Fault::NoSession { owner: owner(), code: "no_session".to_owned() },
+            Fault::ShutOut { user: "dedi".to_owned() },
+            Fault::WrongAccount {
+                user: "cici".to_owned(),
+                found: churn.states[3].clone(),
+                possible: churn.states[1..=2].to_vec(),
+            },
+            Fault::DoesNotWork("busy".to_owned()),
+        ];
+        assert_eq!(verdict(&refused), wanted);
+    }
+
+    #[test]
+    fn a_new_message_goes_behind_everything() {
+        let misplaced = [Fault::Misplaced { owner: owner() }];
+        let with_news = |ids: &[u64], id| {
+            let mut reopened = reopened(found(ids));
+            if let Ok((_, after)) = &mut reopened.went_on {
+                after.messages.last_mut().unwrap().id = id;
+            }
+            verdict(&reopened)
+        };
+        assert_eq!(with_news(&[3, 4], 5), []);
+        assert_eq!(with_news(&[3, 4], 6), misplaced);
+        assert_eq!(with_news(&[3, 4], 4), misplaced);
+    }
+}
