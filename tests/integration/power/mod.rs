@@ -11,6 +11,7 @@
 //! `CHAT_TEST_CUTS` sets how many cuts (40), `CHAT_TEST_SEED` repeats a run's random choices, though not the schedule
 //! of the daemon's threads. So a failure keeps the recording, and says how to make that one cut again.
 
+mod cuts;
 mod ledger;
 mod load;
 mod recording;
@@ -19,16 +20,14 @@ mod talk;
 mod unsynced;
 mod verdict;
 
-use std::fmt;
 use std::fs;
-use std::num::ParseIntError;
-use std::str::FromStr;
 
 use chat_tests::daemon::Site;
 use chat_tests::disk::{Disk, Mood, Shelf};
 use chat_tests::recorder::Event;
 use fastrand::Rng;
 
+use cuts::{Cut, Places};
 use ledger::Ledger;
 use recording::{End, Recording, record};
 use reopened::Reopened;
@@ -41,19 +40,13 @@ async fn nothing_promised_is_lost_with_the_power() {
     record(&mut site, &[End::Stop, End::Kill, End::Stop], &mut random).await;
     let mut run = Run::read(&site);
     let cuts = run.choose(setting("CHAT_TEST_CUTS").unwrap_or(40), &mut random);
-    let mut failure = None;
     for cut in cuts {
         let faults = run.cut(cut).await;
         if !faults.is_empty() {
-            failure = Some(again(&site, cut, &faults));
-            break;
+            fail(&mut site, cut, &faults);
         }
     }
     run.advance(run.recording.records.len());
-    if let Some(failure) = failure {
-        site.keep();
-        panic!("{failure}");
-    }
     run.check_coverage();
 }
 
@@ -67,9 +60,7 @@ async fn without_syncs_something_promised_is_lost_and_clients_can_see_it() {
     for cut in run.choose(setting("CHAT_TEST_CUTS").unwrap_or(15), &mut random) {
         let faults = run.cut(cut).await;
         if !faults.iter().all(Fault::is_weakening) {
-            let failure = again(run.site, cut, &faults);
-            site.keep();
-            panic!("{failure}");
+            fail(&mut site, cut, &faults);
         }
         losses += usize::from(faults.iter().any(|fault| matches!(fault, Fault::Lost { .. })));
     }
@@ -81,17 +72,12 @@ async fn without_syncs_something_promised_is_lost_and_clients_can_see_it() {
 #[ignore = "needs CHAT_TEST_RECORDING and CHAT_TEST_CUT, as a failure prints them"]
 async fn one_cut_again() {
     let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-    let site = Site::again(variable("CHAT_TEST_RECORDING").as_ref());
+    let mut site = Site::again(variable("CHAT_TEST_RECORDING").as_ref());
     let cut = variable("CHAT_TEST_CUT").parse().unwrap();
     let faults = Run::read(&site).cut(cut).await;
-    assert!(faults.is_empty(), "{}", again(&site, cut, &faults));
-}
-
-/// A cut: how much of the recording there is, and the seed of what the disk kept of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Cut {
-    at: usize,
-    seed: u64,
+    if !faults.is_empty() {
+        fail(&mut site, cut, &faults);
+    }
 }
 
 /// A recorded run, of which cuts are made in order.
@@ -166,52 +152,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Where to cut: some kinds of places, one of which is chosen first.
-struct Places(Vec<Vec<usize>>);
-
-impl Places {
-    fn of(recording: &Recording) -> Self {
-        let Recording { records, lives, .. } = recording;
-        let after = |wanted: fn(&Event) -> bool| -> Vec<usize> {
-            let found = (1..).zip(records).filter(|(_, record)| wanted(&record.event));
-            found.map(|(at, _)| at).collect()
-        };
-        let sent = after(|event| matches!(event, Event::Send { .. }));
-        let begun = after(|event| matches!(event, Event::SyncBegin { .. }));
-        let moved = after(|event| match event {
-            Event::Write { path, .. } => path.ends_with("chat.db"),
-            Event::Truncate { .. } | Event::Unlink { .. } | Event::Rename { .. } => true,
-            _ => false,
-        });
-        let starts = lives.iter().flat_map(|life| life.records.clone().take(START_RECORDS));
-        let first_start = (0..=sent[0]).collect();
-        let anywhere = (0..=records.len()).collect();
-        Self(vec![anywhere, sent, begun, moved, starts.collect(), first_start])
-    }
-
-    fn choose(&self, random: &mut Rng) -> usize {
-        let places = random.choice(&self.0).unwrap();
-        *random.choice(places).unwrap()
-    }
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.at, self.seed)
-    }
-}
-
-impl FromStr for Cut {
-    type Err = ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIntError> {
-        let (at, seed) = text.split_once('/').unwrap_or((text, "0"));
-        Ok(Self { at: at.parse()?, seed: seed.parse()? })
-    }
-}
-
-fn again(site: &Site, cut: Cut, faults: &[Fault]) -> String {
-    format!(
+fn fail(site: &mut Site, cut: Cut, faults: &[Fault]) -> ! {
+    site.keep();
+    panic!(
         "after a cut: {faults:#?}\nthat cut again: CHAT_TEST_RECORDING={} CHAT_TEST_CUT={cut} \
          cargo test -p chat-tests --test integration one_cut_again -- --ignored",
         site.path().display()
@@ -243,5 +186,3 @@ wal = \"1 MiB\"
 recent = \"64 KiB\"
 cached_mailboxes = 50
 ";
-/// What a daemon does before it serves, and a little more.
-const START_RECORDS: usize = 80;
