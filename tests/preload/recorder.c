@@ -12,7 +12,8 @@
  *
  * No recursion. The real operations, and the log's own, are made by syscall(2), which nothing here replaces.
  *
- * Not seen: stores into mapped files, copy_file_range, io_uring, raw system calls of the program.
+ * Not seen: stores into mapped files (only that a file is mapped for writing), the files that stdio opens, symbolic
+ * links, copy_file_range, io_uring, raw system calls of the program.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -25,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -43,6 +45,8 @@ enum kind {
     UNLINK = 9,
     RENAME = 10,
     MKDIR = 11,
+    LINK = 12,
+    MAP = 13, /* shared and for writing */
 };
 
 /* Followed by `path_length` bytes of path and then data, `length` bytes in all. Little endian, no padding. */
@@ -335,6 +339,20 @@ static int resize(int fd, off_t size)
 int ftruncate(int fd, off_t size) { return resize(fd, size); }
 int ftruncate64(int fd, off_t size) { return resize(fd, size); }
 
+static int resize_named(const char *path, off_t size)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int result = resize(fd, size), saved = errno;
+    syscall(SYS_close, fd);
+    errno = saved;
+    return result;
+}
+
+int truncate(const char *path, off_t size) { return resize_named(path, size); }
+int truncate64(const char *path, off_t size) { return resize_named(path, size); }
+
 static int allocate(int fd, int mode, off_t offset, off_t length)
 {
     struct target target;
@@ -351,6 +369,21 @@ static int allocate(int fd, int mode, off_t offset, off_t length)
 int fallocate(int fd, int mode, off_t offset, off_t length) { return allocate(fd, mode, offset, length); }
 int fallocate64(int fd, int mode, off_t offset, off_t length) { return allocate(fd, mode, offset, length); }
 
+static void *map(void *address, size_t length, int protection, int flags, int fd, off_t offset)
+{
+    void *mapped = (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
+    if (mapped != MAP_FAILED && fd >= 0 && (protection & PROT_WRITE) && !(flags & MAP_PRIVATE)) {
+        struct target target;
+        look_up(fd, &target);
+        if (target.type == FILE_IN_ROOT)
+            append((struct header){.kind = MAP, .inode = target.inode, .offset = offset}, target.path, NULL, 0);
+    }
+    return mapped;
+}
+
+void *mmap(void *a, size_t n, int protection, int flags, int fd, off_t at) { return map(a, n, protection, flags, fd, at); }
+void *mmap64(void *a, size_t n, int protection, int flags, int fd, off_t at) { return map(a, n, protection, flags, fd, at); }
+
 /* ---- names ---- */
 
 static void named(enum kind kind, int directory, const char *path, const char *second, int fd)
@@ -365,12 +398,22 @@ static void named(enum kind kind, int directory, const char *path, const char *s
     append((struct header){.kind = (uint16_t)kind, .inode = stat.st_ino}, absolute, &data, second ? 1 : 0);
 }
 
+static void emptied(int fd)
+{
+    struct target target;
+    look_up(fd, &target);
+    if (target.type == FILE_IN_ROOT)
+        append((struct header){.kind = TRUNCATE, .inode = target.inode}, target.path, NULL, 0);
+}
+
 static int open_at(int directory, const char *path, int flags, mode_t mode)
 {
     int fresh = (flags & O_CREAT) && syscall(SYS_faccessat, directory, path, F_OK) != 0;
     int fd = (int)syscall(SYS_openat, directory, path, flags, mode);
     if (fd >= 0 && fresh)
         named(CREATE, directory, path, NULL, fd);
+    else if (fd >= 0 && (flags & O_TRUNC))
+        emptied(fd);
     return fd;
 }
 
@@ -389,6 +432,9 @@ int open64(const char *path, int flags, ...) { OPEN_WITH_MODE(AT_FDCWD); }
 int openat(int directory, const char *path, int flags, ...) { OPEN_WITH_MODE(directory); }
 int openat64(int directory, const char *path, int flags, ...) { OPEN_WITH_MODE(directory); }
 
+int creat(const char *path, mode_t mode) { return open_at(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
+int creat64(const char *path, mode_t mode) { return open_at(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
+
 int unlinkat(int directory, const char *path, int flags)
 {
     long result = syscall(SYS_unlinkat, directory, path, flags);
@@ -398,6 +444,7 @@ int unlinkat(int directory, const char *path, int flags)
 }
 
 int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
+int rmdir(const char *path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
 
 int mkdirat(int directory, const char *path, mode_t mode)
 {
@@ -421,3 +468,15 @@ int renameat2(int from_directory, const char *from, int to_directory, const char
 
 int renameat(int a, const char *from, int b, const char *to) { return renameat2(a, from, b, to, 0); }
 int rename(const char *from, const char *to) { return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0); }
+
+int linkat(int from_directory, const char *from, int to_directory, const char *to, int flags)
+{
+    char target[PATH_MAX];
+    long result = syscall(SYS_linkat, from_directory, from, to_directory, to, flags);
+    resolve(to_directory, to, target);
+    if (result == 0)
+        named(LINK, from_directory, from, target, -1);
+    return (int)result;
+}
+
+int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }

@@ -139,7 +139,7 @@ fn confirmations(records: &[Record], port: u16) -> Vec<usize> {
 }
 
 /// How many bytes the send that begins here took; nothing when the daemon did not live to see it.
-fn taken(records: &[Record]) -> Option<usize> {
+pub(crate) fn taken(records: &[Record]) -> Option<usize> {
     let thread = records.first()?.thread;
     records.iter().find_map(|record| match record.event {
         Event::Sent { taken, .. } if record.thread == thread => usize::try_from(taken).ok(),

@@ -144,7 +144,7 @@ impl Kept {
 }
 
 fn find_end(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(END.len()).position(|window| window == END)
+    memchr::memmem::find(bytes, END)
 }
 
 /// What ends a reply.

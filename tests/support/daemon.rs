@@ -19,7 +19,9 @@ pub const PASSWORD: &str = "surabaya-1";
 /// A place for a daemon to live in: config, data directory and log. Removed when dropped.
 #[derive(Debug)]
 pub struct Site {
-    directory: TempDir,
+    path: PathBuf,
+    /// Removes it all when dropped.
+    temporary: Option<TempDir>,
     demo: bool,
     environment: Vec<(String, PathBuf)>,
 }
@@ -38,10 +40,25 @@ impl Site {
     /// An empty site. Password hashes are cheap, so that a login costs nothing; `config` is added to its file.
     #[must_use]
     pub fn new(config: &str) -> Self {
-        let site =
-            Self { directory: tempfile::tempdir().unwrap(), demo: false, environment: Vec::new() };
+        let directory = tempfile::tempdir().unwrap();
+        let mut site = Self::again(directory.path());
+        site.temporary = Some(directory);
+        std::fs::create_dir(site.disk()).unwrap();
         std::fs::write(site.config(), format!("{CHEAP_PASSWORDS}{config}")).unwrap();
         site
+    }
+
+    /// The site that an earlier test [kept](Self::keep), as it is.
+    #[must_use]
+    pub fn again(path: &Path) -> Self {
+        Self { path: path.to_owned(), temporary: None, demo: false, environment: Vec::new() }
+    }
+
+    /// Leaves everything in place when the test is over.
+    pub fn keep(&mut self) {
+        if let Some(directory) = &mut self.temporary {
+            directory.disable_cleanup(true);
+        }
     }
 
     /// A site for `chatd --demo`.
@@ -50,7 +67,7 @@ impl Site {
         Self { demo: true, ..Self::new("") }
     }
 
-    /// Sets a variable in the environment of the daemons started from here.
+    /// Sets a variable in the environment of the daemons started from here; the last value counts.
     pub fn set(&mut self, variable: &str, path: &Path) {
         self.environment.push((variable.to_owned(), path.to_owned()));
     }
@@ -58,13 +75,19 @@ impl Site {
     /// Where everything of the site lies.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
-    /// The data directory.
+    /// What the data directory is made in.
+    #[must_use]
+    pub fn disk(&self) -> PathBuf {
+        self.path().join("disk")
+    }
+
+    /// The data directory. The daemon makes it.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.path().join("data")
+        self.disk().join("data")
     }
 
     /// `chatd` with this site's config and data and these arguments.
@@ -111,6 +134,11 @@ impl Site {
 
     /// Starts a daemon on a free port and waits until it listens.
     pub async fn start(&self) -> Daemon {
+        self.try_start().await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Starts a daemon that may refuse to start; then gives what it said.
+    pub async fn try_start(&self) -> Result<Daemon, String> {
         let mut command = self.command(&["--listen", "127.0.0.1:0"]);
         if self.demo {
             command.arg("--demo");
@@ -121,6 +149,11 @@ impl Site {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         Daemon::spawn(&mut command, self.log()).await
+    }
+
+    /// Forgets what [`set`](Self::set) was told.
+    pub fn unset_all(&mut self) {
+        self.environment.clear();
     }
 
     /// What [`set`](Self::set) was told.
@@ -139,7 +172,7 @@ impl Site {
 }
 
 impl Daemon {
-    async fn spawn(command: &mut Command, log: PathBuf) -> Self {
+    async fn spawn(command: &mut Command, log: PathBuf) -> Result<Self, String> {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = async {
@@ -152,9 +185,12 @@ impl Daemon {
         };
         let Some(address) = within("chatd to listen", listening).await else {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
-            panic!("chatd ended before it listened: {:?}\n{said}", child.wait().await);
+            let last: Vec<_> = said.lines().rev().take(LAST_WORDS).collect();
+            let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+            let status = child.wait().await;
+            return Err(format!("chatd ended before it listened: {status:?}\n{last}"));
         };
-        Self { child, address, log, _stdout: stdout }
+        Ok(Self { child, address, log, _stdout: stdout })
     }
 
     /// Where it listens.
@@ -171,8 +207,17 @@ impl Daemon {
 
     /// Asks it to end, by SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Has it killed, by SIGKILL, without waiting for it.
+    pub fn begin_kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Waits for its end.
@@ -236,4 +281,6 @@ fn chatd() -> &'static Path {
     })
 }
 
+/// So many lines of the log say why a daemon did not start.
+const LAST_WORDS: usize = 6;
 const CHEAP_PASSWORDS: &str = "[passwords]\nmemory = \"8 KiB\"\npasses = 1\n";

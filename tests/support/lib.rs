@@ -1,5 +1,6 @@
 //! What the tests share: the real daemon in a place of its own, clients that speak the protocol byte by byte, a
-//! simulated old client, JSON with its order kept, and the recorder of file writes and sends.
+//! simulated old client, JSON with its order kept, the recorder of file writes and sends, and what a loss of power may
+//! leave of those writes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,9 +12,11 @@
 pub mod audit;
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod json;
 pub mod old_client;
 pub mod recorder;
+pub mod transcript;
 
 use std::time::Duration;
 

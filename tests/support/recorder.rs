@@ -11,8 +11,9 @@ use crate::daemon::Site;
 /// The recorder of one site.
 #[derive(Debug)]
 pub struct Recorder {
-    log: PathBuf,
+    directory: PathBuf,
     faults: PathBuf,
+    logs: usize,
 }
 
 /// How the disk can fail. The fault lasts until [`Recorder::heal`].
@@ -59,25 +60,42 @@ pub enum Event {
     Rename { path: PathBuf, to: PathBuf },
     /// A directory was made.
     MakeDirectory { path: PathBuf },
+    /// A file got another name.
+    Link { path: PathBuf, to: PathBuf },
+    /// A file was mapped for writing: what is stored there is not seen.
+    Map { path: PathBuf },
 }
 
 impl Recorder {
     /// Has the daemons that are started from this site recorded.
     pub fn install(site: &mut Site) -> Self {
         let root = fs::canonicalize(site.path()).unwrap();
-        let recorder = Self { log: root.join("recorded"), faults: root.join("faults") };
+        let mut recorder = Self { faults: root.join("faults"), directory: root, logs: 0 };
         fs::create_dir(&recorder.faults).unwrap();
         site.set("LD_PRELOAD", &library());
-        site.set("CHAT_RECORD_ROOT", &root.join("data"));
-        site.set("CHAT_RECORD_LOG", &recorder.log);
+        site.set("CHAT_RECORD_ROOT", &fs::canonicalize(site.disk()).unwrap());
         site.set("CHAT_RECORD_FAULTS", &recorder.faults);
+        recorder.next_log(site);
         recorder
+    }
+
+    /// Daemons started from now on are recorded in a log of their own. The last record of one that was killed may not
+    /// be whole.
+    pub fn next_log(&mut self, site: &mut Site) {
+        site.set("CHAT_RECORD_LOG", &log(&self.directory, self.logs));
+        self.logs += 1;
     }
 
     /// Everything recorded so far, in order.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        parse(&fs::read(&self.log).unwrap())
+        (0..self.logs).flat_map(|number| read_log(&self.directory, number)).collect()
+    }
+
+    /// What was recorded since [`next_log`](Self::next_log).
+    #[must_use]
+    pub fn last_log(&self) -> Vec<Record> {
+        read_log(&self.directory, self.logs - 1)
     }
 
     /// From now on the disk fails.
@@ -96,6 +114,19 @@ impl Recorder {
             Fault::Sync => "sync",
         })
     }
+}
+
+/// What one log of a recorded site holds.
+///
+/// # Panics
+/// When there is no such log.
+#[must_use]
+pub fn read_log(site: &Path, number: usize) -> Vec<Record> {
+    parse(&fs::read(log(site, number)).unwrap())
+}
+
+fn log(site: &Path, number: usize) -> PathBuf {
+    site.join(format!("recorded.{number}"))
 }
 
 /// The shared library, compiled when there is none for this source yet; once in a process, whose threads would otherwise
@@ -161,6 +192,8 @@ fn record(bytes: &[u8]) -> Record {
         9 => Event::Unlink { path },
         10 => Event::Rename { path, to: as_path(data) },
         11 => Event::MakeDirectory { path },
+        12 => Event::Link { path, to: as_path(data) },
+        13 => Event::Map { path },
         _ => panic!("a record of unknown kind {kind}"),
     };
     Record { event, thread: u32_at(bytes, 8) }
@@ -202,12 +235,15 @@ mod tests {
 
     #[test]
     fn records_files_in_order() {
-        let (events, worked) =
-            recorded("dd if=/dev/zero of=a bs=3 count=1 conv=fsync && mv a b && rm b", None);
+        let (events, worked) = recorded(
+            "dd if=/dev/zero of=a bs=3 count=1 conv=fsync && mv a b && : > b && rm b",
+            None,
+        );
         assert!(worked, "{events:?}");
         let kinds: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
         let at = |start: &str| kinds.iter().position(|k| k.starts_with(start)).expect(start);
-        let order = ["Create", "Write", "SyncBegin", "SyncEnd", "Rename", "Unlink"].map(at);
+        let order =
+            ["Create", "Write", "SyncBegin", "SyncEnd", "Rename", "Truncate", "Unlink"].map(at);
         assert!(order.is_sorted(), "{kinds:?}");
         assert!(
             matches!(&events[order[1]], Event::Write { offset: 0, data, .. } if data == &[0; 3])

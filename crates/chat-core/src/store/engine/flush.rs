@@ -42,7 +42,7 @@ impl<L: Log> Engine<L> {
         };
         let mut slice = Slice::default();
         let mut written: Vec<(AccountNumber, Head)> = Vec::new();
-        while slice.weight() < SLICE_WEIGHT {
+        while slice.weight() < slice_weight(self.options.stretch) {
             let Some(number) = flush.mailboxes.next() else {
                 break;
             };
@@ -96,6 +96,11 @@ impl Flush {
         slice.running = Some(running);
         writer.finish(self.target, running.as_secs(), slice)
     }
+}
+
+/// What one slice may come to. A short stretch is cut small, too.
+fn slice_weight(stretch: u64) -> usize {
+    usize::try_from(stretch / LEAST_SLICES).unwrap_or(usize::MAX).clamp(1, SLICE_WEIGHT)
 }
 
 /// Whether the stretch is long enough, or old enough.
@@ -202,3 +207,5 @@ fn settle(state: &mut State, slice: &Slice, written: Vec<(AccountNumber, Head)>,
 /// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
 /// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };
+/// A stretch of as many messages to as many mailboxes takes twice that many slices.
+const LEAST_SLICES: u64 = 8;

@@ -16,7 +16,8 @@ impl<L: Log> Engine<L> {
         let Some(state) = &mut self.state else {
             return Ok(false);
         };
-        if !state.retention_timer.is_due(now, LOOK_EVERY) {
+        let every = LOOK_EVERY.min(self.options.retention);
+        if !state.retention_timer.is_due(now, every) {
             return Ok(false);
         }
         self.log.begin()?;
@@ -32,7 +33,7 @@ impl<L: Log> Engine<L> {
         let full = count == SLICE_RECORDS;
         old.truncate(count);
         if !full {
-            state.retention_timer = Timer::starting(now, LOOK_EVERY);
+            state.retention_timer = Timer::starting(now, every);
         }
         let Some((last, _)) = old.last() else {
             return Ok(false);
@@ -89,7 +90,7 @@ impl<L: Log> Engine<L> {
     }
 }
 
-/// How often old records are looked for.
+/// How often old records are looked for, unless they are to go even sooner.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Records trimmed in one slice: meant to be a few milliseconds, not measured.
 const SLICE_RECORDS: usize = 400;

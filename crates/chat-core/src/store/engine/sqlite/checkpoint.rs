@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Result};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
 
 use super::open::BUSY_TIMEOUT;
 
@@ -68,7 +68,7 @@ impl Checkpointer {
         if size > self.max_bytes && little && restart(writer) {
             self.progress.lap.fetch_add(1, Ordering::Relaxed);
             self.progress.moved.store(0, Ordering::Relaxed);
-        } else if rest > PASSIVE_EVERY_BYTES {
+        } else if rest > PASSIVE_EVERY_BYTES.min(self.max_bytes / 4) {
             // A full channel means that one is about to run already.
             let _ = self.wake.as_ref().map(|wake| wake.try_send(()));
         }
@@ -86,6 +86,18 @@ impl Checkpointer {
 impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Makes durable what an earlier process left in the log, which it may have been killed before it synced: it is shown
+/// from now on. Without room for that in the database it stays in the log, which SQLite syncs first.
+pub(super) fn settle(connection: &Connection) -> Result<()> {
+    match truncate(connection) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!(%error, "no room to move the write-ahead log into the database");
+            Ok(())
+        }
+        settled => settled,
     }
 }
 
@@ -154,7 +166,7 @@ fn wal_path(database: &Path) -> PathBuf {
 
 /// What stands before each page in the log (sqlite.org/fileformat2.html#walformat).
 const FRAME_HEADER_BYTES: u64 = 24;
-/// How much the log grows between two passive checkpoints.
+/// How much the log grows between two passive checkpoints; a quarter of its bound if that is less.
 const PASSIVE_EVERY_BYTES: u64 = 32 * 1024 * 1024;
 /// The most that the writer moves itself, while everybody waits: about 200 ms (measured: 280 MB a second).
 const MOST_BY_WRITER_BYTES: u64 = 2 * PASSIVE_EVERY_BYTES;

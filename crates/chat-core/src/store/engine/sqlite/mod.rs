@@ -44,7 +44,9 @@ impl SqliteLog {
     pub(crate) fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         let mut lock = open::lock_directory(&options.directory)?;
         let path = options.directory.join(FILE);
-        let connection = open::open_writer(&path, options.durability, open::is_marked(&lock))?;
+        let connection = open::open_writer(&path, open::is_marked(&lock))?;
+        checkpoint::settle(&connection)
+            .map_err(|error| OpenError::Engine { path: path.clone(), reason: error.to_string() })?;
         open::mark(&mut lock, &options.directory)?;
         let identity = open::file_identity(&path);
         let pages = Arc::new(PagePool::new(path.clone()));
@@ -99,7 +101,9 @@ impl Log for SqliteLog {
 
     fn recovered(&mut self) -> Result<(), LogError> {
         self.set_meta("file", &self.identity)?;
-        self.set_meta("relaxed", self.options.durability == Durability::ProcessCrash)
+        self.set_meta("relaxed", self.options.durability == Durability::ProcessCrash)?;
+        // Not before that note is synced: were it lost with what follows, nobody would know that anything is.
+        open::set_durability(&self.connection, self.options.durability).map_err(engine_error)
     }
 
     fn begin(&mut self) -> Result<(), LogError> {
@@ -127,8 +131,8 @@ impl Log for SqliteLog {
     fn reopen(&mut self) -> Result<(), LogError> {
         let path = self.options.directory.join(FILE);
         self.pages.drop_idle();
-        self.connection = open::open_writer(&path, self.options.durability, true)
-            .map_err(|error| LogError::Failed(error.to_string()))?;
+        self.connection =
+            open::open_writer(&path, true).map_err(|error| LogError::Failed(error.to_string()))?;
         // A failed sync may have left pages of the write-ahead log that look written and are not. Moving all of it to
         // the database, with a sync of its own, and starting the log anew leaves nothing to trust in them.
         checkpoint::truncate(&self.connection).map_err(engine_error)

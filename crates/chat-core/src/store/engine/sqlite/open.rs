@@ -1,7 +1,7 @@
 //! Opening: the directory, the lock, the file.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -49,7 +49,17 @@ pub(super) fn mark(lock: &mut File, directory: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let unusable = |source| OpenError::Directory { path: directory.into(), source };
+    sync_way_to(directory).map_err(unusable)?;
     lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(unusable)
+}
+
+/// Makes the names of the directory and of those it is in last: a sync of what is in a new directory need not do so.
+fn sync_way_to(directory: &Path) -> io::Result<()> {
+    for directory in fs::canonicalize(directory)?.ancestors() {
+        // One that cannot be opened, or not be synced, is none that was made just now.
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    Ok(())
 }
 
 /// Names the file itself, so that a copy of it is known for one: its inode, and when that was made. Empty if there is
@@ -66,12 +76,9 @@ pub(super) fn file_identity(path: &Path) -> String {
     format!("{inode}:{}", made.unwrap_or_default().as_nanos())
 }
 
-/// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on.
-pub(super) fn open_writer(
-    path: &Path,
-    durability: Durability,
-    was_there: bool,
-) -> Result<Connection, OpenError> {
+/// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on. Commits are synced
+/// until [`set_durability`].
+pub(super) fn open_writer(path: &Path, was_there: bool) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
         _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
@@ -92,19 +99,24 @@ pub(super) fn open_writer(
         Header::Foreign => return Err(OpenError::Foreign { path: path.into() }),
     };
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
-    // (sqlite.org/pragma.html#pragma_synchronous).
-    let synchronous = match durability {
-        Durability::PowerLoss => "FULL",
-        Durability::ProcessCrash => "NORMAL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+    set_durability(&connection, Durability::PowerLoss).map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     schema::migrate(&mut connection, version)
         .map_err(|error| OpenError::Engine { path: path.into(), reason: error.to_string() })?;
     Ok(connection)
+}
+
+/// From now on commits survive this.
+pub(super) fn set_durability(writer: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
+    // (sqlite.org/pragma.html#pragma_synchronous).
+    let synchronous = match durability {
+        Durability::PowerLoss => "FULL",
+        Durability::ProcessCrash => "NORMAL",
+    };
+    writer.pragma_update(None, "synchronous", synchronous)
 }
 
 /// How long the writer waits for a foreign process that has the database locked, such as a shell.
