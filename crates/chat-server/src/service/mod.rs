@@ -1,11 +1,11 @@
 //! [`Service`]: a request and what is known of the peer in, store calls, a reply out. It knows no socket.
 
 mod mailbox;
+mod output;
 mod people;
-mod replies;
 mod session;
 
-pub(crate) use replies::Replies;
+pub(crate) use output::Output;
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ struct Exchange<'a> {
     store: &'a Store,
     config: &'a ServerConfig,
     peer: &'a mut Peer,
-    replies: &'a mut Replies,
+    output: &'a mut Output,
 }
 
 impl Service {
@@ -42,7 +42,7 @@ impl Service {
     /// request before it is served itself.
     ///
     /// Futures of what is not asked often are boxed, so that an idle connection does not carry room for the largest.
-    pub(crate) async fn request(&self, frame: &Frame, peer: &mut Peer, replies: &mut Replies) {
+    pub(crate) async fn request(&self, frame: &Frame, peer: &mut Peer, output: &mut Output) {
         let command = Command::parse(frame);
         if let Ok(Command::Hello(HelloOptions { explicit_ack: true })) = command {
             peer.delivery.require_explicit_ack();
@@ -56,12 +56,12 @@ impl Service {
         {
             gather(peer, session, to, body);
         } else {
-            Box::pin(self.answer(command.map_err(|error| error.code()), peer, replies)).await;
+            Box::pin(self.answer(command.map_err(|error| error.code()), peer, output)).await;
         }
     }
 
     /// Stores what [`Service::request`] gathered, and answers it.
-    pub(crate) async fn finish(&self, peer: &mut Peer, replies: &mut Replies) {
+    pub(crate) async fn finish(&self, peer: &mut Peer, output: &mut Output) {
         if peer.outgoing.is_empty() {
             return;
         }
@@ -69,8 +69,8 @@ impl Service {
         peer.last_outgoing = outgoing.len();
         for outcome in self.store.send(outgoing).await {
             match outcome {
-                Ok(_receipt) => replies.push(&Reply::Sent),
-                Err(error) => replies.push(&Reply::Error(error_reply(&error))),
+                Ok(_receipt) => output.reply(&Reply::Sent),
+                Err(error) => output.reply(&Reply::Error(error_reply(&error))),
             }
         }
     }
@@ -93,10 +93,10 @@ impl Service {
         &self,
         command: Result<Command<'_>, ErrorCode>,
         peer: &mut Peer,
-        replies: &mut Replies,
+        output: &mut Output,
     ) {
-        self.finish(peer, replies).await;
-        let mut exchange = Exchange { store: &self.store, config: &self.config, peer, replies };
+        self.finish(peer, output).await;
+        let mut exchange = Exchange { store: &self.store, config: &self.config, peer, output };
         let outcome = match command {
             Ok(command) => exchange.serve(command).await,
             Err(code) => {
@@ -105,7 +105,7 @@ impl Service {
             }
         };
         if let Err(error) = outcome {
-            replies.push(&Reply::Error(error_reply(&error)));
+            output.reply(&Reply::Error(error_reply(&error)));
         }
     }
 }
@@ -187,12 +187,12 @@ impl Exchange<'_> {
     }
 
     fn reply(&mut self, reply: &Reply<'_>) -> Result<(), StoreError> {
-        self.replies.push(reply);
+        self.output.reply(reply);
         Ok(())
     }
 
     fn refuse_with(&mut self, code: ErrorCode) {
-        self.replies.push(&Reply::Error(code.into()));
+        self.output.reply(&Reply::Error(code.into()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Replies`]: encoded replies on their way out.
+//! [`Output`]: encoded replies on their way out.
 
 use bytes::BytesMut;
 use chat_core::protocol::{Reply, ServerCodec};
@@ -7,17 +7,17 @@ use tracing::error;
 
 /// Encoded replies in the order of their requests.
 #[derive(Debug)]
-pub(crate) struct Replies {
+pub(crate) struct Output {
     codec: ServerCodec,
     bytes: BytesMut,
 }
 
-impl Replies {
+impl Output {
     pub(crate) fn new(codec: ServerCodec) -> Self {
         Self { codec, bytes: BytesMut::new() }
     }
 
-    pub(crate) fn push(&mut self, reply: &Reply<'_>) {
+    pub(crate) fn reply(&mut self, reply: &Reply<'_>) {
         if let Err(error) = self.codec.encode(reply, &mut self.bytes) {
             // The codec documents that it never does.
             error!(%error, "cannot encode a reply");
