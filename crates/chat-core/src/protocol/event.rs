@@ -267,7 +267,12 @@ mod tests {
 
     #[test]
     fn a_reply_is_no_event() {
-        for json in [r#"{"status": "OK", "event": "live"}"#, r#"{"status": "OK"}"#, r#"["live", null]"#, "halo"] {
+        for json in [
+            r#"{"status": "OK", "event": "live"}"#,
+            r#"{"status": "OK"}"#,
+            r#"["live", null]"#,
+            "halo",
+        ] {
             assert_eq!(decoded(json).unwrap(), None, "{json}");
         }
         assert!(decoded(r#"{"event": "gap", "from": "1"}"#).is_err());

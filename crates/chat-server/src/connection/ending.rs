@@ -4,8 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use chat_core::protocol::Event;
+use chat_core::store::StoreError;
 use tokio::time::{sleep_until, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Connection;
 use super::receive::receive;
@@ -23,6 +25,8 @@ pub(super) enum Ending {
     /// It is answered.
     #[error("a line was too long")]
     FrameTooLong,
+    #[error("its watch cannot go on: {0}")]
+    WatchFailed(StoreError),
     #[error("the peer does not read")]
     Stalled,
     #[error("the transport failed: {0}")]
@@ -31,9 +35,16 @@ pub(super) enum Ending {
 
 impl<T: Transport> Connection<T> {
     pub(super) async fn end(&mut self, ending: Ending) {
+        let watched = self.peer.watcher.take().is_some();
+        if let Ending::WatchFailed(error) = &ending
+            && *error != StoreError::StaleIncarnation
+        {
+            warn!(%error, "closing a connection whose watch cannot go on");
+        }
         let closed = match ending {
             Ending::PeerEnded => self.end_with_peer().await,
-            Ending::Asked | Ending::UnfinishedLine => self.part().await,
+            Ending::Asked if watched => self.part_from_watcher().await,
+            Ending::Asked | Ending::UnfinishedLine | Ending::WatchFailed(_) => self.part().await,
             Ending::FrameTooLong => self.part_from_talker().await,
             Ending::Stalled | Ending::Broken(_) => self.close(Close::Reset).await,
         };
@@ -72,6 +83,14 @@ impl<T: Transport> Connection<T> {
             sleep_until(written + RESET_GRACE).await;
         }
         self.close(Close::Reset).await
+    }
+
+    async fn part_from_watcher(&mut self) -> io::Result<()> {
+        self.output.event(&Event::Shutdown);
+        match self.write().await {
+            Ok(()) => self.part().await,
+            Err(_) => self.close(Close::Reset).await,
+        }
     }
 
     /// Ends a connection whose peer is in the middle of sending what nobody wants. Were that not read, the answer could be

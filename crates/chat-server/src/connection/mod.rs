@@ -3,12 +3,15 @@
 mod ending;
 mod receive;
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Buf as _, BytesMut};
 use chat_core::protocol::{ErrorCode, Reply, ServerCodec};
+use chat_core::store::{StoreError, WatchEvent};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
@@ -19,13 +22,14 @@ use self::receive::receive;
 use crate::peer::Peer;
 use crate::seats::Seat;
 use crate::service::{Output, Service};
+use crate::watcher::Watcher;
 use crate::{ServerConfig, Transport};
 
 /// One peer's connection.
 ///
-/// It goes in turns: serve the frames at hand until the replies reach a bound, write them, and once no whole frame is left
-/// read again, once. So it never holds more than an unfinished frame and a chunk, a reply, and that bound; and a peer that
-/// does not read is not read from.
+/// It goes in turns: serve the frames at hand until the replies reach a bound, add the events at hand up to that bound
+/// again, write, and once no whole frame is left wait for input or an event. So it never holds more than an unfinished frame
+/// and a chunk, a reply, an event, and twice that bound; and a peer that does not read is not read from.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
     transport: T,
@@ -100,7 +104,10 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn turn(&mut self) -> Result<(), Ending> {
+        let before = self.output.len();
         let served = self.serve().await;
+        let replied = self.output.len() > before;
+        self.push_events();
         if self.output.len() > 0 {
             // A guest who is to make room has that long to read what is answered.
             let overstays = self.seat.overstays(self.config.linger);
@@ -109,9 +116,10 @@ impl<T: Transport> Connection<T> {
                 written = self.write() => written?,
                 () = overstays => return Err(Ending::Stalled),
             }
+            self.note_written(replied);
         }
         match served {
-            Served::All => self.read().await,
+            Served::All => self.wait().await,
             Served::Some => Ok(()),
             Served::TooLong => Err(Ending::FrameTooLong),
         }
@@ -145,6 +153,20 @@ impl<T: Transport> Connection<T> {
         served
     }
 
+    fn push_event(&mut self, event: &WatchEvent) {
+        if let Some(watcher) = &mut self.peer.watcher {
+            watcher.push(event, &mut self.output, &mut self.peer.delivery);
+        }
+    }
+
+    /// Adds the events that are at hand.
+    fn push_events(&mut self) {
+        if let Some(watcher) = &mut self.peer.watcher {
+            let bytes = self.output.len() + self.config.turn_bytes;
+            watcher.push_at_hand(&mut self.output, bytes, &mut self.peer.delivery);
+        }
+    }
+
     async fn write(&mut self) -> Result<(), Ending> {
         while self.output.len() > 0 {
             self.write_some().await?;
@@ -154,10 +176,14 @@ impl<T: Transport> Connection<T> {
             Err(_) => return Err(Ending::Stalled),
         }
         self.written = Some(Instant::now());
-        if self.peer.delivery.is_open() && self.transport.peer_has_ended() {
+        Ok(())
+    }
+
+    fn note_written(&mut self, replied: bool) {
+        self.service.written(&mut self.peer);
+        if replied && self.peer.delivery.is_open() && self.transport.peer_has_ended() {
             self.ended_early = true;
         }
-        Ok(())
     }
 
     /// Writes what the transport takes, as soon as it takes anything.
@@ -184,8 +210,9 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Reads once. All replies are written, and no whole frame is held.
-    async fn read(&mut self) -> Result<(), Ending> {
+    /// Waits until input or an event comes, and takes what there is of each, so that neither keeps the other waiting. All
+    /// output is written, and no whole frame is held.
+    async fn wait(&mut self) -> Result<(), Ending> {
         let nothing_held = self.input.is_empty();
         if nothing_held {
             self.line_begun = None;
@@ -193,23 +220,69 @@ impl<T: Transport> Connection<T> {
             self.line_begun.get_or_insert(self.heard);
         }
         let unfinished = self.line_begun.map(|begun| begun + self.config.line_timeout);
-        let read = tokio::select! {
+        let (read, event) = tokio::select! {
             biased;
             () = self.seat.close().cancelled() => return Err(Ending::Asked),
-            read = receive(&mut self.transport, &mut self.input, self.output.bytes()) => read,
+            arrived = one_or_both(
+                receive(&mut self.transport, &mut self.input, self.output.bytes()),
+                next_event(&mut self.peer.watcher),
+            ) => arrived,
             () = reached(unfinished) => return Err(Ending::UnfinishedLine),
         };
         match read {
-            Ok(0) => return Err(Ending::PeerEnded),
-            Ok(_) => {}
-            Err(error) => return Err(Ending::Broken(error)),
+            Some(Ok(0)) => return Err(Ending::PeerEnded),
+            Some(Ok(_)) => self.note_heard(nothing_held),
+            Some(Err(error)) => return Err(Ending::Broken(error)),
+            // Events may come without a pause.
+            None if unfinished.is_some_and(|time| time <= Instant::now()) => {
+                return Err(Ending::UnfinishedLine);
+            }
+            None => {}
         }
+        match event {
+            Some(Ok(event)) => self.push_event(&event),
+            // After a request it is asked again.
+            Some(Err(error)) if read.is_none() => return Err(Ending::WatchFailed(error)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_heard(&mut self, nothing_held: bool) {
         self.heard = Instant::now();
         self.seat.heard();
         if nothing_held {
             self.peer.delivery.arm();
         }
-        Ok(())
+    }
+}
+
+/// The next event, of a connection that watches.
+async fn next_event(watcher: &mut Option<Box<Watcher>>) -> Result<WatchEvent, StoreError> {
+    match watcher {
+        // Boxed, so that a connection that does not watch carries no room for it.
+        Some(watcher) => Box::pin(watcher.next()).await,
+        None => pending().await,
+    }
+}
+
+/// Waits for one of two, and takes both if both are there.
+async fn one_or_both<A, B>(
+    a: impl Future<Output = A>,
+    b: impl Future<Output = B>,
+) -> (Option<A>, Option<B>) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    poll_fn(|cx| match (a.as_mut().poll(cx), b.as_mut().poll(cx)) {
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+        (a, b) => Poll::Ready((ready(a), ready(b))),
+    })
+    .await
+}
+
+fn ready<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 
