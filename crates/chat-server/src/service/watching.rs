@@ -45,6 +45,6 @@ fn watching(watch: &Watch) -> Watching<'_> {
         resume: resumed.resume,
         after: resumed.after,
         from: resumed.gap.map(|(from, _)| from),
-        to: resumed.gap.map(|(_, to)| to),
+        to: resumed.gap.and_then(|(from, to)| (from <= to).then_some(to)),
     }
 }

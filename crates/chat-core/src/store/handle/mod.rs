@@ -158,6 +158,7 @@ impl Store {
             ended: watch::channel(None).1,
             message_bytes: options.message_bytes,
             durability: None,
+            clock: options.clock,
             pages,
             readers: Arc::new(Semaphore::new(READERS)),
             hasher: Hasher::new(options.password),
