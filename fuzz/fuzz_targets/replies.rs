@@ -1,12 +1,13 @@
-//! Replies from hostile servers.
+//! Replies and events from hostile servers.
 //!
 //! The first three bytes choose the command that is answered, where the input is cut and how long a reply may be.
-//! What is understood survives being encoded, which gives pure ASCII and valid JSON, and understood again.
+//! What is understood survives being encoded, which gives pure ASCII and valid JSON, and understood again; nothing is a
+//! reply and an event at once.
 
 #![no_main]
 
 use bytes::BytesMut;
-use chat_core::protocol::{ClientCodec, Frame, Reply, ServerCodec};
+use chat_core::protocol::{ClientCodec, Event, Frame, Reply, ServerCodec};
 use libfuzzer_sys::fuzz_target;
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
@@ -25,6 +26,10 @@ fuzz_target!(|input: &[u8]| {
     for frame in &whole.0 {
         if let Ok(reply) = Reply::decode(command, frame) {
             assert_survives(command, &reply);
+            assert!(matches!(Event::decode(frame), Ok(None)));
+        }
+        if let Ok(Some(event)) = Event::decode(frame) {
+            assert_event_survives(&event);
         }
     }
 });
@@ -52,17 +57,29 @@ fn assert_survives(command: &'static str, reply: &Reply<'_>) {
     ServerCodec::default()
         .encode(reply, &mut bytes)
         .expect("replies always encode");
-    let json = bytes.strip_suffix(b"\r\n\r\n").expect("an end");
-    assert!(json.iter().all(|byte| (b' '..=b'~').contains(byte)));
-    assert!(serde_json::from_slice::<serde_json::Value>(json).is_ok());
-
-    let frame = ClientCodec::new(usize::MAX).decode(&mut bytes);
-    let frame = frame.expect("a short reply").expect("a reply");
-    assert!(bytes.is_empty());
+    let frame = frame_of(bytes);
     let again = Reply::decode(command, &frame).expect("what was understood before");
     if has_one_order(&again) {
         assert_eq!(&again, reply);
     }
+}
+
+fn assert_event_survives(event: &Event<'_>) {
+    let mut bytes = BytesMut::new();
+    event.encode(&mut bytes);
+    let again = Event::decode(&frame_of(bytes)).expect("what was understood before");
+    assert_eq!(again.as_ref(), Some(event));
+}
+
+/// The one frame, whose JSON is pure ASCII and valid.
+fn frame_of(mut bytes: BytesMut) -> Frame {
+    let json = bytes.strip_suffix(b"\r\n\r\n").expect("an end");
+    assert!(json.iter().all(|byte| (b' '..=b'~').contains(byte)));
+    assert!(serde_json::from_slice::<serde_json::Value>(json).is_ok());
+    let frame = ClientCodec::new(usize::MAX).decode(&mut bytes);
+    let frame = frame.expect("a short frame").expect("a frame");
+    assert!(bytes.is_empty());
+    frame
 }
 
 /// Messages grouped by sender are put back in order by their ids; without such ids there is none to restore.
@@ -73,7 +90,7 @@ fn has_one_order(reply: &Reply<'_>) -> bool {
     page.messages.is_sorted_by(|a, b| a.id < b.id)
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 23] = [
     "auth",
     "send",
     "inbox",
@@ -89,4 +106,12 @@ const COMMANDS: [&str; 15] = [
     "revoke",
     "peek",
     "ack",
+    "post",
+    "status",
+    "history",
+    "watch",
+    "unwatch",
+    "block",
+    "unblock",
+    "privacy",
 ];

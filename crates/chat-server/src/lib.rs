@@ -6,7 +6,8 @@
 //!   in-memory pipes are transports.
 //! * Inside, a `Connection` per peer turns bytes into frames and replies into bytes, and keeps the limits on waiting and
 //!   on memory; the `Service` turns a command into store calls and their outcome into a reply, and knows no socket;
-//!   `Delivery` knows when what a peer was shown counts as delivered; `Seats` caps the connections.
+//!   `Delivery` knows when what a peer was shown counts as delivered; a `Watcher` turns what happens to a mailbox into
+//!   events; `Seats` caps the connections.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,6 +35,7 @@ mod seats;
 mod server;
 mod service;
 mod transport;
+mod watcher;
 
 pub use config::{ConfigError, ServerConfig};
 pub use listener::Listener;

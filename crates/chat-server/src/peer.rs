@@ -4,6 +4,7 @@ use chat_core::Token;
 use chat_core::store::{Outgoing, SessionKey};
 
 use crate::delivery::Delivery;
+use crate::watcher::Watcher;
 
 /// The state of the conversation with one peer.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Peer {
     pub(crate) attached: Option<SessionKey>,
     /// What it was shown.
     pub(crate) delivery: Delivery,
+    /// Its watch. In a box, as most connections have none.
+    pub(crate) watcher: Option<Box<Watcher>>,
     /// Messages to be stored together, of requests not answered yet.
     pub(crate) outgoing: Vec<Outgoing>,
     /// How many messages were stored together last.

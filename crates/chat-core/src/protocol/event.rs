@@ -116,6 +116,10 @@ impl Event<'static> {
     /// [`ReplyError::Malformed`] if it has not what such an event must have.
     pub fn decode(frame: &Frame) -> Result<Option<Self>, ReplyError> {
         let bytes = frame.as_bytes();
+        // A derived `Deserialize` takes an array for an object.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Ok(None);
+        }
         match read::<Head>(bytes) {
             Ok(Head { event: Some(name), status: None }) => decode(name, bytes)
                 .map(Some)
@@ -263,7 +267,12 @@ mod tests {
 
     #[test]
     fn a_reply_is_no_event() {
-        for json in [r#"{"status": "OK", "event": "live"}"#, r#"{"status": "OK"}"#, "[]", "halo"] {
+        for json in [
+            r#"{"status": "OK", "event": "live"}"#,
+            r#"{"status": "OK"}"#,
+            r#"["live", null]"#,
+            "halo",
+        ] {
             assert_eq!(decoded(json).unwrap(), None, "{json}");
         }
         assert!(decoded(r#"{"event": "gap", "from": "1"}"#).is_err());

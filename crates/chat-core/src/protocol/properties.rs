@@ -125,18 +125,22 @@ fn inbox_page() -> impl Strategy<Value = InboxPage<'static>> {
     })
 }
 
+fn id() -> impl Strategy<Value = MessageId> {
+    any::<u64>().prop_map(MessageId::new)
+}
+
+fn opaque_id() -> impl Strategy<Value = std::borrow::Cow<'static, str>> {
+    "[0-9a-f]{32}".prop_map(Into::into)
+}
+
+fn peek_message() -> impl Strategy<Value = PeekMessage<'static>> {
+    (id(), time(), name(), text(), name(), text()).prop_map(
+        |(id, time, from, from_name, to, body)| PeekMessage { id, time, from, from_name, to, body },
+    )
+}
+
 fn peek_page() -> impl Strategy<Value = PeekPage<'static>> {
-    let message = (any::<u64>(), time(), name(), text(), name(), text()).prop_map(
-        |(id, time, from, from_name, to, body)| PeekMessage {
-            id: MessageId::new(id),
-            time,
-            from,
-            from_name,
-            to,
-            body,
-        },
-    );
-    ("[0-9a-f]{16}", vec(message, 0..12), any::<bool>()).prop_map(
+    ("[0-9a-f]{16}", vec(peek_message(), 0..12), any::<bool>()).prop_map(
         |(incarnation, messages, more)| PeekPage {
             incarnation: incarnation.into(),
             messages,
@@ -210,6 +214,78 @@ fn error() -> impl Strategy<Value = ErrorReply<'static>> {
     prop_oneof![standard, own]
 }
 
+fn posted() -> impl Strategy<Value = Posted<'static>> {
+    (opaque_id(), time(), any::<bool>(), text())
+        .prop_map(|(id, time, duplicate, durability)| Posted { id, time, duplicate, durability })
+}
+
+fn message_status() -> impl Strategy<Value = MessageStatus> {
+    let state = prop::sample::select(vec![
+        DeliveryState::Stored,
+        DeliveryState::Pushed,
+        DeliveryState::Delivered,
+    ]);
+    (state, time(), option::of(time()), option::of(time())).prop_map(
+        |(state, stored, pushed, delivered)| MessageStatus { state, stored, pushed, delivered },
+    )
+}
+
+fn history_page() -> impl Strategy<Value = HistoryPage<'static>> {
+    let came = id().prop_map(|id| (Direction::In, id.to_string().into()));
+    let went = opaque_id().prop_map(|id| (Direction::Out, id));
+    let message = (prop_oneof![came, went], time(), name(), text(), name(), text()).prop_map(
+        |((direction, id), time, from, from_name, to, body)| HistoryMessage {
+            direction,
+            id,
+            time,
+            from,
+            from_name,
+            to,
+            body,
+        },
+    );
+    ("[0-9a-f]{16}", vec(message, 0..12), option::of(opaque_id())).prop_map(
+        |(incarnation, messages, next)| HistoryPage {
+            incarnation: incarnation.into(),
+            messages,
+            next,
+        },
+    )
+}
+
+fn watching() -> impl Strategy<Value = Watching<'static>> {
+    let resume = prop::sample::select(vec![Resume::Undelivered, Resume::Exact, Resume::Gap]);
+    ("[0-9a-f]{16}", resume, id(), option::of(id()), option::of(id())).prop_map(
+        |(incarnation, resume, after, from, to)| Watching {
+            incarnation: incarnation.into(),
+            resume,
+            after,
+            from,
+            to,
+        },
+    )
+}
+
+fn sent_message() -> impl Strategy<Value = SentMessage<'static>> {
+    (opaque_id(), time(), name(), text(), name(), text()).prop_map(
+        |(id, time, from, from_name, to, body)| SentMessage { id, time, from, from_name, to, body },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event<'static>> {
+    prop_oneof![
+        peek_message().prop_map(Event::Message),
+        sent_message().prop_map(Event::Sent),
+        (name(), any::<bool>()).prop_map(|(user, active)| Event::Presence { user, active }),
+        (id(), id(), text()).prop_map(|(from, to, reason)| Event::Gap { from, to, reason }),
+        Just(Event::Lagging),
+        Just(Event::Live),
+        text().prop_map(|reason| Event::SessionEnded { reason }),
+        Just(Event::Shutdown),
+        "later_[a-z]{0,8}".prop_map(|name| Event::Other(name.into())),
+    ]
+}
+
 /// A reply and the command it answers.
 fn reply() -> impl Strategy<Value = (&'static str, Reply<'static>)> {
     prop_oneof![
@@ -219,6 +295,10 @@ fn reply() -> impl Strategy<Value = (&'static str, Reply<'static>)> {
             ("logout", Reply::LoggedOut),
             ("revoke", Reply::Revoked),
             ("ack", Reply::Acked),
+            ("unwatch", Reply::Unwatched),
+            ("block", Reply::Blocked),
+            ("unblock", Reply::Blocked),
+            ("privacy", Reply::PrivacySet),
         ]),
         inbox_page().prop_map(|page| ("inbox", Reply::Inbox(page))),
         list().prop_map(|list| ("list", Reply::List(list))),
@@ -230,8 +310,25 @@ fn reply() -> impl Strategy<Value = (&'static str, Reply<'static>)> {
         whoami().prop_map(|whoami| ("whoami", Reply::Whoami(whoami))),
         vec(session(), 0..4).prop_map(|sessions| ("sessions", Reply::Sessions(sessions))),
         peek_page().prop_map(|page| ("peek", Reply::Peek(page))),
+        posted().prop_map(|posted| ("post", Reply::Posted(posted))),
+        message_status().prop_map(|status| ("status", Reply::Status(status))),
+        history_page().prop_map(|page| ("history", Reply::History(page))),
+        watching().prop_map(|watching| ("watch", Reply::Watching(watching))),
         error().prop_map(|error| ("send", Reply::Error(error))),
     ]
+}
+
+fn encoded_event(event: &Event<'_>) -> Vec<u8> {
+    let mut dst = BytesMut::new();
+    ServerCodec::default().encode(event, &mut dst).unwrap();
+    dst.to_vec()
+}
+
+fn frame(bytes: &[u8]) -> Frame {
+    let mut src = BytesMut::from(bytes);
+    let frame = ClientCodec::default().decode(&mut src).unwrap().unwrap();
+    assert!(src.is_empty());
+    frame
 }
 
 fn encoded(reply: &Reply<'_>) -> Vec<u8> {
@@ -277,6 +374,7 @@ proptest! {
         while let Some(frame) = codec.decode(&mut src).unwrap() {
             let _ = Command::parse(&frame);
             let _ = Reply::decode("inbox", &frame);
+            let _ = Event::decode(&frame);
             last = Some(frame);
         }
         let last = last.unwrap();
@@ -312,6 +410,14 @@ proptest! {
             Command::Revoke { token, session: &b },
             Command::Peek { token, after: x, limit: y },
             Command::Ack { token, id: &b, incarnation: x },
+            Command::Post { token, key: &b, to: &c, body: &body },
+            Command::Status { token, id: &b },
+            Command::History { token, with: &b, cursor: x, limit: y },
+            Command::Watch { token, after: x.zip(y) },
+            Command::Unwatch { token },
+            Command::Block { token, username: &b },
+            Command::Unblock { token, username: &b },
+            Command::Privacy { token, subject: &b, choice: &c },
         ] {
             assert_command_survives(&command);
         }
@@ -319,19 +425,32 @@ proptest! {
 
     #[test]
     fn replies_survive((command, reply) in reply()) {
-        let bytes = encoded(&reply);
-        let mut src = BytesMut::from(&bytes[..]);
-        let frame = ClientCodec::default().decode(&mut src).unwrap().unwrap();
-        prop_assert!(src.is_empty());
-        prop_assert_eq!(&Reply::decode(command, &frame).unwrap(), &reply);
+        prop_assert_eq!(&Reply::decode(command, &frame(&encoded(&reply))).unwrap(), &reply);
     }
 
     #[test]
-    fn replies_are_one_line_of_ascii_json((_, reply) in reply()) {
-        let bytes = encoded(&reply);
-        let json = bytes.strip_suffix(b"\r\n\r\n").unwrap();
-        prop_assert!(json.iter().all(|byte| (b' '..=b'~').contains(byte)));
-        prop_assert!(serde_json::from_slice::<serde_json::Value>(json).unwrap().is_object());
+    fn events_survive(event in event()) {
+        prop_assert_eq!(Event::decode(&frame(&encoded_event(&event))).unwrap(), Some(event));
+    }
+
+    /// A client tells them apart without knowing what it asked.
+    #[test]
+    fn a_reply_is_never_an_event_and_an_event_never_a_reply(
+        (_, reply) in reply(),
+        (command, _) in self::reply(),
+        event in event(),
+    ) {
+        prop_assert!(Event::decode(&frame(&encoded(&reply))).unwrap().is_none());
+        prop_assert!(Reply::decode(command, &frame(&encoded_event(&event))).is_err());
+    }
+
+    #[test]
+    fn replies_and_events_are_one_line_of_ascii_json((_, reply) in reply(), event in event()) {
+        for bytes in [encoded(&reply), encoded_event(&event)] {
+            let json = bytes.strip_suffix(b"\r\n\r\n").unwrap();
+            prop_assert!(json.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            prop_assert!(serde_json::from_slice::<serde_json::Value>(json).unwrap().is_object());
+        }
     }
 
     /// Existing clients read 64 bytes at a time, decode each piece alone, and stop when one ends in the reply's end.
@@ -359,6 +478,15 @@ proptest! {
         let bound: usize = page.messages.iter().map(PeekMessage::encoded_len_bound).sum();
         let slack = page.messages.len() * 4 + PAGE_OVERHEAD_BYTES;
         let length = encoded(&Reply::Peek(page)).len();
+        prop_assert!(length <= bound + PAGE_OVERHEAD_BYTES);
+        prop_assert!(length + slack >= bound);
+    }
+
+    #[test]
+    fn a_history_is_no_longer_than_its_messages_announce(page in history_page()) {
+        let bound: usize = page.messages.iter().map(HistoryMessage::encoded_len_bound).sum();
+        let slack = page.messages.len() * 4 + PAGE_OVERHEAD_BYTES;
+        let length = encoded(&Reply::History(page)).len();
         prop_assert!(length <= bound + PAGE_OVERHEAD_BYTES);
         prop_assert!(length + slack >= bound);
     }

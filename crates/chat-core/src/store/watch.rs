@@ -1,13 +1,17 @@
 //! [`Watch`]: what happens to a mailbox, as it happens.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::backend::{PageError, Plan, Replay, Watching};
 use super::feed::{Feed, StoreClosed, Taken};
 use super::handle::unexpected;
 use super::request::{Answer, Operation};
-use super::{AccountNumber, Incarnation, Message, PageLimit, SentId, Store, StoreError, WatchId};
+use super::{
+    AccountNumber, Incarnation, Message, Page, PageLimit, SentId, Store, StoreError, WatchId,
+};
 use crate::protocol::Resume;
 use crate::{MessageId, Timestamp};
 
@@ -120,6 +124,8 @@ pub struct Watch {
     gap: Option<(MessageId, MessageId)>,
     /// Shown after that.
     page: VecDeque<Arc<Message>>,
+    /// The page after that one.
+    reading: Option<Reading>,
     stage: Stage,
     /// [`WatchEvent::Lagging`] was told, and [`WatchEvent::Live`] was not yet.
     is_lagging: bool,
@@ -148,6 +154,7 @@ impl Watch {
             resumed,
             gap,
             page: VecDeque::new(),
+            reading: None,
             stage: Stage::Store(Some(plan)),
             is_lagging: false,
         }
@@ -191,7 +198,7 @@ impl Watch {
     /// asking again tries again.
     ///
     /// # Cancel safety
-    /// No event is lost.
+    /// No event is lost, and what is being read goes on where it was.
     pub async fn next(&mut self) -> Result<WatchEvent, StoreError> {
         loop {
             if let Some(event) = self.try_next() {
@@ -261,52 +268,82 @@ impl Watch {
         WatchEvent::Ended(why)
     }
 
-    /// Reads a page from the store. What is dropped half way is read again.
+    /// Takes a page from the store. One that is being read stays in hand while nobody waits for it, so that who waits for
+    /// other things beside does not begin it again and again.
     async fn read_on(&mut self) -> Result<(), StoreError> {
-        // Retention may clear away what was just planned: then plan again, as for any page.
-        for _ in 0..4 {
-            let Some(plan) = self.plan().await? else {
-                return Ok(());
-            };
-            match self.store.read(plan, PageLimit::bodies(REPLAY_MESSAGES, REPLAY_BYTES)).await {
-                Ok(page) => {
-                    self.page = page.messages.into();
-                    if !page.more {
-                        self.stage = Stage::Feed;
-                    }
-                    return Ok(());
-                }
-                Err(PageError::Outdated) => {}
-                Err(PageError::Store(error)) => return Err(error),
+        let reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => self.begin_to_read(),
+        };
+        let read = self.reading.insert(reading).0.as_mut().await;
+        self.reading = None;
+        if let Some(Read { gap, page }) = read? {
+            self.gap = gap;
+            self.username = page.username;
+            self.page = page.messages.into();
+            if !page.more {
+                self.stage = Stage::Feed;
             }
         }
-        tracing::error!("messages that should be there cannot be read");
-        Err(StoreError::Internal)
+        Ok(())
     }
 
-    /// What to read next; nothing if the session has ended.
-    async fn plan(&mut self) -> Result<Option<Box<Plan>>, StoreError> {
-        if let Stage::Store(plan) = &mut self.stage
-            && let Some(plan) = plan.take()
-        {
-            return Ok(Some(plan));
-        }
-        let operation = Operation::CatchUp {
-            account: self.account,
-            watch: self.feed.id,
-            incarnation: self.incarnation.clone(),
-            after: self.last,
+    fn begin_to_read(&mut self) -> Reading {
+        let planned = match &mut self.stage {
+            Stage::Store(plan) => plan.take(),
+            Stage::Feed | Stage::Over => None,
         };
-        match self.store.ask(operation).await {
-            Ok(Answer::Replay(replay)) => {
-                self.gap = replay.gap;
-                self.username = Arc::clone(&replay.plan.page.username);
-                Ok(Some(replay.plan))
-            }
-            Err(StoreError::NoSession) if self.feed.ended().is_some() => Ok(None),
-            other => unexpected(other),
+        let (account, watch, after) = (self.account, self.feed.id, self.last);
+        let incarnation = self.incarnation.clone();
+        let operation =
+            move || Operation::CatchUp { account, watch, incarnation: incarnation.clone(), after };
+        let (store, feed) = (self.store.clone(), Arc::clone(&self.feed));
+        Reading(Box::pin(read(store, feed, planned, operation)))
+    }
+}
+
+/// What a watch reads at a time.
+struct Read {
+    /// Messages that are gone, before the page.
+    gap: Option<(MessageId, MessageId)>,
+    page: Page,
+}
+
+/// A page being read.
+struct Reading(Pin<Box<dyn Future<Output = Result<Option<Read>, StoreError>> + Send + Sync>>);
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reading")
+    }
+}
+
+/// Reads what was planned, or what the operation plans; nothing if the session has ended.
+async fn read(
+    store: Store,
+    feed: Arc<Feed>,
+    mut planned: Option<Box<Plan>>,
+    operation: impl Fn() -> Operation,
+) -> Result<Option<Read>, StoreError> {
+    // Retention may clear away what was just planned: then plan again, as for any page.
+    for _ in 0..4 {
+        let (gap, plan) = match planned.take() {
+            // Its gap was told when the watch began.
+            Some(plan) => (None, plan),
+            None => match store.ask(operation()).await {
+                Ok(Answer::Replay(replay)) => (replay.gap, replay.plan),
+                Err(StoreError::NoSession) if feed.ended().is_some() => return Ok(None),
+                other => return unexpected(other),
+            },
+        };
+        match store.read(plan, PageLimit::bodies(REPLAY_MESSAGES, REPLAY_BYTES)).await {
+            Ok(page) => return Ok(Some(Read { gap, page })),
+            Err(PageError::Outdated) => {}
+            Err(PageError::Store(error)) => return Err(error),
         }
     }
+    tracing::error!("messages that should be there cannot be read");
+    Err(StoreError::Internal)
 }
 
 /// Most messages that a watch reads at once, and most bytes of their bodies: what catching up holds in memory.

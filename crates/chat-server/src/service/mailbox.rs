@@ -1,24 +1,12 @@
-//! Messages: the first `send` of a session, `inbox`, `peek`, `ack`.
+//! What waits for a user: `inbox`, `peek`, `ack`.
 
 use chat_core::MessageId;
 use chat_core::protocol::{InboxMessage, InboxPage, PeekMessage, PeekPage, Reply};
-use chat_core::store::{AckBasis, Message, Page, PageLimit, StoreError};
+use chat_core::store::{AckBasis, Message, Page, StoreError};
 
-use super::{Exchange, gather, number, page_limit};
+use super::{Exchange, number, page_limit};
 
 impl Exchange<'_> {
-    /// A `send` whose session was not in use on this connection yet.
-    pub(super) async fn send(
-        &mut self,
-        token: &str,
-        to: &str,
-        body: &str,
-    ) -> Result<(), StoreError> {
-        let session = self.session(token).await?;
-        gather(self.peer, session, to, body);
-        Ok(())
-    }
-
     pub(super) async fn inbox(&mut self, token: &str) -> Result<(), StoreError> {
         let session = self.session(token).await?;
         let cost = |message: &Message| inbox_message(message, "").encoded_len_bound();
@@ -81,12 +69,6 @@ impl Exchange<'_> {
         self.store.ack(session, upto, basis).await?;
         self.reply(&Reply::Acked)
     }
-
-    fn limit(&self, messages: usize, cost: fn(&Message) -> usize) -> PageLimit {
-        let bytes =
-            if self.peer.greeted { self.config.hello_page_bytes } else { self.config.page_bytes };
-        PageLimit { messages, bytes: bytes.saturating_sub(ENVELOPE_BYTES), cost }
-    }
 }
 
 /// Cuts a page down to what it may cost, its first message excepted. The store measured it without the owner's name, which
@@ -133,6 +115,3 @@ fn optional_id(word: Option<&str>) -> Option<Option<MessageId>> {
         None => Some(None),
     }
 }
-
-/// Room for what stands around the messages of a page: status, incarnation, `more`, the end of the frame.
-const ENVELOPE_BYTES: usize = 128;

@@ -1,18 +1,22 @@
 //! [`Service`]: a request and what is known of the peer in, store calls, a reply out. It knows no socket.
 
+mod conversation;
 mod mailbox;
+mod output;
 mod people;
-mod replies;
+mod privacy;
+mod sending;
 mod session;
+mod watching;
 
-pub(crate) use replies::Replies;
+pub(crate) use output::Output;
 
 use std::sync::Arc;
 
 use chat_core::protocol::{
-    Command, ErrorCode, ErrorReply, Frame, Hello, HelloOptions, Limits, Reply,
+    Command, ErrorCode, ErrorReply, Frame, Hello, HelloOptions, Limits, PAGE_OVERHEAD_BYTES, Reply,
 };
-use chat_core::store::{Outgoing, SessionKey, Store, StoreError};
+use chat_core::store::{Message, PageLimit, SessionKey, Store, StoreError};
 
 use crate::ServerConfig;
 use crate::peer::Peer;
@@ -30,7 +34,7 @@ struct Exchange<'a> {
     store: &'a Store,
     config: &'a ServerConfig,
     peer: &'a mut Peer,
-    replies: &'a mut Replies,
+    output: &'a mut Output,
 }
 
 impl Service {
@@ -38,11 +42,11 @@ impl Service {
         Self { store, config }
     }
 
-    /// Serves one request. Consecutive `send`s are only gathered: [`Service::finish`] stores them, and so does any other
-    /// request before it is served itself.
+    /// Serves one request. Consecutive `send`s and `post`s are only gathered: [`Service::finish`] stores them, and so does
+    /// any other request before it is served itself.
     ///
     /// Futures of what is not asked often are boxed, so that an idle connection does not carry room for the largest.
-    pub(crate) async fn request(&self, frame: &Frame, peer: &mut Peer, replies: &mut Replies) {
+    pub(crate) async fn request(&self, frame: &Frame, peer: &mut Peer, output: &mut Output) {
         let command = Command::parse(frame);
         if let Ok(Command::Hello(HelloOptions { explicit_ack: true })) = command {
             peer.delivery.require_explicit_ack();
@@ -50,28 +54,8 @@ impl Service {
         if peer.delivery.is_armed() {
             Box::pin(self.confirm(peer)).await;
         }
-        if let Ok(Command::Send { token, to, body }) = command
-            && let Some(session) = peer.session_key(token)
-            && peer.attached == Some(session)
-        {
-            gather(peer, session, to, body);
-        } else {
-            Box::pin(self.answer(command.map_err(|error| error.code()), peer, replies)).await;
-        }
-    }
-
-    /// Stores what [`Service::request`] gathered, and answers it.
-    pub(crate) async fn finish(&self, peer: &mut Peer, replies: &mut Replies) {
-        if peer.outgoing.is_empty() {
-            return;
-        }
-        let outgoing = std::mem::take(&mut peer.outgoing);
-        peer.last_outgoing = outgoing.len();
-        for outcome in self.store.send(outgoing).await {
-            match outcome {
-                Ok(_receipt) => replies.push(&Reply::Sent),
-                Err(error) => replies.push(&Reply::Error(error_reply(&error))),
-            }
+        if !command.as_ref().is_ok_and(|command| sending::gather_if_known(peer, command)) {
+            Box::pin(self.answer(command.map_err(|error| error.code()), peer, output)).await;
         }
     }
 
@@ -79,6 +63,16 @@ impl Service {
     pub(crate) async fn confirm(&self, peer: &mut Peer) {
         for shown in peer.delivery.take() {
             self.store.confirm(shown).await;
+        }
+    }
+
+    /// The transport accepted every event that was encoded.
+    pub(crate) fn written(&self, peer: &mut Peer) {
+        if let Some(watcher) = &mut peer.watcher {
+            watcher.written(self.store.now());
+            if watcher.has_ended() {
+                peer.watcher = None;
+            }
         }
     }
 
@@ -93,10 +87,10 @@ impl Service {
         &self,
         command: Result<Command<'_>, ErrorCode>,
         peer: &mut Peer,
-        replies: &mut Replies,
+        output: &mut Output,
     ) {
-        self.finish(peer, replies).await;
-        let mut exchange = Exchange { store: &self.store, config: &self.config, peer, replies };
+        self.finish(peer, output).await;
+        let mut exchange = Exchange { store: &self.store, config: &self.config, peer, output };
         let outcome = match command {
             Ok(command) => exchange.serve(command).await,
             Err(code) => {
@@ -105,7 +99,7 @@ impl Service {
             }
         };
         if let Err(error) = outcome {
-            replies.push(&Reply::Error(error_reply(&error)));
+            output.reply(&Reply::Error(error_reply(&error)));
         }
     }
 }
@@ -133,6 +127,18 @@ impl Exchange<'_> {
             Command::Revoke { token, session } => self.revoke(token, session).await,
             Command::Peek { token, after, limit } => self.peek(token, after, limit).await,
             Command::Ack { token, id, incarnation } => self.ack(token, id, incarnation).await,
+            Command::Post { token, key, to, body } => self.post(token, key, to, body).await,
+            Command::Status { token, id } => self.status(token, id).await,
+            Command::History { token, with, cursor, limit } => {
+                self.history(token, with, cursor, limit).await
+            }
+            Command::Watch { token, after } => self.watch(token, after).await,
+            Command::Unwatch { token } => self.unwatch(token).await,
+            Command::Block { token, username } => self.block(token, username, true).await,
+            Command::Unblock { token, username } => self.block(token, username, false).await,
+            Command::Privacy { token, subject, choice } => {
+                self.privacy(token, subject, choice).await
+            }
             // One that the protocol knows and this server does not.
             _ => {
                 self.refuse_with(ErrorCode::BadCommand);
@@ -180,28 +186,28 @@ impl Exchange<'_> {
 
     /// A word after the token is wrong. That is the answer unless the token is wrong as well.
     async fn bad_arguments(&self, session: SessionKey, reason: &'static str) -> StoreError {
-        match self.store.whoami(session).await {
-            Ok(_) => StoreError::BadArguments(reason),
-            Err(error) => error,
-        }
+        self.unless_no_session(session, StoreError::BadArguments(reason)).await
+    }
+
+    async fn unless_no_session(&self, session: SessionKey, error: StoreError) -> StoreError {
+        self.store.whoami(session).await.err().unwrap_or(error)
+    }
+
+    /// How much a page may hold on this connection.
+    fn limit(&self, messages: usize, cost: fn(&Message) -> usize) -> PageLimit {
+        let bytes =
+            if self.peer.greeted { self.config.hello_page_bytes } else { self.config.page_bytes };
+        PageLimit { messages, bytes: bytes.saturating_sub(PAGE_OVERHEAD_BYTES), cost }
     }
 
     fn reply(&mut self, reply: &Reply<'_>) -> Result<(), StoreError> {
-        self.replies.push(reply);
+        self.output.reply(reply);
         Ok(())
     }
 
     fn refuse_with(&mut self, code: ErrorCode) {
-        self.replies.push(&Reply::Error(code.into()));
+        self.output.reply(&Reply::Error(code.into()));
     }
-}
-
-fn gather(peer: &mut Peer, session: SessionKey, to: &str, body: &str) {
-    if peer.outgoing.is_empty() {
-        // As many as last time, within reason: who pipelines sixteen does so again.
-        peer.outgoing.reserve_exact(peer.last_outgoing.clamp(1, MOST_EXPECTED));
-    }
-    peer.outgoing.push(Outgoing::new(session, to, body));
 }
 
 /// The reply's text is the standard one of its code, unless the store knows more.
@@ -212,7 +218,7 @@ fn error_reply(error: &StoreError) -> ErrorReply<'static> {
         | StoreError::WeakPassword(_)
         | StoreError::MessageTooLong { .. }
         | StoreError::BadArguments(_) => reply.message = error.to_string().into(),
-        StoreError::Busy { retry_after } => {
+        StoreError::Busy { retry_after } | StoreError::TooManyKeys { retry_after } => {
             reply.retry_after_ms = Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
         }
         _ => {}
@@ -244,8 +250,6 @@ fn wire(number: usize) -> u64 {
 const PROTOCOL_VERSION: u32 = 1;
 /// The largest LIMIT, by the contract.
 const MOST_ENTRIES: usize = 1_000;
-/// Room for so many messages at most is made before they are seen: 4 KiB.
-const MOST_EXPECTED: usize = 64;
 const FEATURES: &[&str] = &["explicit_ack"];
 const COMMANDS: &[&str] = &[
     "auth",
@@ -263,6 +267,14 @@ const COMMANDS: &[&str] = &[
     "revoke",
     "peek",
     "ack",
+    "post",
+    "status",
+    "history",
+    "watch",
+    "unwatch",
+    "block",
+    "unblock",
+    "privacy",
 ];
 
 #[cfg(test)]

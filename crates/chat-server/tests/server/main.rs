@@ -16,8 +16,12 @@ mod closing;
 mod commands;
 mod confirmation;
 mod connections;
+mod conversations;
+mod devices;
+mod slow_watchers;
 mod support;
 mod waiting;
+mod watching;
 
 #[test]
 fn the_example_runs() {

@@ -139,9 +139,14 @@ impl<A> Running<A> {
 
     /// Stores messages from lineker to messi.
     pub(crate) async fn write_to_messi(&self, texts: &[&str]) {
-        let token = self.store.login("lineker", PASSWORD).await.unwrap();
+        self.write("lineker", "messi", texts).await;
+    }
+
+    /// Stores messages.
+    pub(crate) async fn write(&self, from: &str, to: &str, texts: &[&str]) {
+        let token = self.store.login(from, PASSWORD).await.unwrap();
         let session = chat_core::store::SessionKey::of(&token);
-        let outgoing = |text: &&str| chat_core::store::Outgoing::new(session, "messi", *text);
+        let outgoing = |text: &&str| chat_core::store::Outgoing::new(session, to, *text);
         for outcome in self.store.send(texts.iter().map(outgoing).collect()).await {
             outcome.unwrap();
         }
@@ -190,16 +195,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// One reply.
+    /// One reply or event.
     pub(crate) async fn hear(&mut self) -> Value {
+        self.hear_or_end().await.expect("the connection ended")
+    }
+
+    /// One reply or event, or nothing at the end of the stream.
+    pub(crate) async fn hear_or_end(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.heard.windows(4).position(|piece| piece == b"\r\n\r\n") {
                 let reply: Vec<u8> = self.heard.drain(..end + 4).collect();
                 assert!(reply.is_ascii());
-                return serde_json::from_slice(&reply).unwrap();
+                return Some(serde_json::from_slice(&reply).unwrap());
             }
-            let read = self.stream.read_buf(&mut self.heard).await.unwrap();
-            assert_ne!(read, 0, "the connection ended");
+            if self.stream.read_buf(&mut self.heard).await.unwrap() == 0 {
+                return None;
+            }
         }
     }
 
@@ -216,6 +227,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn login(&mut self, username: &str) -> String {
         let reply = self.ask(&format!("auth {username} {PASSWORD}")).await;
         reply["tokenid"].as_str().unwrap().to_owned()
+    }
+
+    /// Logs in and watches from what is undelivered on.
+    pub(crate) async fn watch(&mut self, username: &str) -> String {
+        let token = self.login(username).await;
+        assert_eq!(self.ask_code(&format!("watch {token}")).await, "OK");
+        token
+    }
+
+    /// One event of this name.
+    pub(crate) async fn event(&mut self, name: &str) -> Value {
+        let event = self.hear().await;
+        assert_eq!(event["event"], name, "{event}");
+        assert!(event.get("status").is_none(), "{event}");
+        event
+    }
+
+    /// The texts of so many `message` events.
+    pub(crate) async fn pushed(&mut self, count: usize) -> Vec<String> {
+        let mut texts = Vec::new();
+        while texts.len() < count {
+            texts.push(self.event("message").await["body"].as_str().unwrap().to_owned());
+        }
+        texts
+    }
+
+    /// Makes sure that nothing else came than the reply to this.
+    pub(crate) async fn hears_nothing_more(&mut self) {
+        assert_eq!(self.ask("ping is there more").await["text"], "is there more");
     }
 
     /// The texts `inbox` gives.

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 
-use super::super::{Command, Frame};
+use super::super::{Command, Event, Frame};
 use super::*;
 
 fn encoded(reply: &Reply<'_>) -> String {
@@ -299,13 +299,23 @@ fn debug_leaves_bodies_and_tokens_out() {
 
 const DOCUMENT: &str = include_str!("../../../../../docs/protocol.md");
 
+fn documented(by: &'static str) -> impl Iterator<Item = String> {
+    DOCUMENT.lines().filter_map(move |line| line.strip_prefix(by)).map(str::to_owned)
+}
+
+fn event(json: &str) -> Option<Event<'static>> {
+    Event::decode(&Frame(Bytes::from(json.to_owned()))).unwrap()
+}
+
 /// The examples of the document, as bytes: a request and its reply.
 fn documented_exchanges() -> Vec<(String, String)> {
     let token = "b9a3a4b1-8d3c-4a38-9a5f-0b2f6b0c5f11";
-    let written = |line: &str| line.replace("TOKEN", token).replace('\u{2420}', " ");
-    let said = |by: &'static str| DOCUMENT.lines().filter_map(move |line| line.strip_prefix(by));
-    let (requests, replies) = (said("C: ").map(written), said("S: ").map(str::to_owned));
-    requests.zip(replies).collect()
+    let written = |line: String| line.replace("TOKEN", token).replace('\u{2420}', " ");
+    let replies = documented("S: ").filter(|json| event(json).is_none());
+    let requests: Vec<_> = documented("C: ").map(written).collect();
+    let exchanges: Vec<_> = requests.iter().cloned().zip(replies).collect();
+    assert_eq!(exchanges.len(), requests.len());
+    exchanges
 }
 
 #[test]
@@ -318,6 +328,23 @@ fn the_examples_of_the_document_are_true() {
         let reply = decoded(command.name(), &json).unwrap();
         assert_eq!(encoded(&reply), json);
     }
+}
+
+#[test]
+fn the_events_of_the_document_are_true_and_all_there() {
+    let mut names = Vec::new();
+    for json in documented("S: ") {
+        if let Some(event) = event(&json) {
+            let mut bytes = BytesMut::new();
+            event.encode(&mut bytes);
+            assert_eq!(bytes, format!("{json}\r\n\r\n"));
+            names.push(event.name().to_owned());
+        }
+    }
+    assert_eq!(
+        names,
+        ["message", "sent", "presence", "gap", "lagging", "live", "session_ended", "shutdown"]
+    );
 }
 
 #[test]

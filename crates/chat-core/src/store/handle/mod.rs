@@ -17,6 +17,7 @@ use super::{Durability, OpenError, StoreError, StoreOptions};
 #[cfg(feature = "embedded")]
 use super::{SqliteOptions, engine};
 use crate::account::Hasher;
+use crate::{Clock, Timestamp};
 
 /// A cheap, cloneable handle to a store. Every method may be called from any task of a tokio runtime: hashing passwords
 /// and reading pages use the runtime's blocking threads. Commits run on a thread of the store's own.
@@ -38,6 +39,7 @@ pub struct Store {
     hide_unknown_users: bool,
     message_bytes: usize,
     durability: Option<Durability>,
+    clock: Arc<dyn Clock>,
     ended: watch::Receiver<End>,
 }
 
@@ -99,6 +101,12 @@ impl Store {
         self.durability
     }
 
+    /// The time by the store's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The longest message body it takes, in bytes.
     #[must_use]
     pub fn message_bytes(&self) -> usize {
@@ -118,6 +126,7 @@ impl Store {
             ended,
             message_bytes: options.message_bytes,
             durability,
+            clock: Arc::clone(&options.clock),
             pages: backend.pages(),
             readers: Arc::new(Semaphore::new(READERS)),
             hasher: Hasher::new(options.password),
@@ -149,6 +158,7 @@ impl Store {
             ended: watch::channel(None).1,
             message_bytes: options.message_bytes,
             durability: None,
+            clock: options.clock,
             pages,
             readers: Arc::new(Semaphore::new(READERS)),
             hasher: Hasher::new(options.password),

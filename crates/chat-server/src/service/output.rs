@@ -1,27 +1,31 @@
-//! [`Replies`]: encoded replies on their way out.
+//! [`Output`]: encoded replies and events on their way out.
 
 use bytes::BytesMut;
-use chat_core::protocol::{Reply, ServerCodec};
+use chat_core::protocol::{Event, Reply, ServerCodec};
 use tokio_util::codec::Encoder as _;
 use tracing::error;
 
-/// Encoded replies in the order of their requests.
+/// Encoded replies in the order of their requests, and whole events between them.
 #[derive(Debug)]
-pub(crate) struct Replies {
+pub(crate) struct Output {
     codec: ServerCodec,
     bytes: BytesMut,
 }
 
-impl Replies {
+impl Output {
     pub(crate) fn new(codec: ServerCodec) -> Self {
         Self { codec, bytes: BytesMut::new() }
     }
 
-    pub(crate) fn push(&mut self, reply: &Reply<'_>) {
+    pub(crate) fn reply(&mut self, reply: &Reply<'_>) {
         if let Err(error) = self.codec.encode(reply, &mut self.bytes) {
             // The codec documents that it never does.
             error!(%error, "cannot encode a reply");
         }
+    }
+
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        event.encode(&mut self.bytes);
     }
 
     /// What is to be written; what was written is advanced over.
