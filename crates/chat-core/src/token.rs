@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
+
+use crate::{Random, SystemRandom};
 
 /// The secret a login hands out: a version 4 UUID, written in lower case with hyphens.
 ///
@@ -15,7 +17,13 @@ impl Token {
     /// A new random token (122 random bits from the operating system).
     #[must_use]
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self::from_random(&SystemRandom)
+    }
+
+    /// A new token of that source's numbers.
+    #[must_use]
+    pub fn from_random(random: &dyn Random) -> Self {
+        Self(Builder::from_random_bytes(random.bytes()).into_uuid())
     }
 
     /// The token as it stands on the wire. Never log what this returns.

@@ -12,7 +12,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as
 use tokio::sync::Semaphore;
 
 use crate::Username;
-use crate::store::StoreError;
+use crate::store::{Blocking, StoreError};
 
 /// Cost of a hash. Default 19 MiB, 2 passes, 1 lane (OWASP password storage, Argon2id minimum): about 20 ms of one
 /// core.
@@ -50,6 +50,7 @@ pub struct Hasher {
     cores: Arc<Semaphore>,
     /// Room to run or wait in.
     places: Arc<Semaphore>,
+    blocking: Blocking,
 }
 
 /// New passwords: 8 to 1,024 bytes, no space or control character, not the username in any case.
@@ -184,7 +185,14 @@ impl Hasher {
             dummy: PasswordHash::dummy(params),
             cores: Arc::new(Semaphore::new(cores)),
             places: Arc::new(Semaphore::new(cores.saturating_add(waiting))),
+            blocking: Blocking::Threads,
         }
+    }
+
+    /// One that hashes elsewhere than on threads, with room for one at a time however many cores there are.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated(params: PasswordParams, blocking: Blocking) -> Self {
+        Self { blocking, ..Self::with_room(params, 1, MAX_WAITING) }
     }
 
     /// Hashes a password with a random salt.
@@ -241,7 +249,7 @@ impl Hasher {
         let core = Arc::clone(&self.cores).acquire_owned().await;
         let core = core.map_err(|_| StoreError::Internal)?;
         // The permits go along, so that work whose caller has gone still counts.
-        let task = tokio::task::spawn_blocking(move || {
+        let task = self.blocking.run(move || {
             let outcome = work();
             drop((core, place));
             outcome

@@ -6,15 +6,19 @@
 
 mod actor;
 mod backend;
+mod blocking;
 mod engine;
 mod error;
 mod feed;
 mod handle;
 mod options;
 mod request;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod types;
 mod watch;
 
+pub(crate) use blocking::Blocking;
 pub use error::{OpenError, StoreError};
 pub use handle::Store;
 #[cfg(feature = "embedded")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::PasswordParams;
-use crate::{Clock, MAX_MESSAGE_BYTES, SystemClock};
+use crate::{Clock, MAX_MESSAGE_BYTES, Random, SystemClock, SystemRandom};
 
 /// What any store can be told. `Default` gives the documented defaults; set what shall differ:
 ///
@@ -50,6 +50,8 @@ pub struct StoreOptions {
     pub hide_unknown_users: bool,
     /// The time. Default the system's clock.
     pub clock: Arc<dyn Clock>,
+    /// What tokens and names that must be new are made from. Default the system's source.
+    pub random: Arc<dyn Random>,
 }
 
 impl Default for StoreOptions {
@@ -72,6 +74,7 @@ impl Default for StoreOptions {
             password: PasswordParams::default(),
             hide_unknown_users: false,
             clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
         }
     }
 }

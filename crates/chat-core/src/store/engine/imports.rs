@@ -34,10 +34,10 @@ pub(super) fn left_over(
 impl<L: Log> Engine<L> {
     pub(super) fn begin_import(&mut self) -> Outcome {
         self.can_write()?;
-        let state = self.state()?;
         // Random, because rows keep the number of the import they came with for ever.
-        let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+        let random = self.options.random.next_u64();
         let import = ImportId(random >> 1);
+        let state = self.state()?;
         let first = AccountNumber(state.next_account);
         state.imports.insert(import, Import { first, staged: 0, clear_to: None });
         state.pending.imports.push(ImportChange::Begin(import, first));

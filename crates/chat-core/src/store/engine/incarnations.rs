@@ -12,10 +12,11 @@ use crate::store::{AccountNumber, Incarnation, StoreError};
 use crate::{MessageId, Timestamp};
 
 impl State {
-    /// Begins a new incarnation of all mailboxes.
+    /// Begins a new incarnation of all mailboxes, with a name that no other had.
     pub(super) fn begin_incarnation(
         &mut self,
         log: &mut impl Log,
+        name: [u8; 16],
         now: Timestamp,
     ) -> Result<(), LogError> {
         // One that began here already has lost all its messages, or had none; but clients know it. With a position of its
@@ -27,7 +28,6 @@ impl State {
             log.append(&self.pending)?;
             self.pending = Batch { first: self.pending.next(), ..Batch::default() };
         }
-        let name = *uuid::Uuid::new_v4().as_bytes();
         self.incarnations.push((self.pending.first, name));
         self.pending.incarnation = Some(name);
         log.append(&self.pending)?;

@@ -61,6 +61,8 @@ use stretch::Stretch;
 use watchers::Watchers;
 
 pub(crate) use simulated::SimulatedLog;
+#[cfg(feature = "simulation")]
+pub(crate) use simulated::{Bug, Fault, Moment};
 #[cfg(feature = "embedded")]
 pub(crate) use sqlite::SqliteLog;
 
@@ -221,7 +223,8 @@ impl<L: Log> Engine<L> {
             tracing::warn!("acknowledged messages may be missing: mailboxes get a new incarnation");
         }
         if recovered.may_have_lost || state.incarnations.is_empty() {
-            state.begin_incarnation(&mut self.log, now)?;
+            let name = self.options.random.bytes();
+            state.begin_incarnation(&mut self.log, name, now)?;
         }
         state.sessions.note_active(&self.presence, now);
         self.attendance.here().for_each(|account| state.sessions.note(account));

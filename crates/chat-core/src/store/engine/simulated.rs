@@ -43,12 +43,40 @@ enum Write {
 }
 
 /// How the simulated disk shall fail.
+#[cfg_attr(
+    not(any(test, feature = "simulation")),
+    expect(dead_code, reason = "a store in memory does not fail")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// No room: the write is refused whole.
     NoSpace,
     /// The write went out but its sync failed.
     SyncFailed,
+    /// The machine goes down, and nothing is written any more.
+    #[cfg(any(test, feature = "simulation"))]
+    Down(Moment),
+}
+
+/// When, in the course of a write, the machine goes down.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Before,
+    Unsynced,
+    Synced,
+}
+
+/// A fault built in on purpose, to see that tests find it.
+#[cfg(feature = "simulation")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// A commit is called durable before it is synced; the next one's sync makes up for it.
+    AckBeforeSync,
+    /// The first slice of a flush claims that everything is covered.
+    CoveredEarly,
+    /// The flush writes heads without the moves of the cursor.
+    CursorForgotten,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +89,10 @@ struct Disk {
     writes: u64,
     /// The fault strikes at this write.
     fault_at: Option<(u64, Fault)>,
+    /// An older copy was put in place of what was there.
+    is_old_copy: bool,
+    #[cfg(feature = "simulation")]
+    bug: Option<Bug>,
 }
 
 /// A log in memory. Clones share the disk, so a test can open it anew after a crash.
@@ -78,33 +110,42 @@ impl SimulatedLog {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, write: Write) -> Result<(), LogError> {
+    #[cfg_attr(
+        not(feature = "simulation"),
+        expect(unused_mut, reason = "only planted bugs change it")
+    )]
+    fn write(&self, mut write: Write) -> Result<(), LogError> {
         let mut disk = self.lock();
         disk.writes += 1;
         let writes = disk.writes;
         if let Some((_, fault)) = disk.fault_at.take_if(|(at, _)| *at <= writes) {
             disk.fault = Some(fault);
         }
-        if disk.fault == Some(Fault::NoSpace) {
-            return Err(LogError::NoSpace("simulated".into()));
-        }
-        let failed = disk.fault == Some(Fault::SyncFailed);
+        #[cfg(feature = "simulation")]
+        disk.spoil(&mut write);
         let is_append = matches!(write, Write::Batch(_));
-        disk.tables.apply(&write);
-        if disk.synced.is_some() {
-            disk.unsynced.push(write);
-            if is_append && !failed {
-                disk.sync();
+        match disk.fault {
+            Some(Fault::NoSpace) => return Err(LogError::NoSpace("simulated".into())),
+            #[cfg(any(test, feature = "simulation"))]
+            Some(Fault::Down(moment)) => {
+                disk.go_down(moment, write);
+                return Err(LogError::Failed("simulated: the machine is down".into()));
             }
+            fault => disk.put(write, fault.is_none()),
         }
-        if is_append && failed {
-            return Err(LogError::Failed("simulated: sync failed".into()));
+        match disk.fault {
+            Some(_) if is_append => Err(LogError::Failed("simulated: sync failed".into())),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
-#[cfg(test)]
+/// Handles for tests, and for simulations.
+#[cfg(any(test, feature = "simulation"))]
+#[cfg_attr(
+    not(all(test, feature = "simulation")),
+    allow(dead_code, reason = "each uses a part of them")
+)]
 impl SimulatedLog {
     /// A log whose plug can be pulled.
     pub(crate) fn with_power_switch() -> Self {
@@ -115,13 +156,19 @@ impl SimulatedLog {
 
     /// From now on every write fails like this; `None` heals the disk.
     pub(crate) fn fail(&self, fault: Option<Fault>) {
-        self.lock().fault = fault;
+        let mut disk = self.lock();
+        (disk.fault, disk.fault_at) = (fault, None);
     }
 
     /// The n-th write from now fails like this, and all after it.
     pub(crate) fn fail_at(&self, n: u64, fault: Fault) {
         let mut disk = self.lock();
         disk.fault_at = Some((disk.writes + n, fault));
+    }
+
+    /// Whether the machine went down at a write.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self.lock().fault, Some(Fault::Down(_)))
     }
 
     pub(crate) fn writes(&self) -> u64 {
@@ -132,11 +179,11 @@ impl SimulatedLog {
     /// checks its commits takes for missing, and what follows it is gone.
     pub(crate) fn pull_plug(&self, keep: usize) {
         let mut disk = self.lock();
-        let mut tables = disk.synced.clone().expect("made with_power_switch");
+        let mut tables = disk.synced.clone().unwrap_or_default();
         for write in disk.unsynced.iter().take(keep) {
             tables.apply(write);
         }
-        *disk = Disk { synced: Some(tables.clone()), tables, ..Disk::default() };
+        disk.hold(tables);
     }
 
     pub(crate) fn unsynced(&self) -> usize {
@@ -155,10 +202,98 @@ impl SimulatedLog {
         self.lock().tables.deliveries.len()
     }
 
+    /// A log of its own that holds what is synced here.
+    pub(crate) fn copy(&self) -> Self {
+        let tables = self.lock().synced.clone().unwrap_or_default();
+        let log = Self::new();
+        log.lock().hold(tables);
+        log
+    }
+
+    /// Puts a copy in place of what is there; a store that opens it may or may not notice.
+    pub(crate) fn put_back(&self, copy: &Self, noticed: bool) {
+        let tables = copy.lock().tables.clone();
+        let mut disk = self.lock();
+        disk.hold(tables);
+        disk.is_old_copy = noticed;
+    }
+
     /// Positions still in the log, and messages parked.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let disk = self.lock();
         (disk.tables.log.len(), disk.tables.parked.len())
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl SimulatedLog {
+    pub(crate) fn plant(&self, bug: Bug) {
+        self.lock().bug = Some(bug);
+    }
+}
+
+impl Disk {
+    fn put(&mut self, write: Write, syncs: bool) {
+        let is_append = matches!(write, Write::Batch(_));
+        self.tables.apply(&write);
+        if self.synced.is_none() {
+            return;
+        }
+        #[cfg(feature = "simulation")]
+        if is_append && syncs && self.bug == Some(Bug::AckBeforeSync) {
+            self.sync();
+            self.unsynced.push(write);
+            return;
+        }
+        self.unsynced.push(write);
+        if is_append && syncs {
+            self.sync();
+        }
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl Disk {
+    fn go_down(&mut self, moment: Moment, write: Write) {
+        match moment {
+            Moment::Before => {}
+            Moment::Unsynced => self.put(write, false),
+            Moment::Synced => self.put(write, true),
+        }
+        self.fault = Some(Fault::Down(Moment::Before));
+    }
+
+    /// Has these tables, all of them synced, and no trouble.
+    fn hold(&mut self, tables: Tables) {
+        *self = Self {
+            synced: Some(tables.clone()),
+            tables,
+            #[cfg(feature = "simulation")]
+            bug: self.bug,
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Disk {
+    /// Changes a write as the planted bug would.
+    fn spoil(&self, write: &mut Write) {
+        let Write::Slice(slice) = write else {
+            return;
+        };
+        match self.bug {
+            Some(Bug::CoveredEarly) if !slice.heads.is_empty() => {
+                slice.covered = Some(self.tables.next - 1);
+            }
+            Some(Bug::CursorForgotten) => {
+                for (mailbox, head) in &mut slice.heads {
+                    let old = self.tables.heads.get(mailbox).copied().unwrap_or_default();
+                    head.cursor = old.cursor;
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -313,11 +448,12 @@ impl Log for SimulatedLog {
             runs: tables.runs.values().cloned().collect(),
             running: tables.running,
             secret: [7; 16],
-            may_have_lost: false,
+            may_have_lost: disk.is_old_copy,
         })
     }
 
     fn recovered(&mut self) -> Result<(), LogError> {
+        self.lock().is_old_copy = false;
         Ok(())
     }
 

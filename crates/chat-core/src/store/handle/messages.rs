@@ -199,16 +199,15 @@ impl Store {
         &self,
         read: impl FnOnce() -> Result<T, PageError> + Send + 'static,
     ) -> Result<T, PageError> {
-        let gone = |_| PageError::Store(StoreError::Unavailable);
         let permit = Arc::clone(&self.readers)
             .acquire_owned()
             .await
             .map_err(|_| PageError::Store(StoreError::Internal))?;
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = self.blocking.run(move || {
             let _permit = permit;
             read()
         });
-        reading.await.map_err(gone)?
+        reading.await.map_err(PageError::Store)?
     }
 }
 

@@ -11,11 +11,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::actor::{self, ActorOptions, End};
 use super::backend::{Backend, Pages};
+use super::blocking::Blocking;
 use super::engine::{Engine, SimulatedLog};
 use super::request::{Answer, Operation, Outcome, Request};
 use super::{Durability, OpenError, StoreError, StoreOptions};
 #[cfg(feature = "embedded")]
 use super::{SqliteOptions, engine};
+use crate::Random;
 use crate::account::Hasher;
 use crate::{Clock, Timestamp};
 
@@ -36,6 +38,8 @@ pub struct Store {
     /// One permit for each page being read.
     readers: Arc<Semaphore>,
     hasher: Hasher,
+    blocking: Blocking,
+    random: Arc<dyn Random>,
     hide_unknown_users: bool,
     message_bytes: usize,
     durability: Option<Durability>,
@@ -119,6 +123,26 @@ impl Store {
         options: &StoreOptions,
         durability: Option<Durability>,
     ) -> Result<Self, OpenError> {
+        let (store, actor) = Self::with_actor(backend, options, durability);
+        let failed = |error: std::io::Error| OpenError::Engine {
+            path: "(thread)".into(),
+            reason: error.to_string(),
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+        std::thread::Builder::new()
+            .name("chat-store".into())
+            .spawn(move || runtime.block_on(actor))
+            .map_err(failed)?;
+        Ok(store)
+    }
+
+    /// A handle, and the actor that is to be run for it.
+    pub(super) fn with_actor<B: Backend>(
+        backend: B,
+        options: &StoreOptions,
+        durability: Option<Durability>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static + use<B>) {
         let (requests, receiver) = mpsc::channel(options.queue.max(1));
         let (ending, ended) = watch::channel(None);
         let store = Self {
@@ -130,20 +154,18 @@ impl Store {
             pages: backend.pages(),
             readers: Arc::new(Semaphore::new(READERS)),
             hasher: Hasher::new(options.password),
+            blocking: Blocking::Threads,
+            random: Arc::clone(&options.random),
             hide_unknown_users: options.hide_unknown_users,
         };
         let actor = ActorOptions { batch: options.batch.max(1), clock: Arc::clone(&options.clock) };
-        let failed = |error: std::io::Error| OpenError::Engine {
-            path: "(thread)".into(),
-            reason: error.to_string(),
-        };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-        std::thread::Builder::new()
-            .name("chat-store".into())
-            .spawn(move || runtime.block_on(actor::run(receiver, backend, actor, ending)))
-            .map_err(failed)?;
-        Ok(store)
+        (store, actor::run(receiver, backend, actor, ending))
+    }
+
+    /// The same with blocking work, hashing included, done elsewhere than on threads.
+    #[cfg(feature = "simulation")]
+    pub(super) fn with_blocking(self, options: &StoreOptions, blocking: Blocking) -> Self {
+        Self { hasher: Hasher::simulated(options.password, blocking.clone()), blocking, ..self }
     }
 }
 

@@ -33,7 +33,7 @@ impl Store {
             true => Some(self.hasher.hash(password.into()).await?),
             false => None,
         };
-        let token = Token::random();
+        let token = Token::from_random(&*self.random);
         let session = SessionKey::of(&token);
         self.done(Operation::OpenSession { account, verified, session, rehash }).await?;
         Ok(token)

@@ -1,0 +1,28 @@
+//! [`Random`]: where random numbers come from.
+
+/// A source of random numbers, so that a simulation can repeat them.
+///
+/// Tokens, keys and incarnations are made from it, so two programs that meet must not get the same numbers.
+pub trait Random: Send + Sync + 'static {
+    /// 64 uniformly random bits.
+    fn next_u64(&self) -> u64;
+
+    /// 128 uniformly random bits.
+    fn bytes(&self) -> [u8; 16] {
+        let both = u128::from(self.next_u64()) << 64 | u128::from(self.next_u64());
+        both.to_be_bytes()
+    }
+}
+
+/// The operating system's source.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    /// # Panics
+    /// Where the operating system has no randomness to give.
+    #[expect(clippy::expect_used, reason = "nothing that needs a secret can go on")]
+    fn next_u64(&self) -> u64 {
+        getrandom::u64().expect("the operating system gives random numbers")
+    }
+}

@@ -1,0 +1,153 @@
+//! A store on a simulated disk, run by whoever simulates the rest (feature `simulation`).
+//!
+//! [`SimulatedDisk::open`] gives a [`Store`] and the future of its actor, to be run on the simulation's own runtime. Nothing
+//! of it runs on a thread: commits block the actor for no time, passwords are hashed and pages read on the task that asks,
+//! after a wait from [`StoreOptions::random`]. With that source seeded, a clock that is told the time, and tokio's time
+//! paused, the same calls in the same order give the same answers, whatever the machine does meanwhile.
+//!
+//! The disk outlives its stores. It fails when told to, and when the power goes it loses what was not synced, or part of
+//! that: writes reach it in their order, so some first ones of them are kept, the next one may be torn, which a log that
+//! checks its commits takes for missing, and those after it are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::{Bug, Engine, Fault, Moment, SimulatedLog};
+use super::{Blocking, Durability, OpenError, Store, StoreOptions};
+use crate::account::PasswordParams;
+
+/// A disk that outlives the stores on it. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub struct SimulatedDisk {
+    log: SimulatedLog,
+}
+
+/// How a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFault {
+    /// There is no room: writes are refused whole.
+    NoSpace,
+    /// Writes go out but syncing them fails.
+    SyncFailed,
+    /// The machine goes down at the write: before it is written.
+    DownBeforeWrite,
+    /// The machine goes down once it is written, and before it is synced.
+    DownBeforeSync,
+    /// The machine goes down once it is synced, and before anybody learns of it.
+    DownAfterSync,
+}
+
+/// A fault built in on purpose, to see that a simulation finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// A commit is acknowledged before it is synced; the next one's sync makes up for it.
+    AckBeforeSync,
+    /// The first slice written behind claims that all of the log is covered, while others are still to come.
+    CoveredEarly,
+    /// What is written behind leaves out how far a mailbox was delivered.
+    CursorForgotten,
+}
+
+/// What a disk held, for [`SimulatedDisk::put_back`].
+#[derive(Debug, Clone)]
+pub struct DiskCopy(SimulatedLog);
+
+impl Default for SimulatedDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SimulatedDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { log: SimulatedLog::with_power_switch() }
+    }
+
+    /// Opens the store on it, and gives the actor that must be run for the store to answer. Passwords are hashed as cheaply
+    /// as can be. The one before must be gone: its actor dropped, or at its end after [`Store::close`].
+    ///
+    /// # Errors
+    /// [`OpenError::Engine`] if the disk fails, or holds what no store could have written.
+    pub fn open(
+        &self,
+        mut options: StoreOptions,
+    ) -> Result<(Store, impl Future<Output = ()> + Send + 'static + use<>), OpenError> {
+        options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
+        let engine = Engine::new(self.log.clone(), &options).map_err(|error| {
+            OpenError::Engine { path: "(simulated)".into(), reason: error.to_string() }
+        })?;
+        let (store, actor) = Store::with_actor(engine, &options, Some(Durability::PowerLoss));
+        let blocking = Blocking::Simulated(Arc::clone(&options.random), LONGEST_BLOCKING);
+        Ok((store.with_blocking(&options, blocking), actor))
+    }
+
+    /// From now on the disk fails like this; `None` heals it, and undoes [`fail_at`](Self::fail_at).
+    pub fn fail(&self, fault: Option<DiskFault>) {
+        self.log.fail(fault.map(Fault::from));
+    }
+
+    /// The n-th write from now fails like this, and all after it.
+    pub fn fail_at(&self, n: u64, fault: DiskFault) {
+        self.log.fail_at(n, fault.into());
+    }
+
+    /// Whether the machine went down at a write. Then its store must answer nobody any more.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.log.is_down()
+    }
+
+    /// How many writes are not synced.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.log.unsynced()
+    }
+
+    /// The power goes and comes back: of the writes that were not synced the first `keep` survive. Heals the disk.
+    pub fn lose_power(&self, keep: usize) {
+        self.log.pull_plug(keep);
+    }
+
+    /// The process ends and the machine goes on: everything written survives. Heals the disk.
+    pub fn lose_process(&self) {
+        self.log.pull_plug(usize::MAX);
+    }
+
+    /// What is synced now.
+    #[must_use]
+    pub fn copy(&self) -> DiskCopy {
+        DiskCopy(self.log.copy())
+    }
+
+    /// Puts a copy in place of what is there. When `noticed` the next store to open it knows, as one does whose file is not
+    /// the one it was.
+    pub fn put_back(&self, copy: &DiskCopy, noticed: bool) {
+        self.log.put_back(&copy.0, noticed);
+    }
+
+    /// Builds a fault in. It stays, whatever happens to the disk.
+    pub fn plant(&self, bug: PlantedBug) {
+        self.log.plant(match bug {
+            PlantedBug::AckBeforeSync => Bug::AckBeforeSync,
+            PlantedBug::CoveredEarly => Bug::CoveredEarly,
+            PlantedBug::CursorForgotten => Bug::CursorForgotten,
+        });
+    }
+}
+
+impl From<DiskFault> for Fault {
+    fn from(fault: DiskFault) -> Self {
+        match fault {
+            DiskFault::NoSpace => Self::NoSpace,
+            DiskFault::SyncFailed => Self::SyncFailed,
+            DiskFault::DownBeforeWrite => Self::Down(Moment::Before),
+            DiskFault::DownBeforeSync => Self::Down(Moment::Unsynced),
+            DiskFault::DownAfterSync => Self::Down(Moment::Synced),
+        }
+    }
+}
+
+/// The longest wait before blocking work: long enough for commits to come between a page's plan and its reading.
+const LONGEST_BLOCKING: Duration = Duration::from_millis(4);
