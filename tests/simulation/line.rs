@@ -1,0 +1,58 @@
+//! [`Line`]: one connection of a device that speaks the protocol by itself.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use crate::network::Socket;
+
+/// A connection, and what came over it and is not read yet.
+pub(crate) struct Line {
+    socket: Socket,
+    heard: Vec<u8>,
+    /// Of all connections of the world.
+    pub(crate) number: u64,
+    patience: Duration,
+}
+
+/// The connection broke, or nothing came for too long.
+#[derive(Debug)]
+pub(crate) struct Lost(pub(crate) String);
+
+impl Line {
+    pub(crate) fn new(socket: Socket, number: u64, patience: Duration) -> Self {
+        Self { socket, heard: Vec::new(), number, patience }
+    }
+
+    pub(crate) async fn say(&mut self, bytes: &str) -> Result<(), Lost> {
+        let written = timeout(self.patience, self.socket.write_all(bytes.as_bytes())).await;
+        written.map_err(|_| Lost("cannot write".into()))?.map_err(|error| Lost(error.to_string()))
+    }
+
+    /// The next frame.
+    pub(crate) async fn hear(&mut self) -> Result<Value, Lost> {
+        loop {
+            if let Some(end) = self.heard.windows(4).position(|piece| piece == b"\r\n\r\n") {
+                let frame: Vec<u8> = self.heard.drain(..end + 4).collect();
+                return serde_json::from_slice(&frame).map_err(|error| Lost(error.to_string()));
+            }
+            let read = timeout(self.patience, self.socket.read_buf(&mut self.heard)).await;
+            match read {
+                Ok(Ok(0)) => return Err(Lost("end of stream".into())),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(Lost(error.to_string())),
+                Err(_) => return Err(Lost("no answer".into())),
+            }
+        }
+    }
+
+    /// Hangs up. Whoever gave up waiting resets, since an end of stream would say that all was read.
+    pub(crate) fn hang_up(self, orderly: bool) {
+        match orderly {
+            true => drop(self.socket),
+            false => self.socket.reset(),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! [`World`]: one seed's life, from the first user to the judgement.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use chat_core::store::simulation::{PlantedBug, SimulatedDisk};
+use fastrand::Rng;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::chaos::Chaos;
+use crate::device::{Device, Style};
+use crate::history::{History, Moment, Verdict};
+use crate::host::Host;
+use crate::network::{Network, Weather};
+use crate::trace::Trace;
+
+/// What everybody in a world shares.
+pub(crate) struct World {
+    pub(crate) network: Network,
+    pub(crate) users: usize,
+    trace: Mutex<Trace>,
+    history: Mutex<History>,
+    fault: Mutex<Option<Verdict>>,
+    /// Cancelled at the first fault.
+    over: CancellationToken,
+    connections: AtomicU64,
+    /// Whether the disk may have refused writes since the server started.
+    pub(crate) disk_trouble: AtomicBool,
+    /// Sessions opened from the first of these to the second may be gone: the disk was set back.
+    forgotten: Mutex<Vec<(Moment, Moment)>>,
+}
+
+/// What became of a seed.
+pub(crate) struct Report {
+    pub(crate) seed: u64,
+    pub(crate) fault: Option<String>,
+    /// Of everything that happened.
+    pub(crate) digest: u64,
+    /// Messages stored, and messages shown.
+    pub(crate) counts: (usize, usize),
+    pub(crate) lines: usize,
+}
+
+/// Lives one seed through.
+pub(crate) fn run(seed: u64, bug: Option<PlantedBug>) -> Report {
+    crate::panics::forget();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let world = runtime.block_on(live(seed, bug));
+    // What still waits goes before the judgement, so that nothing it does is left out.
+    drop(runtime);
+    world.report(seed)
+}
+
+async fn live(seed: u64, bug: Option<PlantedBug>) -> Arc<World> {
+    let mut rng = Rng::with_seed(seed);
+    let users = rng.usize(2..=5);
+    let devices: Vec<usize> = (0..users).flat_map(|user| vec![user; rng.usize(1..=3)]).collect();
+    let network = Network::new(rng.fork(), weather(&mut rng), devices.len() + users);
+    let disk = SimulatedDisk::new();
+    if let Some(bug) = bug {
+        disk.plant(bug);
+    }
+    let mut host = Host::new(disk, network.clone(), rng.fork());
+    let world = Arc::new(World {
+        network,
+        users,
+        trace: Mutex::new(Trace::new()),
+        history: Mutex::new(History::new(users)),
+        fault: Mutex::default(),
+        over: CancellationToken::new(),
+        connections: AtomicU64::new(0),
+        disk_trouble: AtomicBool::new(false),
+        forgotten: Mutex::default(),
+    });
+    host.start();
+    host.make_users(users).await;
+    let over = world.over.clone();
+    tokio::select! {
+        biased;
+        () = over.cancelled() => {}
+        () = play(&world, host, &devices, rng) => {}
+    }
+    world
+}
+
+/// Chaos, then calm, then the judgement.
+async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
+    let (mut acting, calm) = (JoinSet::new(), CancellationToken::new());
+    let operations = rng.usize(5..40);
+    for (number, user) in devices.iter().enumerate() {
+        let style = if rng.bool() { Style::Old } else { Style::Explicit };
+        let device = Device::new(Arc::clone(world), *user, number, style, rng.fork());
+        acting.spawn(device.live(operations));
+    }
+    let chaos = Chaos::new(Arc::clone(world), host, devices.len(), rng.fork());
+    let mut raging = JoinSet::new();
+    raging.spawn(chaos.rage(calm.clone()));
+    // Whoever must have an answer waits for the calm.
+    let most = Duration::from_secs(rng.u64(10..120));
+    let all_acted = async { while acting.join_next().await.is_some() {} };
+    let acted = tokio::time::timeout(most, all_acted).await;
+    calm.cancel();
+    let Some(Ok(mut host)) = raging.join_next().await else {
+        return world.fail("the chaos panicked");
+    };
+    if acted.is_err() {
+        while acting.join_next().await.is_some() {}
+    }
+    sleep(Duration::from_secs(30)).await;
+    for round in 0..2 {
+        drain(world, devices.len(), round, &mut rng).await;
+        host.stop().await;
+        host.start();
+    }
+    host.crash(crate::network::Outage::Machine).await;
+    let finished = world.history().finish();
+    world.judge(finished);
+}
+
+/// Every user reads what there is, and the second time finds nothing left.
+async fn drain(world: &Arc<World>, devices: usize, round: usize, rng: &mut Rng) {
+    for user in 0..world.users {
+        let device =
+            Device::new(Arc::clone(world), user, devices + user, Style::Explicit, rng.fork());
+        device.drain(round > 0).await;
+    }
+}
+
+fn weather(rng: &mut Rng) -> Weather {
+    Weather {
+        latency: Duration::from_millis(rng.u64(0..=50)),
+        window: rng.usize(64..8_192),
+        jitter: rng.u8(0..80),
+    }
+}
+
+impl World {
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap()
+    }
+
+    pub(crate) fn note(&self, who: &str, what: &str) {
+        self.trace.lock().unwrap().note(who, what);
+    }
+
+    pub(crate) fn connection_number(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends the world if this is a fault; gives what there is if not.
+    pub(crate) fn judge<T>(&self, outcome: Result<T, Verdict>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(verdict) => {
+                self.note("FAULT", &verdict.what);
+                self.fault.lock().unwrap().get_or_insert(verdict);
+                self.over.cancel();
+                None
+            }
+        }
+    }
+
+    pub(crate) fn fail(&self, what: &str) {
+        self.judge::<()>(Err(Verdict { what: what.into(), tag: None }));
+    }
+
+    /// The disk was set back from how it is now to how it was then.
+    pub(crate) fn put_back(&self, then: Moment) {
+        let mut history = self.history();
+        history.put_back(then);
+        self.forgotten.lock().unwrap().push((then, history.moment()));
+    }
+
+    /// Whether a session opened then may be gone.
+    pub(crate) fn may_have_forgotten(&self, login: Moment) -> bool {
+        self.forgotten.lock().unwrap().iter().any(|(from, to)| (*from..=*to).contains(&login))
+    }
+
+    fn report(&self, seed: u64) -> Report {
+        if let Some(panic) = crate::panics::last() {
+            self.fail(&format!("panicked: {panic}"));
+        }
+        let trace = self.trace.lock().unwrap();
+        let fault = self.fault.lock().unwrap();
+        let fault = fault.as_ref().map(|verdict| story(seed, verdict, trace.lines()));
+        let (digest, lines) = (trace.digest(), trace.lines().len());
+        Report { seed, fault, digest, lines, counts: self.history().counts() }
+    }
+}
+
+/// What to print of a fault.
+fn story(seed: u64, verdict: &Verdict, lines: &[String]) -> String {
+    let mut story = format!("seed {seed}: {}\n", verdict.what);
+    if let Some(tag) = verdict.tag {
+        let name = format!("m{tag}.");
+        story.push_str("\nthe message's history:\n");
+        for line in lines.iter().filter(|line| line.contains(&name)) {
+            story.push_str(&format!("{line}\n"));
+        }
+    }
+    story.push_str("\nthe last of the trace (time in ms):\n");
+    for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
+        story.push_str(&format!("{line}\n"));
+    }
+    story.push_str(&format!(
+        "\nagain: CHAT_SIM_SEED={seed} cargo test -p chat-tests --test simulation\n"
+    ));
+    story
+}
+
+/// How much of a trace is printed.
+const LAST_LINES: usize = 80;
