@@ -145,7 +145,7 @@ impl Chaos {
         self.world.note("chaos", "the copy of the disk is put back");
         self.host.crash(Outage::Process).await;
         self.host.put_back(&copy);
-        self.world.put_back(then);
+        self.world.history().put_back(then);
         self.start().await;
     }
 }

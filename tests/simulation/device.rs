@@ -40,13 +40,15 @@ pub(crate) struct Device {
 #[derive(Debug, Clone)]
 struct Login {
     token: String,
-    at: Moment,
+    asked: Moment,
+    answered: Moment,
     /// The outcome of a `logout` is not known.
     may_be_over: bool,
 }
 
 struct Connection {
     line: Line,
+    made: Moment,
     /// The mailbox's incarnation, which no server changes while it runs.
     incarnation: Option<String>,
     /// The end of the page that the next request confirms, and whether it is sure to.
@@ -73,9 +75,16 @@ impl Device {
 
     /// Does so many things, with pauses.
     pub(crate) async fn live(mut self, operations: usize) {
-        for _ in 0..operations {
+        let mut done = 0;
+        while done < operations {
             let pause = millis(&mut self.rng, self.pause);
             sleep(pause).await;
+            if let Err(lost) = self.prepare().await {
+                self.lose(&lost);
+                sleep(RETRY_AFTER).await;
+                continue;
+            }
+            done += 1;
             if let Err(lost) = self.act().await {
                 self.lose(&lost);
             }
@@ -117,7 +126,6 @@ impl Device {
     }
 
     async fn act(&mut self) -> Result<(), Lost> {
-        self.prepare().await?;
         match self.rng.u32(0..100) {
             0..45 => self.send().await,
             45..65 => self.read().await,
@@ -126,7 +134,7 @@ impl Device {
             83..87 => self.ack_nonsense().await,
             87..92 => self.log_out().await,
             92..96 => self.hang_up(),
-            _ => self.ask("ping a", &[]).await.map(drop),
+            _ => self.ping().await,
         }
     }
 
@@ -156,8 +164,9 @@ impl Device {
         let socket = socket.map_err(|error| Lost(error.to_string()))?;
         let number = self.world.connection_number();
         self.world.note(&self.name, &format!("connected as c{number}"));
-        let line = Line::new(socket, number, patience);
-        self.connection = Some(Connection { line, incarnation: None, unconfirmed: None, shown: 0 });
+        let (line, made) = (Line::new(socket, number, patience), self.world.history().moment());
+        self.connection =
+            Some(Connection { line, made, incarnation: None, unconfirmed: None, shown: 0 });
         if self.style == Style::Explicit {
             self.ask("hello explicit_ack", &[]).await?.map_err(Lost)?;
         }
@@ -166,10 +175,11 @@ impl Device {
 
     async fn log_in(&mut self) -> Result<(), Lost> {
         let line = format!("auth u{} {PASSWORD}", self.user);
-        let at = self.world.history().moment();
+        let asked = self.world.history().moment();
         if let Ok(reply) = self.ask(&line, &["busy"]).await? {
             let token = text(&reply, "tokenid");
-            self.token = Some(Login { token, at, may_be_over: false });
+            let answered = self.world.history().moment();
+            self.token = Some(Login { token, asked, answered, may_be_over: false });
             return Ok(());
         }
         Err(Lost("no login".into()))
@@ -198,7 +208,7 @@ impl Device {
         self.connection()?.line.say(&lines).await?;
         for tag in tags {
             let answer = self.answer(&["inbox_full"]).await?;
-            self.settle(tag, &answer);
+            self.settle(tag, &answer)?;
         }
         Ok(())
     }
@@ -211,14 +221,16 @@ impl Device {
     }
 
     /// Notes what a send came to.
-    fn settle(&mut self, tag: Tag, answer: &Answer) {
+    fn settle(&mut self, tag: Tag, answer: &Answer) -> Result<(), Lost> {
+        let made = self.connection()?.made;
         self.world.note(&self.name, &format!("m{tag}. {}", outcome(answer)));
         let mut history = self.world.history();
         match answer {
-            Ok(_) => history.stored(tag),
+            Ok(_) => history.stored(tag, made),
             Err(code) if code == "unavailable" => {}
             Err(_) => history.refused(tag),
         }
+        Ok(())
     }
 
     /// Reads a page as its style does.
@@ -367,6 +379,15 @@ impl Device {
         Ok(())
     }
 
+    /// A request that confirms a page as any other does, but whose answer does not wait for the store: it says nothing of
+    /// whether that is durable.
+    async fn ping(&mut self) -> Result<(), Lost> {
+        if let Some((_, sure)) = &mut self.connection()?.unconfirmed {
+            *sure = false;
+        }
+        self.ask("ping a", &[]).await.map(drop)
+    }
+
     fn hang_up(&mut self) -> Result<(), Lost> {
         let orderly = self.rng.bool();
         self.world.note(&self.name, if orderly { "hangs up" } else { "resets" });
@@ -425,7 +446,7 @@ impl Device {
         let Some(login) = &self.token else {
             return false;
         };
-        login.may_be_over || self.world.may_have_forgotten(login.at)
+        login.may_be_over || self.world.history().may_be_undone(login.asked, login.answered)
     }
 
     /// A request was answered, so the page before it is delivered.
@@ -443,6 +464,9 @@ impl Device {
         }
     }
 }
+
+/// How long a device waits before it tries to connect once more.
+const RETRY_AFTER: Duration = Duration::from_millis(300);
 
 fn outcome(answer: &Answer) -> String {
     match answer {

@@ -30,6 +30,8 @@ pub(crate) struct History {
     now: Moment,
     sent: Vec<Sent>,
     mailboxes: Vec<Mailbox>,
+    /// When the disk was set back: to what it held when, and when that was done.
+    set_back: Vec<(Moment, Moment)>,
 }
 
 #[derive(Debug)]
@@ -116,11 +118,16 @@ impl History {
         (tag, text)
     }
 
-    /// The sender was told that it is stored.
-    pub(crate) fn stored(&mut self, tag: Tag) {
+    /// The sender was told that it is stored, over a connection made at that moment.
+    pub(crate) fn stored(&mut self, tag: Tag, connected: Moment) {
         let now = self.moment();
+        let undone = self.may_be_undone(connected, now);
         let sent = &mut self.sent[tag];
         sent.outcome = Outcome::Stored(now);
+        sent.excused |= undone;
+        if undone {
+            return;
+        }
         let mailbox = &mut self.mailboxes[sent.to];
         if !mailbox.lives.values().any(|life| life.ids.contains_key(&tag)) {
             mailbox.unseen.insert(tag, now);
@@ -267,8 +274,15 @@ impl History {
         }
     }
 
+    /// Whether the disk may have been set back to before what was asked and answered at these moments.
+    pub(crate) fn may_be_undone(&self, asked: Moment, answered: Moment) -> bool {
+        self.set_back.iter().any(|(from, to)| asked <= *to && *from <= answered)
+    }
+
     /// The disk was set back to what it held then.
     pub(crate) fn put_back(&mut self, then: Moment) {
+        let now = self.moment();
+        self.set_back.push((then, now));
         for (tag, sent) in self.sent.iter_mut().enumerate() {
             if !matches!(sent.outcome, Outcome::Stored(at) if at < then) {
                 sent.excused = true;

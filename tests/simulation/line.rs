@@ -12,6 +12,8 @@ use crate::network::Socket;
 pub(crate) struct Line {
     socket: Socket,
     heard: Vec<u8>,
+    /// So many bytes of it hold no end of a frame.
+    searched: usize,
     /// Of all connections of the world.
     pub(crate) number: u64,
     patience: Duration,
@@ -23,7 +25,7 @@ pub(crate) struct Lost(pub(crate) String);
 
 impl Line {
     pub(crate) fn new(socket: Socket, number: u64, patience: Duration) -> Self {
-        Self { socket, heard: Vec::new(), number, patience }
+        Self { socket, heard: Vec::new(), searched: 0, number, patience }
     }
 
     pub(crate) async fn say(&mut self, bytes: &str) -> Result<(), Lost> {
@@ -34,10 +36,13 @@ impl Line {
     /// The next frame.
     pub(crate) async fn hear(&mut self) -> Result<Value, Lost> {
         loop {
-            if let Some(end) = self.heard.windows(4).position(|piece| piece == b"\r\n\r\n") {
-                let frame: Vec<u8> = self.heard.drain(..end + 4).collect();
+            let rest = &self.heard[self.searched..];
+            if let Some(end) = rest.windows(4).position(|piece| piece == b"\r\n\r\n") {
+                let frame: Vec<u8> = self.heard.drain(..self.searched + end + 4).collect();
+                self.searched = 0;
                 return serde_json::from_slice(&frame).map_err(|error| Lost(error.to_string()));
             }
+            self.searched = self.heard.len().saturating_sub(3);
             let read = timeout(self.patience, self.socket.read_buf(&mut self.heard)).await;
             match read {
                 Ok(Ok(0)) => return Err(Lost("end of stream".into())),

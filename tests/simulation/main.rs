@@ -29,7 +29,8 @@ use world::{Report, run};
 fn every_seed_passes() {
     if let Some(seed) = number("CHAT_SIM_SEED") {
         let report = run(seed, None);
-        eprintln!("seed {seed}: {} lines, stored and shown {:?}", report.lines, report.counts);
+        eprintln!("{}", report.trace.join("\n"));
+        eprintln!("seed {seed}: stored and shown {:?}", report.counts);
         assert!(report.fault.is_none(), "{}", report.fault.unwrap_or_default());
         return;
     }

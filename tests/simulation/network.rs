@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use chat_server::{Close, Listener, ServerConfig, Transport};
 use fastrand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -194,7 +195,7 @@ struct End {
 }
 
 enum Segment {
-    Data(VecDeque<u8>),
+    Data(Bytes),
     End,
     Failure(io::ErrorKind),
 }
@@ -323,7 +324,8 @@ impl Wire {
             }
             Segment::Data(data) => {
                 let count = most.min(data.len());
-                data.drain(..count).for_each(|byte| buffer.put_slice(&[byte]));
+                buffer.put_slice(&data[..count]);
+                data.advance(count);
                 end.unread -= count;
                 Ok(data.is_empty())
             }
@@ -351,7 +353,7 @@ impl Wire {
         }
         let count = self.some_of(room.min(bytes.len()));
         self.ends[1 - side].unread += count;
-        self.send(1 - side, Segment::Data(bytes[..count].iter().copied().collect()));
+        self.send(1 - side, Segment::Data(Bytes::copy_from_slice(&bytes[..count])));
         Some(Ok(count))
     }
 

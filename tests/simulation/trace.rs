@@ -26,6 +26,10 @@ impl Trace {
         hasher.finish()
     }
 
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines)
+    }
+
     pub(crate) fn lines(&self) -> &[String] {
         &self.lines
     }

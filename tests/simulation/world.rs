@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chaos::Chaos;
 use crate::device::{Device, Style};
-use crate::history::{History, Moment, Verdict};
+use crate::history::{History, Verdict};
 use crate::host::Host;
 use crate::network::{Network, Weather};
 use crate::trace::Trace;
@@ -29,8 +29,6 @@ pub(crate) struct World {
     connections: AtomicU64,
     /// Whether the disk may have refused writes since the server started.
     pub(crate) disk_trouble: AtomicBool,
-    /// Sessions opened from the first of these to the second may be gone: the disk was set back.
-    forgotten: Mutex<Vec<(Moment, Moment)>>,
 }
 
 /// What became of a seed.
@@ -41,7 +39,7 @@ pub(crate) struct Report {
     pub(crate) digest: u64,
     /// Messages stored, and messages shown.
     pub(crate) counts: (usize, usize),
-    pub(crate) lines: usize,
+    pub(crate) trace: Vec<String>,
 }
 
 /// Lives one seed through.
@@ -77,7 +75,6 @@ async fn live(seed: u64, bug: Option<PlantedBug>) -> Arc<World> {
         over: CancellationToken::new(),
         connections: AtomicU64::new(0),
         disk_trouble: AtomicBool::new(false),
-        forgotten: Mutex::default(),
     });
     host.start();
     host.make_users(users).await;
@@ -110,8 +107,9 @@ async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
     let Some(Ok(mut host)) = raging.join_next().await else {
         return world.fail("the chaos panicked");
     };
-    if acted.is_err() {
-        while acting.join_next().await.is_some() {}
+    let rest = async { while acting.join_next().await.is_some() {} };
+    if acted.is_err() && tokio::time::timeout(PATIENCE, rest).await.is_err() {
+        return world.fail("a device does not come to an end");
     }
     sleep(Duration::from_secs(30)).await;
     for round in 0..2 {
@@ -171,27 +169,15 @@ impl World {
         self.judge::<()>(Err(Verdict { what: what.into(), tag: None }));
     }
 
-    /// The disk was set back from how it is now to how it was then.
-    pub(crate) fn put_back(&self, then: Moment) {
-        let mut history = self.history();
-        history.put_back(then);
-        self.forgotten.lock().unwrap().push((then, history.moment()));
-    }
-
-    /// Whether a session opened then may be gone.
-    pub(crate) fn may_have_forgotten(&self, login: Moment) -> bool {
-        self.forgotten.lock().unwrap().iter().any(|(from, to)| (*from..=*to).contains(&login))
-    }
-
     fn report(&self, seed: u64) -> Report {
         if let Some(panic) = crate::panics::last() {
             self.fail(&format!("panicked: {panic}"));
         }
-        let trace = self.trace.lock().unwrap();
+        let mut trace = self.trace.lock().unwrap();
         let fault = self.fault.lock().unwrap();
         let fault = fault.as_ref().map(|verdict| story(seed, verdict, trace.lines()));
-        let (digest, lines) = (trace.digest(), trace.lines().len());
-        Report { seed, fault, digest, lines, counts: self.history().counts() }
+        let (digest, trace) = (trace.digest(), trace.take());
+        Report { seed, fault, digest, trace, counts: self.history().counts() }
     }
 }
 
@@ -214,6 +200,9 @@ fn story(seed: u64, verdict: &Verdict, lines: &[String]) -> String {
     ));
     story
 }
+
+/// Far beyond what anything takes once it is calm.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// How much of a trace is printed.
 const LAST_LINES: usize = 80;
