@@ -33,8 +33,13 @@ impl Line {
         written.map_err(|_| Lost("cannot write".into()))?.map_err(|error| Lost(error.to_string()))
     }
 
-    /// The next frame.
+    /// The next frame, which must come soon.
     pub(crate) async fn hear(&mut self) -> Result<Value, Lost> {
+        timeout(self.patience, self.wait()).await.unwrap_or_else(|_| Err(Lost("no answer".into())))
+    }
+
+    /// The next frame, whenever it comes. Cancel safe.
+    pub(crate) async fn wait(&mut self) -> Result<Value, Lost> {
         loop {
             let rest = &self.heard[self.searched..];
             if let Some(end) = rest.windows(4).position(|piece| piece == b"\r\n\r\n") {
@@ -43,12 +48,10 @@ impl Line {
                 return serde_json::from_slice(&frame).map_err(|error| Lost(error.to_string()));
             }
             self.searched = self.heard.len().saturating_sub(3);
-            let read = timeout(self.patience, self.socket.read_buf(&mut self.heard)).await;
-            match read {
-                Ok(Ok(0)) => return Err(Lost("end of stream".into())),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(Lost(error.to_string())),
-                Err(_) => return Err(Lost("no answer".into())),
+            match self.socket.read_buf(&mut self.heard).await {
+                Ok(0) => return Err(Lost("end of stream".into())),
+                Ok(_) => {}
+                Err(error) => return Err(Lost(error.to_string())),
             }
         }
     }

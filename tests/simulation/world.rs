@@ -21,6 +21,8 @@ use crate::trace::Trace;
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) users: usize,
+    /// Nothing gets so old that retention trims it.
+    pub(crate) keeps_all: bool,
     trace: Mutex<Trace>,
     history: Mutex<History>,
     fault: Mutex<Option<Verdict>>,
