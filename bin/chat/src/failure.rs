@@ -157,7 +157,7 @@ mod tests {
 
     fn timeout(command: &'static str) -> Failure {
         let limit = Duration::from_secs(1);
-        ClientError::Timeout { command, limit }.into()
+        ClientError::Timeout { command, limit, sent: true }.into()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! [`Client`]'s calls about accounts and sessions.
 
-use chat_core::protocol::{Command, ErrorCode, Reply, SessionEntry, Whoami};
+use chat_core::protocol::{Command, Reply, SessionEntry, Whoami};
 use chat_core::{FullName, Token};
 
 use crate::client::unexpected;
@@ -34,17 +34,17 @@ impl Client {
     /// The server may have ended the session while this handle still uses it; calling it again is safe.
     pub async fn logout(&self) -> Result<(), ClientError> {
         let token = self.word()?;
-        let answer = self.call(Command::Logout { token: &token }).await;
+        let answer = self.call_until(Command::Logout { token: &token }, self.deadline()).await;
         let over = match &answer {
             Ok(_) => true,
-            Err(error) => error.code() == Some(&ErrorCode::NoSession),
+            Err(error) => error.is_session_over(),
         };
         // Another login may have come in between; that one stays.
         if over && self.word().is_ok_and(|now| now == token) {
             self.set_login(None);
         }
         match answer? {
-            Reply::LoggedOut => Ok(()),
+            (Reply::LoggedOut, _) => Ok(()),
             _ => Err(unexpected("logout")),
         }
     }

@@ -39,7 +39,7 @@ impl<W: Write> Session<W> {
     pub(super) async fn greet(&mut self) -> Result<(), Failure> {
         let client = self.client().await?;
         let address = self.options.address();
-        let greeting = match client.server() {
+        let greeting = match &*client.server() {
             ServerInfo::Current(hello) => {
                 let (server, version) = (neutralise(&hello.server), neutralise(&hello.version));
                 format!("Connected to {server} {version} at {address}. Type help for help.")
