@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chat_core::Token;
-use chat_core::protocol::{Command, Reply, ReplyError};
+use chat_core::protocol::{Command, Frame, Reply, ReplyError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +15,7 @@ use crate::connection::{Connection, later};
 use crate::connector::OneStream;
 use crate::driver::Driver;
 use crate::open::{greet, open};
-use crate::request::{Call, Request, encode};
+use crate::request::{Answer, Call, Request, encode};
 use crate::status::Status;
 use crate::{
     ClientError, CloseReason, ConnectOptions, ConnectionState, Connector, ServerError, ServerInfo,
@@ -227,8 +227,7 @@ impl Client {
     }
 
     pub(crate) async fn call(&self, command: Command<'_>) -> Result<Reply<'static>, ClientError> {
-        let (reply, _) = self.call_until(command, self.deadline()).await?;
-        Ok(reply)
+        self.call_until(command, self.deadline()).await
     }
 
     /// When a call made now has taken too long.
@@ -236,12 +235,22 @@ impl Client {
         later(Instant::now(), self.options().request_timeout)
     }
 
-    /// The reply, and whether the request may have reached the server more than once.
     pub(crate) async fn call_until(
         &self,
         command: Command<'_>,
         deadline: Instant,
-    ) -> Result<(Reply<'static>, bool), ClientError> {
+    ) -> Result<Reply<'static>, ClientError> {
+        let name = command.name();
+        let answer = self.exchange(command, deadline).await?;
+        self.understand(name, &answer)
+    }
+
+    /// What came for a command, not yet understood.
+    pub(crate) async fn exchange(
+        &self,
+        command: Command<'_>,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
         let line = encode(&command, self.server().max_frame_bytes())?;
         let command = command.name();
         let (call, stage, answer) = Call::new(command, line);
@@ -251,14 +260,23 @@ impl Client {
                 ClientError::Closed { command, sent: lost.sent, reason: lost.reason }
             })
         };
-        let Ok(answer) = timeout_at(deadline, exchange).await else {
+        timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
             let limit = self.options().request_timeout;
-            return Err(ClientError::Timeout { command, limit, sent: stage.give_up() });
-        };
-        let answer = answer?;
-        let reply = understand(command, Reply::decode(command, &answer.frame)?);
-        let reply = reply.inspect_err(|error| self.note(error))?;
-        Ok((reply, answer.repeated))
+            Err(ClientError::Timeout { command, limit, sent: stage.give_up() })
+        })
+    }
+
+    /// The reply, if it is no error.
+    pub(crate) fn understand(
+        &self,
+        command: &'static str,
+        answer: &Answer,
+    ) -> Result<Reply<'static>, ClientError> {
+        understand(command, &answer.frame).inspect_err(|error| {
+            if error.is_session_over() {
+                self.shared.status.set_session_ended(true);
+            }
+        })
     }
 
     /// Hands a request to the task.
@@ -272,12 +290,6 @@ impl Client {
 
     pub(crate) fn options(&self) -> &ConnectOptions {
         &self.shared.options
-    }
-
-    fn note(&self, error: &ClientError) {
-        if error.is_session_over() {
-            self.shared.status.set_session_ended(true);
-        }
     }
 
     /// Whether this is the old server that answers `user_aktif` in place of `list`, as far as is known.
@@ -311,11 +323,12 @@ impl Client {
     }
 }
 
+/// The reply in a frame, if it is no error.
 pub(crate) fn understand(
     command: &'static str,
-    reply: Reply<'static>,
+    frame: &Frame,
 ) -> Result<Reply<'static>, ClientError> {
-    match reply {
+    match Reply::decode(command, frame)? {
         Reply::Error(error) => Err(ServerError::new(command, error).into()),
         reply => Ok(reply),
     }

@@ -292,8 +292,7 @@ impl<C: Connector> Driver<C> {
             return;
         };
         let command = "watch";
-        let answer = Reply::decode(command, frame).map_err(ClientError::from);
-        let answer = answer.and_then(|reply| match understand(command, reply)? {
+        let answer = understand(command, frame).and_then(|reply| match reply {
             Reply::Watching(watching) => Ok(watching),
             _ => Err(unexpected(command)),
         });

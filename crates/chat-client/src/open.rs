@@ -64,7 +64,7 @@ async fn say_hello<T: AsyncRead + AsyncWrite>(
         .await
         .map_err(|_| ClientError::Timeout { command, limit, sent: true })?
         .map_err(|reason| ClientError::Closed { command, sent: true, reason })?;
-    match understand(command, Reply::decode(command, &frame)?) {
+    match understand(command, &frame) {
         Ok(Reply::Hello(hello)) => Ok(ServerInfo::Current(hello)),
         Ok(_) => Err(unexpected(command)),
         Err(error) if error.code() == Some(&ErrorCode::BadCommand) => Ok(ServerInfo::Legacy),

@@ -96,7 +96,7 @@ impl Client {
         loop {
             let command = Command::Post { token, key, to, body };
             let error = match self.call_until(command, deadline).await {
-                Ok((Reply::Posted(posted), _)) => return Ok(Receipt::new(key, posted)),
+                Ok(Reply::Posted(posted)) => return Ok(Receipt::new(key, posted)),
                 Ok(_) => return Err(unexpected("post")),
                 Err(error) => error,
             };

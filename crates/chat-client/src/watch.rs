@@ -25,8 +25,8 @@ use crate::{Client, ClientError, CloseReason, Event, IncomingMessage, WatchEnd};
 /// server's store, after an [`Event::Lagging`]. So a reader may await requests (such as [`ack`](Self::ack)) between
 /// events as long as it likes.
 ///
-/// Dropping it ends the watch; the client tells the server. Until then it keeps the client's connection open, as a clone of
-/// the [`Client`] does.
+/// Dropping it ends the watch: the client tells the server, or closes the connection if this was the last handle on it. Until
+/// then it keeps the connection open, as a clone of the [`Client`] does.
 #[derive(Debug)]
 #[must_use = "events come only while it is read"]
 pub struct Watch {
