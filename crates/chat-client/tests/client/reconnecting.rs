@@ -6,7 +6,7 @@ use chat_client::{
     Backoff, Client, ClientError, CloseReason, ConnectOptions, ConnectionState, MessageId, Privacy,
     PrivacySubject, Random,
 };
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -404,4 +404,30 @@ async fn an_old_server_is_connected_to_again_too() {
     let reply = r#"{"status": "OK", "messages": "messi,"}"#;
     let (active, ()) = tokio::join!(client.active_users(), peer.answer(&list, reply));
     assert_eq!(active.unwrap().users, ["messi"]);
+}
+
+/// The second connection takes only some of what goes out again; the others wait, and go out behind it on the third.
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_go_out_again_is_not_overtaken() {
+    let mut network = Network::new();
+    let (client, mut peer) = network.client(options()).await;
+    let line = |number: usize| format!("ping {number} {}", "x".repeat(1800));
+    let mut calls = JoinSet::new();
+    for number in 0..100 {
+        let (client, text) = (client.clone(), line(number));
+        calls.spawn(async move { client.ping(&text[5..]).await });
+    }
+    for number in 0..100 {
+        peer.expect(line(number)).await;
+    }
+    drop(peer);
+    let mut peer = network.accept().await;
+    peer.answer(line(0), pong("a")).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    drop(peer);
+    let mut peer = network.accept().await;
+    for number in 1..100 {
+        peer.answer(line(number), pong("a")).await;
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
 }
