@@ -56,7 +56,8 @@ pub(crate) enum Cmd {
     /// script did not choose: `chat send USER -- "$text"`.
     #[command(
         override_usage = "chat send [OPTIONS] USER [--] [TEXT]...",
-        after_long_help = "JSON: {\"to\": USER, \"sent\": COUNT}",
+        after_long_help = "JSON: {\"to\": USER, \"sent\": COUNT, \"id\": ID}; ID is what `chat status` knows the last \
+        message by, null where the server gives none",
         allow_hyphen_values = true
     )]
     Send {
@@ -77,6 +78,86 @@ pub(crate) enum Cmd {
         \"from_name\": NAME, \"body\": TEXT}; old servers give no id and no time (null)"
     )]
     Inbox {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Write what happens as it happens, a JSON object a line: for scripts and bots.
+    ///
+    /// First everything undelivered, or everything behind the message that --after and --incarnation name, then what is
+    /// new, until the login ends or the program is stopped. When the connection is lost it is made again, and the
+    /// messages go on where they were: none twice, none left out without a line that says so ("gap"). That the connection
+    /// is lost, and is there again, is told on standard error.
+    ///
+    /// Messages stay undelivered unless --ack is given: they come again next time, also to other devices.
+    #[command(after_long_help = WATCH_JSON)]
+    Watch {
+        /// Acknowledge each message once its line is written out.
+        #[arg(long)]
+        ack: bool,
+        /// Begin behind the message of this id.
+        #[arg(long, value_name = "ID", requires = "incarnation")]
+        after: Option<u64>,
+        /// The incarnation of the mailbox that ID belongs to, as the message's line says.
+        #[arg(long, value_name = "WORD", requires = "after")]
+        incarnation: Option<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show the last messages with somebody, oldest first.
+    #[command(
+        after_long_help = "JSON: a line for each message, {\"direction\": \"in\" or \"out\", \"id\": ID, \"time\": TIME, \
+        \"from\": USER, \"from_name\": NAME, \"to\": USER, \"body\": TEXT}"
+    )]
+    History {
+        /// Who the conversation is with.
+        #[arg(value_name = "USER")]
+        with: String,
+        /// How many messages, 1 to 100000.
+        #[arg(value_name = "N", default_value = "20")]
+        count: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show what became of a message you sent.
+    ///
+    /// ID is what `chat send --json` writes, or `chat history --json` for those of direction out.
+    #[command(
+        after_long_help = "JSON: {\"id\": ID, \"state\": \"stored\", \"pushed\" or \"delivered\", \"stored\": TIME, \
+        \"pushed\": TIME, \"delivered\": TIME}; times that are not known are null"
+    )]
+    Status {
+        /// The message.
+        id: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Refuse what somebody sends you.
+    #[command(after_long_help = "JSON: {\"user\": USER, \"blocked\": true}")]
+    Block {
+        /// Who.
+        #[arg(value_name = "USER")]
+        username: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Take again what somebody sends you.
+    #[command(after_long_help = "JSON: {\"user\": USER, \"blocked\": false}")]
+    Unblock {
+        /// Who.
+        #[arg(value_name = "USER")]
+        username: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Choose who learns that you got their message (receipts), or that you are here (presence).
+    #[command(after_long_help = "JSON: {\"subject\": WORD, \"choice\": WORD}")]
+    Privacy {
+        /// What others may learn.
+        #[arg(value_parser = ["receipts", "presence"])]
+        subject: String,
+        /// Everybody, nobody, or those you have written to.
+        #[arg(value_parser = ["on", "off", "default"])]
+        choice: String,
         #[command(flatten)]
         format: Format,
     },
@@ -139,6 +220,12 @@ impl Cmd {
             Self::Login { format, .. }
             | Self::Send { format, .. }
             | Self::Inbox { format }
+            | Self::Watch { format, .. }
+            | Self::History { format, .. }
+            | Self::Status { format, .. }
+            | Self::Block { format, .. }
+            | Self::Unblock { format, .. }
+            | Self::Privacy { format, .. }
             | Self::List { format }
             | Self::Whoami { format }
             | Self::Logout { format } => format.json,
@@ -173,6 +260,20 @@ fn check_text(text: &[String], words: &[OsString]) -> Result<(), clap::Error> {
 fn looks_like_option(word: &str) -> bool {
     matches!(word, "--json" | "--server" | "-s" | "--help" | "-h") || word.starts_with("--server=")
 }
+
+const WATCH_JSON: &str = "\
+JSON, with or without --json; other kinds may be added:
+  {\"event\": \"message\", \"id\": ID, \"incarnation\": WORD, \"time\": TIME, \"from\": USER, \"from_name\": NAME,
+   \"to\": USER, \"body\": TEXT}
+  {\"event\": \"sent\", \"id\": ID, \"time\": TIME, \"from\": USER, \"from_name\": NAME, \"to\": USER, \"body\": TEXT}
+      what you sent from another connection
+  {\"event\": \"presence\", \"user\": USER, \"active\": BOOLEAN}
+  {\"event\": \"gap\", \"from\": ID, \"to\": ID or null, \"reason\": WORD, \"incarnation\": WORD}
+      messages that will not come: `retention`, `restored` (the server has an older copy; a new incarnation
+      begins), `unannounced`
+  {\"event\": \"lagging\"}, {\"event\": \"live\"}, {\"event\": \"shutdown\"}
+  {\"event\": \"session_ended\", \"reason\": WORD}
+      the last line; exit code 4";
 
 const EXIT_CODES: &str = "\
 Exit codes:

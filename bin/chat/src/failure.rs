@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use chat_client::{ClientError, ErrorCode};
 
@@ -15,6 +16,11 @@ use crate::text::neutralise;
 pub(crate) enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A watch that was not given up by this program.
+    #[error("the watch has ended")]
+    Watch(#[source] Arc<ClientError>),
+    #[error("the login has ended: {reason}; `chat login USER` logs in")]
+    LoginEnded { reason: String },
     #[error("not logged in to {server}; `chat login USER` logs in")]
     NoLogin { server: String },
     #[error("{0}")]
@@ -68,7 +74,8 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Client(error) => exit_of(error),
-            Self::NoLogin { .. } => Exit::NotLoggedIn,
+            Self::Watch(error) => exit_of(error),
+            Self::NoLogin { .. } | Self::LoginEnded { .. } => Exit::NotLoggedIn,
             Self::Usage(_) => Exit::Usage,
             Self::Line { source, .. } => source.exit(),
             Self::Interrupted => Exit::OutcomeUnknown,
@@ -96,6 +103,7 @@ impl Failure {
     pub(crate) fn code(&self) -> Option<&ErrorCode> {
         match self {
             Self::Client(error) => error.code(),
+            Self::Watch(error) => error.code(),
             Self::Line { source, .. } => source.code(),
             _ => None,
         }
@@ -144,6 +152,7 @@ fn exit_of(error: &ClientError) -> Exit {
         ClientError::NotLoggedIn => Exit::NotLoggedIn,
         ClientError::Server(_) if error.code() == Some(&ErrorCode::NoSession) => Exit::NotLoggedIn,
         ClientError::Server(_) | ClientError::Unsupported { .. } => Exit::Refused,
+        ClientError::AlreadyWatching => Exit::Usage,
         ClientError::Invalid(_) => Exit::Usage,
         _ => Exit::Unreachable,
     }
@@ -157,7 +166,7 @@ mod tests {
 
     fn timeout(command: &'static str) -> Failure {
         let limit = Duration::from_secs(1);
-        ClientError::Timeout { command, limit }.into()
+        ClientError::Timeout { command, limit, sent: true }.into()
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The JSON that `--json` writes, its keys in the order in which `--help` gives them.
 
-use chat_client::{Message, MessageId, Timestamp, Whoami};
+use chat_client::{
+    DeliveryState, Direction, HistoryMessage, Message, MessageId, MessageStatus, Timestamp, Whoami,
+};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -13,6 +15,7 @@ pub(crate) struct LoggedIn<'a> {
 pub(crate) struct Sent<'a> {
     pub(crate) to: &'a str,
     pub(crate) sent: u64,
+    pub(crate) id: Option<String>,
 }
 
 /// A message of the inbox.
@@ -29,6 +32,40 @@ pub(crate) struct Received<'a> {
 pub(crate) struct Active<'a, T> {
     pub(crate) active: &'a [T],
     pub(crate) more: bool,
+}
+
+/// A message of a conversation.
+#[derive(Serialize)]
+pub(crate) struct Past<'a> {
+    direction: &'static str,
+    id: &'a str,
+    time: Timestamp,
+    from: &'a str,
+    from_name: &'a str,
+    to: &'a str,
+    body: &'a str,
+}
+
+/// What became of a message.
+#[derive(Serialize)]
+pub(crate) struct Status<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) state: &'static str,
+    pub(crate) stored: Timestamp,
+    pub(crate) pushed: Option<Timestamp>,
+    pub(crate) delivered: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Blocked<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) blocked: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct PrivacySet<'a> {
+    pub(crate) subject: &'a str,
+    pub(crate) choice: &'a str,
 }
 
 /// Whose login is kept.
@@ -67,6 +104,39 @@ impl<'a> From<&'a Message> for Received<'a> {
             from: &message.from,
             from_name: &message.from_name,
             body: &message.body,
+        }
+    }
+}
+
+impl<'a> From<&'a HistoryMessage<'_>> for Past<'a> {
+    fn from(message: &'a HistoryMessage<'_>) -> Self {
+        Self {
+            direction: match message.direction {
+                Direction::In => "in",
+                Direction::Out => "out",
+            },
+            id: &message.id,
+            time: message.time,
+            from: &message.from,
+            from_name: &message.from_name,
+            to: &message.to,
+            body: &message.body,
+        }
+    }
+}
+
+impl<'a> Status<'a> {
+    pub(crate) fn new(id: &'a str, status: &MessageStatus) -> Self {
+        Self {
+            id,
+            state: match status.state {
+                DeliveryState::Stored => "stored",
+                DeliveryState::Pushed => "pushed",
+                DeliveryState::Delivered => "delivered",
+            },
+            stored: status.stored,
+            pushed: status.pushed,
+            delivered: status.delivered,
         }
     }
 }

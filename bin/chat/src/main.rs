@@ -1,13 +1,16 @@
 //! A chat client for the terminal and for scripts.
 
 mod args;
+mod connections;
 mod failure;
+mod history;
 mod interactive;
 mod json;
 mod lines;
 mod oneshot;
 mod password;
 mod phrases;
+mod privacy;
 mod state;
 mod text;
 
@@ -38,14 +41,17 @@ fn run(args: Args) -> Result<Option<Exit>, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::Runtime)?;
-    match args.command {
+    let outcome = match args.command {
         None => interactive::run(&runtime, &args.server),
         Some(Cmd::Completions { shell }) => {
             clap_complete::generate(shell, &mut Args::command(), "chat", &mut io::stdout());
             Ok(None)
         }
         Some(command) => runtime.block_on(oneshot::run(command, &args.server)).map(|()| None),
-    }
+    };
+    // A line handed to an editor that has ended would be waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// To standard error. If that fails too, the exit code still says it.

@@ -1,8 +1,12 @@
 //! What this program says. The Indonesian sentences are those that users of the old clients know, letter by letter.
 
-use chat_client::{SessionEntry, Token, Whoami};
+use chat_client::{
+    CloseReason, Delivery, DeliveryState, Gap, GapReason, MessageStatus, SessionEntry, Token,
+    Whoami,
+};
 use jiff::tz::TimeZone;
 
+use crate::failure::with_sources;
 use crate::text::{local_time, neutralise, shown_token};
 
 pub(crate) const ACTIVE_USERS: &str = "User yang sedang aktif adalah :";
@@ -14,6 +18,10 @@ pub(crate) const LOGGED_OUT: &str = "logout telah berhasil, Terimakasih telah me
 
 pub(crate) const NO_MESSAGES: &str = "no new messages";
 pub(crate) const MORE_MESSAGES: &str = "more messages wait: inbox shows them";
+pub(crate) const CONNECTED_AGAIN: &str = "(connected again)";
+pub(crate) const PRIVACY_SET: &str = "your choice is kept";
+pub(crate) const SHUTDOWN: &str = "(the server is shutting down)";
+pub(crate) const NOTHING_SENT: &str = "nothing was sent yet that has an id";
 pub(crate) const TRY_AGAIN: &str = "The next command tries to connect again.";
 
 /// What the old clients show, and a space to part it from what is typed.
@@ -29,6 +37,75 @@ pub(crate) fn logged_in(username: &str, token: Token) -> String {
 
 pub(crate) fn sent_to(username: &str) -> String {
     format!("message sent to {}", neutralise(username))
+}
+
+/// What waits for somebody who has just logged in: how much in all and from whom. `None` if nothing does.
+pub(crate) fn unread(delivery: &Delivery) -> Option<String> {
+    let mut senders: Vec<(&str, usize)> = Vec::new();
+    for message in delivery.messages() {
+        match senders.iter_mut().find(|(from, _)| *from == message.from) {
+            Some((_, count)) => *count += 1,
+            None => senders.push((&message.from, 1)),
+        }
+    }
+    let each: Vec<_> =
+        senders.iter().map(|(from, count)| format!("{} {count}", neutralise(from))).collect();
+    let more = if delivery.more() { "+" } else { "" };
+    let count = delivery.messages().len();
+    let plural = if count == 1 { "" } else { "s" };
+    (count > 0).then(|| format!("{count}{more} unread message{plural}: {}", each.join(", ")))
+}
+
+pub(crate) fn message_status(status: &MessageStatus, zone: &TimeZone) -> String {
+    let at = |time| local_time(time, zone);
+    let state = match status.state {
+        DeliveryState::Stored => "stored",
+        DeliveryState::Pushed => "pushed to a device",
+        DeliveryState::Delivered => "delivered",
+    };
+    let when = status.delivered.or(status.pushed).unwrap_or(status.stored);
+    if when == status.stored {
+        format!("{state} {}", at(when))
+    } else {
+        format!("{state} {}, sent {}", at(when), at(status.stored))
+    }
+}
+
+pub(crate) fn blocked(username: &str) -> String {
+    format!("{} can no longer send you messages", neutralise(username))
+}
+
+pub(crate) fn unblocked(username: &str) -> String {
+    format!("{} can send you messages again", neutralise(username))
+}
+
+pub(crate) fn connection_lost(reason: &CloseReason) -> String {
+    format!("(connection lost: {}; reconnecting…)", neutralise(&with_sources(reason)))
+}
+
+pub(crate) fn presence(user: &str, active: bool) -> String {
+    format!("({} {})", neutralise(user), if active { "is here" } else { "has left" })
+}
+
+pub(crate) fn gap(gap: &Gap) -> String {
+    let missing = match (gap.from, gap.to) {
+        (from, Some(to)) if from == to => format!("message {from}"),
+        (from, Some(to)) => format!("messages {from} to {to}"),
+        (from, None) => format!("messages from {from} on"),
+    };
+    match &gap.reason {
+        GapReason::Announced(reason) => {
+            format!("({missing}: no longer kept, {})", neutralise(reason))
+        }
+        GapReason::Restored { .. } => {
+            format!("({missing}: lost on the server, which was restored from an older copy)")
+        }
+        _ => format!("({missing}: missing, and the server does not say why)"),
+    }
+}
+
+pub(crate) fn login_ended(reason: &str) -> String {
+    format!("(your login has ended: {})", neutralise(reason))
 }
 
 pub(crate) fn error(message: &str) -> String {
@@ -61,6 +138,11 @@ auth USER [PASSWORD]     log in; without PASSWORD it is asked for and not shown
 send USER MESSAGE        send a message
 inbox                    show new messages; once shown they count as delivered
 list, user_aktif         show who is here
+history USER [N]         show the last N messages with USER, 20 unless said
+status [ID]              show what became of the message sent last, or of that one
+block USER, unblock USER refuse what USER sends, and take it again
+privacy receipts|presence on|off|default
+                         choose who learns that you got a message, or are here
 logout                   log out
 whoami                   show whose login this is
 sessions                 show your logins, here and elsewhere
@@ -70,6 +152,7 @@ register USER [PASSWORD [FULL NAME]]
 passwd [OLD NEW]         change your password; ends your other logins
 help                     show this
 quit                     log out and leave (also Ctrl-D)
+New messages appear by themselves where the server can do that.
 Ctrl-C stops waiting for an answer. Passwords never reach the history.";
 
 #[cfg(test)]

@@ -3,22 +3,59 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use chat_client::{Message, Timestamp, Token};
+use chat_client::{HistoryMessage, IncomingMessage, Message, SentMessage, Timestamp, Token};
 use jiff::tz::TimeZone;
 use serde::Serialize;
+
+/// What of a message is shown, wherever it comes from.
+pub(crate) struct Said<'a> {
+    time: Option<Timestamp>,
+    from: &'a str,
+    from_name: &'a str,
+    body: &'a str,
+}
+
+impl<'a> From<&'a Message> for Said<'a> {
+    fn from(message: &'a Message) -> Self {
+        let Message { time, from, from_name, body, .. } = message;
+        Self { time: *time, from, from_name, body }
+    }
+}
+
+impl<'a> From<&'a IncomingMessage> for Said<'a> {
+    fn from(message: &'a IncomingMessage) -> Self {
+        let IncomingMessage { time, from, from_name, body, .. } = message;
+        Self { time: Some(*time), from, from_name, body }
+    }
+}
+
+impl<'a> From<&'a HistoryMessage<'_>> for Said<'a> {
+    fn from(message: &'a HistoryMessage<'_>) -> Self {
+        let HistoryMessage { time, from, from_name, body, .. } = message;
+        Self { time: Some(*time), from, from_name, body }
+    }
+}
 
 /// One message on one line: local time, username, full name, text.
 ///
 /// The username comes first because it is the part nobody can choose freely: a full name may look like anything.
-pub(crate) fn message_line(message: &Message, zone: &TimeZone) -> String {
-    let mut line = String::new();
-    if let Some(time) = message.time {
-        let _ = write!(line, "[{}] ", local_time(time, zone));
-    }
-    let name = neutralise(&message.from_name);
-    let _ = write!(line, "{} ({name}): ", neutralise(&message.from));
-    line.push_str(&neutralise(&message.body));
+pub(crate) fn message_line<'a>(message: impl Into<Said<'a>>, zone: &TimeZone) -> String {
+    let said = message.into();
+    let mut line = stamp(said.time, zone);
+    let _ = write!(line, "{} ({}): ", neutralise(said.from), neutralise(said.from_name));
+    line.push_str(&neutralise(said.body));
     line
+}
+
+/// A message that the user sent from elsewhere, on one line.
+pub(crate) fn sent_line(message: &SentMessage<'_>, zone: &TimeZone) -> String {
+    let mut line = stamp(Some(message.time), zone);
+    let _ = write!(line, "you to {}: {}", neutralise(&message.to), neutralise(&message.body));
+    line
+}
+
+fn stamp(time: Option<Timestamp>, zone: &TimeZone) -> String {
+    time.map(|time| format!("[{}] ", local_time(time, zone))).unwrap_or_default()
 }
 
 /// Year to minute, in the given zone.

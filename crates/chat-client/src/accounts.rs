@@ -1,6 +1,6 @@
 //! [`Client`]'s calls about accounts and sessions.
 
-use chat_core::protocol::{Command, ErrorCode, Reply, SessionEntry, Whoami};
+use chat_core::protocol::{Command, Reply, SessionEntry, Whoami};
 use chat_core::{FullName, Token};
 
 use crate::client::unexpected;
@@ -34,18 +34,20 @@ impl Client {
     /// The server may have ended the session while this handle still uses it; calling it again is safe.
     pub async fn logout(&self) -> Result<(), ClientError> {
         let token = self.word()?;
-        let answer = self.call(Command::Logout { token: &token }).await;
-        let over = match &answer {
-            Ok(_) => true,
-            Err(error) => error.code() == Some(&ErrorCode::NoSession),
-        };
+        let command = Command::Logout { token: &token };
+        let answer = self.exchange(command, self.deadline()).await?;
+        let reply = self.understand("logout", &answer);
+        let was_over = reply.as_ref().is_err_and(ClientError::is_session_over);
         // Another login may have come in between; that one stays.
-        if over && self.word().is_ok_and(|now| now == token) {
+        if (reply.is_ok() || was_over) && self.word().is_ok_and(|now| now == token) {
             self.set_login(None);
         }
-        match answer? {
-            Reply::LoggedOut => Ok(()),
-            _ => Err(unexpected("logout")),
+        match reply {
+            Ok(Reply::LoggedOut) => Ok(()),
+            // The first of several tries had ended it.
+            Err(_) if was_over && answer.repeated => Ok(()),
+            Ok(_) => Err(unexpected("logout")),
+            Err(error) => Err(error),
         }
     }
 

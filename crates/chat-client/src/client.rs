@@ -1,27 +1,39 @@
 //! [`Client`]: the handle.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chat_core::Token;
-use chat_core::protocol::{Command, ErrorCode, HelloOptions, Reply, ReplyError};
+use chat_core::protocol::{Command, Frame, Reply, ReplyError};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::connection::{Bounds, Connection, Inbound};
-use crate::request::{Request, encode};
-use crate::{ClientError, CloseReason, ConnectOptions, ServerError, ServerInfo};
+use crate::connection::{Connection, later};
+use crate::connector::OneStream;
+use crate::driver::Driver;
+use crate::open::{greet, open};
+use crate::request::{Answer, Call, Request, encode};
+use crate::status::Status;
+use crate::{
+    ClientError, CloseReason, ConnectOptions, ConnectionState, Connector, ServerError, ServerInfo,
+    TcpConnector,
+};
 
 /// A handle on a connection to a chat server.
 ///
 /// Clones share the connection and the login. Requests of all handles go out in the order of the calls, many at
-/// once, and each call gets its own reply. The connection ends when the last handle (or [`Delivery`](crate::Delivery)) is dropped,
-/// or by [`close`](Self::close). It is not made again by itself: after [`ClientError::Closed`] connect anew and go on
-/// with [`with_token`](Self::with_token).
+/// once, and each call gets its own reply.
+///
+/// A connection that is lost is made again, with growing pauses ([`Backoff`](crate::Backoff)), and [`state`](Self::state) tells
+/// of it. Calls wait meanwhile, each at most its request timeout. What had been sent and not answered goes out again if that
+/// can do nothing twice; `auth`, `register`, `passwd`, `revoke` and the plain `send` fail with
+/// [`Closed`](ClientError::Closed) instead. Logins go on: the server keeps them.
+///
+/// It ends when the last handle (or [`Delivery`](crate::Delivery), or [`Watch`](crate::Watch)) is dropped, or by
+/// [`close`](Self::close).
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -32,15 +44,17 @@ pub struct Client {
 struct Shared {
     requests: mpsc::Sender<Request>,
     closing: CancellationToken,
-    closed: Arc<OnceLock<CloseReason>>,
+    status: Arc<Status>,
     task: TaskTracker,
-    server: ServerInfo,
     says_user_aktif: AtomicBool,
     options: ConnectOptions,
+    /// The last handle ends the connection.
+    _end: DropGuard,
 }
 
 impl Client {
-    /// Connects over TCP, says `hello`, and finds out what the server is.
+    /// Connects over TCP, says `hello`, and finds out what the server is. This first connection is tried once; one that
+    /// is lost later is made again. Must be called on a Tokio runtime, where the client's task then runs.
     ///
     /// # Errors
     /// [`Connect`](ClientError::Connect), [`ConnectTimeout`](ClientError::ConnectTimeout) or
@@ -49,34 +63,32 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future gives up the connection.
     pub async fn connect(options: impl Into<ConnectOptions>) -> Result<Self, ClientError> {
+        Self::connect_with(TcpConnector::default(), options).await
+    }
+
+    /// The same over streams of another kind.
+    ///
+    /// Besides what the connector does, the client uses Tokio's clock and
+    /// [`ConnectOptions::random`](ConnectOptions::random) only, and one task on the current runtime: given both and paused
+    /// time, it does the same every time.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the connection.
+    pub async fn connect_with<C: Connector>(
+        connector: C,
+        options: impl Into<ConnectOptions>,
+    ) -> Result<Self, ClientError> {
         let options = options.into();
-        let limit = options.connect_timeout;
-        let address = options.address().to_owned();
-        timeout(limit, Self::connect_tcp(options))
-            .await
-            .unwrap_or(Err(ClientError::ConnectTimeout { address, limit }))
+        let (connection, server) = open(&connector, &options).await?;
+        Ok(Self::start(connector, connection, server, options))
     }
 
-    async fn connect_tcp(options: ConnectOptions) -> Result<Self, ClientError> {
-        let connected = async {
-            let stream = TcpStream::connect(options.address()).await?;
-            // Small requests that wait for each other's replies are what Nagle's algorithm is bad at.
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
-        let stream = connected.await.map_err(|source| ClientError::Connect {
-            address: options.address().to_owned(),
-            source,
-        })?;
-        let address = options.address().to_owned();
-        Self::over(stream, options).await.map_err(|error| match error {
-            ClientError::BadReply(source) => ClientError::NotChatServer { address, source },
-            error => error,
-        })
-    }
-
-    /// Says `hello` over a stream that is already connected: a pipe, a tunnel, a test. Must be called on a Tokio
-    /// runtime, where the connection's task then runs. Of the options the address and the connect timeout are not used.
+    /// Says `hello` over a stream that is already connected: a pipe, a tunnel, a test. It is the only one: the client ends
+    /// with it. Must be called on a Tokio runtime, where the client's task then runs. Of the options the address, the
+    /// connect timeout and those of reconnecting are not used.
     ///
     /// # Errors
     /// [`Closed`](ClientError::Closed), [`Timeout`](ClientError::Timeout) or [`BadReply`](ClientError::BadReply), the
@@ -88,60 +100,59 @@ impl Client {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let mut connection = Connection::new(
-            stream,
-            Bounds {
-                in_flight_requests: options.in_flight_requests,
-                max_reply_bytes: options.max_reply_bytes,
-                finish_timeout: options.request_timeout,
-            },
-        );
-        let server = say_hello(&mut connection, &options).await?;
-        if server.is_legacy() {
-            connection.set_in_flight_requests(1);
-        }
-        Ok(Self::start(connection, server, options))
+        let options = options.reconnect(None);
+        let (connection, server) = greet(stream, &options).await?;
+        Ok(Self::start(OneStream::new(), connection, server, options))
     }
 
-    fn start<T>(connection: Connection<T>, server: ServerInfo, options: ConnectOptions) -> Self
-    where
-        T: AsyncRead + AsyncWrite + Send + 'static,
-    {
+    fn start<C: Connector>(
+        connector: C,
+        connection: Connection<C::Stream>,
+        server: ServerInfo,
+        options: ConnectOptions,
+    ) -> Self {
         let (requests, inbox) = mpsc::channel(options.queued_requests);
+        let closing = CancellationToken::new();
+        let status = Arc::new(Status::new(server));
+        let driver =
+            Driver::new(connector, options.clone(), Arc::clone(&status), inbox, closing.clone());
+        let task = TaskTracker::new();
+        task.spawn(driver.run(connection));
+        task.close();
         let shared = Shared {
             requests,
-            closing: CancellationToken::new(),
-            closed: Arc::default(),
-            task: TaskTracker::new(),
-            server,
+            _end: closing.clone().drop_guard(),
+            closing,
+            status,
+            task,
             says_user_aktif: AtomicBool::new(false),
             options,
         };
-        shared.task.spawn(connection.run(Inbound {
-            requests: inbox,
-            closing: shared.closing.clone(),
-            closed: Arc::clone(&shared.closed),
-        }));
-        shared.task.close();
         Self { shared: Arc::new(shared), login: Arc::default() }
     }
 
-    /// What the server said of itself.
+    /// What the server said of itself when the connection was last made.
     #[must_use]
-    pub fn server(&self) -> &ServerInfo {
-        &self.shared.server
+    pub fn server(&self) -> Arc<ServerInfo> {
+        self.shared.status.server()
     }
 
     /// Whether it is one of the old servers ([`ServerInfo::Legacy`]).
     #[must_use]
     pub fn is_legacy(&self) -> bool {
-        self.shared.server.is_legacy()
+        self.server().is_legacy()
     }
 
-    /// How the connection ended, if it has.
+    /// How the connection is, now and whenever that changes.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.status.subscribe()
+    }
+
+    /// How the connection ended, if it has and no other will be made.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.shared.closed.get().cloned()
+        self.shared.status.close_reason()
     }
 
     /// Ends the connection in order, for all handles: takes no further requests, waits for the replies to those
@@ -197,22 +208,88 @@ impl Client {
         Ok(())
     }
 
+    /// Fails unless the server says that it has this command.
+    pub(crate) fn require(&self, command: &'static str) -> Result<(), ClientError> {
+        if self.server().lists(command) {
+            Ok(())
+        } else {
+            Err(ClientError::Unsupported { command })
+        }
+    }
+
+    /// A command that not every current server has.
+    pub(crate) async fn call_listed(
+        &self,
+        command: Command<'_>,
+    ) -> Result<Reply<'static>, ClientError> {
+        self.require(command.name())?;
+        self.call(command).await
+    }
+
     pub(crate) async fn call(&self, command: Command<'_>) -> Result<Reply<'static>, ClientError> {
-        let line = encode(&command, self.shared.server.max_frame_bytes())?;
+        self.call_until(command, self.deadline()).await
+    }
+
+    /// When a call made now has taken too long.
+    pub(crate) fn deadline(&self) -> Instant {
+        later(Instant::now(), self.options().request_timeout)
+    }
+
+    pub(crate) async fn call_until(
+        &self,
+        command: Command<'_>,
+        deadline: Instant,
+    ) -> Result<Reply<'static>, ClientError> {
+        let name = command.name();
+        let answer = self.exchange(command, deadline).await?;
+        self.understand(name, &answer)
+    }
+
+    /// What came for a command, not yet understood.
+    pub(crate) async fn exchange(
+        &self,
+        command: Command<'_>,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
+        let line = encode(&command, self.server().max_frame_bytes())?;
         let command = command.name();
-        let limit = self.shared.options.request_timeout;
-        let (reply, answer) = oneshot::channel();
+        let (call, stage, answer) = Call::new(command, line);
         let exchange = async {
-            let request = Request { line, reply };
-            if self.shared.requests.send(request).await.is_err() {
-                return Err(self.closed(command, false));
-            }
-            answer.await.map_err(|_| self.closed(command, true))
+            self.submit(Request::Call(call), command).await?;
+            answer.await.map_err(|_| self.closed(command, true))?.map_err(|lost| {
+                ClientError::Closed { command, sent: lost.sent, reason: lost.reason }
+            })
         };
-        let frame = timeout(limit, exchange)
-            .await
-            .map_err(|_| ClientError::Timeout { command, limit })??;
-        understand(command, Reply::decode(command, &frame)?)
+        timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
+            let limit = self.options().request_timeout;
+            Err(ClientError::Timeout { command, limit, sent: stage.give_up() })
+        })
+    }
+
+    /// The reply, if it is no error.
+    pub(crate) fn understand(
+        &self,
+        command: &'static str,
+        answer: &Answer,
+    ) -> Result<Reply<'static>, ClientError> {
+        understand(command, &answer.frame).inspect_err(|error| {
+            if error.is_session_over() {
+                self.shared.status.set_session_ended(true);
+            }
+        })
+    }
+
+    /// Hands a request to the task.
+    pub(crate) async fn submit(
+        &self,
+        request: Request,
+        command: &'static str,
+    ) -> Result<(), ClientError> {
+        self.shared.requests.send(request).await.map_err(|_| self.closed(command, false))
+    }
+
+    pub(crate) fn options(&self) -> &ConnectOptions {
+        &self.shared.options
     }
 
     /// Whether this is the old server that answers `user_aktif` in place of `list`, as far as is known.
@@ -220,7 +297,7 @@ impl Client {
         &self.shared.says_user_aktif
     }
 
-    fn closed(&self, command: &'static str, sent: bool) -> ClientError {
+    pub(crate) fn closed(&self, command: &'static str, sent: bool) -> ClientError {
         // Without a reason the task has not set one: its runtime is gone, or `close` is under way.
         let reason = self.close_reason().unwrap_or(CloseReason::ByClient);
         ClientError::Closed { command, sent, reason }
@@ -240,31 +317,18 @@ impl Client {
 
     pub(crate) fn set_login(&self, token: Option<Token>) {
         *self.login.lock().unwrap_or_else(PoisonError::into_inner) = token;
+        if token.is_some() {
+            self.shared.status.set_session_ended(false);
+        }
     }
 }
 
-async fn say_hello<T: AsyncRead + AsyncWrite>(
-    connection: &mut Connection<T>,
-    options: &ConnectOptions,
-) -> Result<ServerInfo, ClientError> {
-    let command = "hello";
-    let limit = options.request_timeout;
-    let hello = Command::Hello(HelloOptions { explicit_ack: true });
-    let line = encode(&hello, chat_core::protocol::DEFAULT_MAX_FRAME_BYTES)?;
-    let frame = timeout(limit, connection.exchange(line))
-        .await
-        .map_err(|_| ClientError::Timeout { command, limit })?
-        .map_err(|reason| ClientError::Closed { command, sent: true, reason })?;
-    match understand(command, Reply::decode(command, &frame)?) {
-        Ok(Reply::Hello(hello)) => Ok(ServerInfo::Current(hello)),
-        Ok(_) => Err(unexpected(command)),
-        Err(error) if error.code() == Some(&ErrorCode::BadCommand) => Ok(ServerInfo::Legacy),
-        Err(error) => Err(error),
-    }
-}
-
-fn understand(command: &'static str, reply: Reply<'static>) -> Result<Reply<'static>, ClientError> {
-    match reply {
+/// The reply in a frame, if it is no error.
+pub(crate) fn understand(
+    command: &'static str,
+    frame: &Frame,
+) -> Result<Reply<'static>, ClientError> {
+    match Reply::decode(command, frame)? {
         Reply::Error(error) => Err(ServerError::new(command, error).into()),
         reply => Ok(reply),
     }

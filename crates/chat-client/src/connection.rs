@@ -1,21 +1,20 @@
-//! The connection task: writes requests, reads replies, and matches them in order.
+//! [`Connection`]: one stream; writes requests, reads replies and events, and matches replies in order.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use chat_core::protocol::{ClientCodec, CodecError, Frame};
+use chat_core::protocol::{ClientCodec, CodecError, Event, Frame, ReplyError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::Decoder;
-use tokio_util::sync::CancellationToken;
 
-use crate::request::Request;
+use crate::ClientError;
+use crate::request::Call;
 
-/// How a connection ended.
+/// How a connection ended, or why none could be made.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -28,6 +27,12 @@ pub enum CloseReason {
     /// The transport failed.
     #[error("the connection failed")]
     Io(#[source] Arc<io::Error>),
+    /// The server owed a reply and sent nothing for [`crate::ConnectOptions::reply_timeout`].
+    #[error("the server was silent for {limit:?}")]
+    Silent {
+        /// The limit.
+        limit: Duration,
+    },
     /// A reply was longer than [`crate::ConnectOptions::max_reply_bytes`].
     #[error("the server sent a reply longer than {max_reply_bytes} bytes")]
     ReplyTooLong {
@@ -37,18 +42,15 @@ pub enum CloseReason {
     /// The server sent a reply to nothing, so later ones could no longer be trusted.
     #[error("the server sent a reply that nothing asked for")]
     Unasked,
+    /// The server sent an event that has not what such an event must have.
+    #[error("the server sent an event that makes no sense")]
+    BadEvent(#[source] Arc<ReplyError>),
+    /// No new connection could be made.
+    #[error("no new connection could be made")]
+    Connect(#[source] Arc<ClientError>),
     /// This side closed it.
     #[error("this client closed the connection")]
     ByClient,
-}
-
-/// Both ends of what the handles and the task share.
-pub(crate) struct Inbound {
-    pub(crate) requests: mpsc::Receiver<Request>,
-    /// Cancelled when no further request shall be taken.
-    pub(crate) closing: CancellationToken,
-    /// Set before any waiting handle is told that there will be no reply.
-    pub(crate) closed: Arc<OnceLock<CloseReason>>,
 }
 
 /// What may be held and waited for.
@@ -56,8 +58,25 @@ pub(crate) struct Inbound {
 pub(crate) struct Bounds {
     pub(crate) in_flight_requests: usize,
     pub(crate) max_reply_bytes: usize,
-    /// How long replies are waited for once no further request can come.
-    pub(crate) finish_timeout: Duration,
+    /// How long the server may owe a reply without sending anything.
+    pub(crate) reply_timeout: Duration,
+}
+
+/// Whom a reply is for.
+pub(crate) enum Ticket {
+    /// Whoever made the connection.
+    Hello,
+    Call(Call),
+    /// The watch of that number.
+    Watch(u64),
+    /// Nobody: `unwatch`, and a `ping` that looks for a sign of life.
+    Nobody,
+}
+
+/// What came.
+pub(crate) enum Incoming {
+    Reply(Ticket, Frame),
+    Event(Event<'static>),
 }
 
 /// A connection and what is on its way over it.
@@ -67,8 +86,18 @@ pub(crate) struct Connection<T> {
     codec: ClientCodec,
     input: BytesMut,
     output: Output,
-    in_flight: VecDeque<oneshot::Sender<Frame>>,
+    in_flight: VecDeque<InFlight>,
     bounds: Bounds,
+    last_read: Instant,
+    /// Writing failed. The server may have said why before it stopped reading; that is read until then.
+    broken: Option<(CloseReason, Instant)>,
+}
+
+struct InFlight {
+    ticket: Ticket,
+    /// Where its line begins in what was ever put into `output`.
+    begins_at: u64,
+    pushed_at: Instant,
 }
 
 impl<T: AsyncRead + AsyncWrite> Connection<T> {
@@ -82,6 +111,8 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
             output: Output::default(),
             in_flight: VecDeque::new(),
             bounds,
+            last_read: Instant::now(),
+            broken: None,
         }
     }
 
@@ -90,107 +121,111 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
         self.bounds.in_flight_requests = limit;
     }
 
-    /// Sends one request and waits for its reply, before the task runs. Not cancel safe: drop the connection too.
-    pub(crate) async fn exchange(&mut self, line: BytesMut) -> Result<Frame, CloseReason> {
-        let (reply, mut answer) = oneshot::channel();
-        self.push(Request { line, reply });
-        while !self.is_idle() {
-            self.turn().await?;
-        }
-        answer.try_recv().map_err(|_| CloseReason::EndOfStream)
-    }
-
-    /// Serves until the handles are gone, one of them closes, or the connection fails.
-    pub(crate) async fn run(mut self, mut inbound: Inbound) {
-        let reason = match self.run_inner(&mut inbound).await {
-            Ok(()) => CloseReason::ByClient,
-            Err(reason) => reason,
-        };
-        tracing::debug!(%reason, "connection ended");
-        // Before `self` and `inbound` go, because their going tells the handles to look here.
-        let _ = inbound.closed.set(reason);
-    }
-
-    async fn run_inner(&mut self, inbound: &mut Inbound) -> Result<(), CloseReason> {
-        self.serve(inbound).await?;
-        let _ = timeout(self.bounds.finish_timeout, self.finish()).await;
-        Ok(())
-    }
-
-    /// Takes and answers requests. Returns when no more can come.
-    async fn serve(&mut self, inbound: &mut Inbound) -> Result<(), CloseReason> {
-        let mut batch = Vec::new();
+    /// Sends the first request and waits for its reply. Not cancel safe: drop the connection too.
+    pub(crate) async fn exchange(&mut self, line: &[u8]) -> Result<Frame, CloseReason> {
+        self.push(line, Ticket::Hello);
         loop {
-            let room = self.room();
-            tokio::select! {
-                turned = self.turn() => turned?,
-                taken = inbound.requests.recv_many(&mut batch, room), if room > 0 => {
-                    if taken == 0 {
-                        return Ok(());
-                    }
-                }
-                () = inbound.closing.cancelled(), if !inbound.requests.is_closed() => {
-                    inbound.requests.close();
-                }
+            match self.incoming()? {
+                Some(Incoming::Reply(_, frame)) => return Ok(frame),
+                Some(Incoming::Event(_)) => {}
+                None => self.turn().await?,
             }
-            batch.drain(..).for_each(|request| self.push(request));
         }
     }
 
-    /// Waits for the replies still due, then ends the connection in order: this side's direction first, so that
-    /// what the server still sends does not turn the end into a reset.
-    async fn finish(&mut self) -> Result<(), CloseReason> {
-        while !self.is_idle() {
-            self.turn().await?;
-        }
-        self.writer.shutdown().await.map_err(failed)?;
-        let _ = timeout(LINGER, self.read_to_end()).await;
-        Ok(())
+    /// Puts a line on its way.
+    pub(crate) fn push(&mut self, line: &[u8], ticket: Ticket) {
+        let begins_at = self.output.push(line);
+        self.in_flight.push_back(InFlight { ticket, begins_at, pushed_at: Instant::now() });
     }
 
-    /// Reads or writes once. Cancel safe: what was read is in `input`, what was not written in `output`.
-    async fn turn(&mut self) -> Result<(), CloseReason> {
+    /// How many more calls may be taken now.
+    pub(crate) fn room(&self) -> usize {
+        if self.output.bytes.len() >= OUTPUT_BYTES || self.broken.is_some() {
+            return 0;
+        }
+        self.bounds.in_flight_requests.saturating_sub(self.in_flight.len()).min(BATCH_REQUESTS)
+    }
+
+    /// Writes or reads once. Cancel safe: what was read is in `input`, what was not written in `output`.
+    ///
+    /// Writing comes first so that the order does not depend on chance. It cannot starve reading, because what there is to
+    /// write is bounded by what may be in flight.
+    pub(crate) async fn turn(&mut self) -> Result<(), CloseReason> {
         self.input.reserve(READ_BYTES);
+        let broken = self.broken.is_some();
         tokio::select! {
-            read = self.reader.read_buf(&mut self.input) => self.received(read),
-            written = self.output.write_some(&mut self.writer), if !self.output.is_written() => {
-                match written {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(self.last_words(error).await),
+            biased;
+            written = self.output.write_some(&mut self.writer), if !broken && !self.output.is_written() => {
+                if let Err(error) = written {
+                    self.broken = Some((failed(error), Instant::now() + LINGER));
                 }
+                Ok(())
+            }
+            read = read_some(&mut self.reader, &mut self.input, self.broken.as_ref()) => {
+                self.last_read = Instant::now();
+                read
             }
         }
     }
 
-    /// After a failed write: the server may have said why before it stopped reading.
-    async fn last_words(&mut self, error: io::Error) -> CloseReason {
-        let _ = timeout(LINGER, self.read_to_end()).await;
-        failed(error)
+    /// The next that is complete of what was read.
+    pub(crate) fn incoming(&mut self) -> Result<Option<Incoming>, CloseReason> {
+        let Some(frame) = self.decode()? else {
+            return Ok(None);
+        };
+        if let Some(event) = event_of(&frame)? {
+            return Ok(Some(Incoming::Event(event)));
+        }
+        let in_flight = self.in_flight.pop_front().ok_or(CloseReason::Unasked)?;
+        Ok(Some(Incoming::Reply(in_flight.ticket, frame)))
     }
 
-    async fn read_to_end(&mut self) -> Result<(), CloseReason> {
-        loop {
-            self.input.reserve(READ_BYTES);
-            let read = self.reader.read_buf(&mut self.input).await;
-            self.received(read)?;
+    /// When to look again whether the server owes a reply for too long; `None` if it owes none.
+    ///
+    /// # Errors
+    /// It does now.
+    pub(crate) fn reply_deadline(&self) -> Result<Option<Instant>, CloseReason> {
+        let Some(oldest) = self.in_flight.front() else {
+            return Ok(None);
+        };
+        let limit = self.bounds.reply_timeout;
+        let deadline = later(oldest.pushed_at.max(self.last_read), limit);
+        if Instant::now() < deadline {
+            Ok(Some(deadline))
+        } else {
+            Err(CloseReason::Silent { limit })
         }
     }
 
-    /// Hands out the replies that are complete.
-    fn received(&mut self, read: io::Result<usize>) -> Result<(), CloseReason> {
-        if read.map_err(failed)? == 0 {
-            return Err(if self.input.is_empty() {
-                CloseReason::EndOfStream
-            } else {
-                CloseReason::CutReply
-            });
-        }
-        while let Some(frame) = self.decode()? {
-            let waiting = self.in_flight.pop_front().ok_or(CloseReason::Unasked)?;
-            // Nobody there means that the call was dropped or timed out; its reply is done with all the same.
-            let _ = waiting.send(frame);
-        }
-        Ok(())
+    /// When something was last read.
+    pub(crate) fn last_read(&self) -> Instant {
+        self.last_read
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.output.is_written()
+    }
+
+    /// Ends the connection in order: this side's direction first, so that what the server still sends does not turn
+    /// the end into a reset.
+    pub(crate) async fn shut_down(mut self) {
+        let _ = timeout(LINGER, async {
+            self.writer.shutdown().await?;
+            while self.reader.read_buf(&mut self.input).await? > 0 {
+                self.input.clear();
+            }
+            io::Result::Ok(())
+        })
+        .await;
+    }
+
+    /// What was not answered, oldest first, and whether any of it was written.
+    pub(crate) fn into_unanswered(self) -> impl Iterator<Item = (Ticket, bool)> {
+        let written = self.output.written;
+        self.in_flight
+            .into_iter()
+            .map(move |in_flight| (in_flight.ticket, in_flight.begins_at < written))
     }
 
     fn decode(&mut self) -> Result<Option<Frame>, CloseReason> {
@@ -199,23 +234,6 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
             _ => CloseReason::ReplyTooLong { max_reply_bytes: self.bounds.max_reply_bytes },
         })
     }
-
-    fn push(&mut self, request: Request) {
-        self.output.bytes.extend_from_slice(&request.line);
-        self.in_flight.push_back(request.reply);
-    }
-
-    /// How many more requests may be taken now.
-    fn room(&self) -> usize {
-        if self.output.bytes.len() >= OUTPUT_BYTES {
-            return 0;
-        }
-        self.bounds.in_flight_requests.saturating_sub(self.in_flight.len()).min(BATCH_REQUESTS)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.output.is_written()
-    }
 }
 
 /// Bytes on their way out.
@@ -223,9 +241,21 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
 struct Output {
     bytes: BytesMut,
     unflushed: bool,
+    /// How many bytes the stream has taken.
+    written: u64,
+    /// How many were ever pushed.
+    pushed: u64,
 }
 
 impl Output {
+    /// Returns where `line` begins.
+    fn push(&mut self, line: &[u8]) -> u64 {
+        let begins_at = self.pushed;
+        self.bytes.extend_from_slice(line);
+        self.pushed += length(line.len());
+        begins_at
+    }
+
     fn is_written(&self) -> bool {
         self.bytes.is_empty() && !self.unflushed
     }
@@ -237,18 +267,58 @@ impl Output {
             self.unflushed = false;
         } else {
             self.unflushed = true;
-            if writer.write_buf(&mut self.bytes).await? == 0 {
+            let written = writer.write_buf(&mut self.bytes).await?;
+            if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            self.written += length(written);
         }
         Ok(())
     }
+}
+
+/// Cancel safe.
+async fn read_some(
+    reader: &mut (impl AsyncRead + Unpin),
+    input: &mut BytesMut,
+    broken: Option<&(CloseReason, Instant)>,
+) -> Result<(), CloseReason> {
+    let read = match broken {
+        None => reader.read_buf(input).await,
+        Some((reason, until)) => match timeout_at(*until, reader.read_buf(input)).await {
+            Ok(Ok(1..)) => return Ok(()),
+            _ => return Err(reason.clone()),
+        },
+    };
+    match read.map_err(failed)? {
+        0 if input.is_empty() => Err(CloseReason::EndOfStream),
+        0 => Err(CloseReason::CutReply),
+        _ => Ok(()),
+    }
+}
+
+/// The event in a frame, if it is one. Replies begin with their status, which saves looking closer.
+fn event_of(frame: &Frame) -> Result<Option<Event<'static>>, CloseReason> {
+    if frame.as_bytes().starts_with(REPLY_START) {
+        return Ok(None);
+    }
+    Event::decode(frame).map_err(|error| CloseReason::BadEvent(Arc::new(error)))
 }
 
 fn failed(error: io::Error) -> CloseReason {
     CloseReason::Io(Arc::new(error))
 }
 
+/// A time that may lie beyond what can be told.
+pub(crate) fn later(time: Instant, wait: Duration) -> Instant {
+    time.checked_add(wait).unwrap_or_else(|| time + FAR)
+}
+
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+const REPLY_START: &[u8] = br#"{"status""#;
 /// Room made for each read: several short replies, and a page of 1 MiB in a tolerable number of reads.
 const READ_BYTES: usize = 16 * 1024;
 /// Requests are no longer taken when this much waits to be written, so memory is bounded by this and one batch.
@@ -257,3 +327,5 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 const BATCH_REQUESTS: usize = 64;
 /// How long the other side may take to end its direction, as the server gives its clients.
 const LINGER: Duration = Duration::from_secs(2);
+/// Ten years.
+const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -6,6 +6,7 @@ use chat_core::MessageBodyError;
 use chat_core::protocol::{ErrorCode, ErrorReply, ReplyError};
 
 use crate::CloseReason;
+use crate::request::is_repeatable;
 
 /// Why a call did not give what it should.
 #[derive(Debug, thiserror::Error)]
@@ -46,21 +47,36 @@ pub enum ClientError {
     /// The arguments cannot be put into a request; nothing was sent.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
-    /// The server is one of the old ones and does not have this command; nothing was sent.
-    #[error("this old server has no `{command}`")]
+    /// The server does not have this command (the old ones have six); nothing was sent.
+    #[error("this server has no `{command}`")]
     Unsupported {
         /// The command's word.
         command: &'static str,
     },
-    /// No reply within the time allowed. Whether the server acted is not known. The connection goes on.
-    #[error("no reply to `{command}` within {limit:?}")]
+    /// This client watches already; a connection has one watch.
+    #[error("there is a watch on this connection already")]
+    AlreadyWatching,
+    /// No reply within the time allowed. If `sent`, whether the server acted is not known.
+    #[error("no reply to `{command}` within {limit:?}{}", if *sent { "" } else { "; it was never sent" })]
     Timeout {
         /// The command's word.
         command: &'static str,
         /// The limit ([`crate::ConnectOptions::request_timeout`]).
         limit: Duration,
+        /// Whether the request may have reached the server. If not, it never will.
+        sent: bool,
     },
-    /// The connection is over. If `sent`, whether the server acted is not known.
+    /// The outcome of a [`send`](crate::Client::send) is not known. [`post`](crate::Client::post) with this key finds out: it
+    /// sends the message if that was not done, and does nothing twice.
+    #[error("whether the message was sent is not known")]
+    Unconfirmed {
+        /// The key it was posted under.
+        key: String,
+        /// Why.
+        #[source]
+        source: Box<Self>,
+    },
+    /// The connection is over, or was lost on the way. If `sent`, whether the server acted is not known.
     #[error("the connection ended before the reply to `{command}`")]
     Closed {
         /// The command's word.
@@ -94,19 +110,20 @@ impl ClientError {
     pub fn code(&self) -> Option<&ErrorCode> {
         match self {
             Self::Server(error) => error.code.as_ref(),
+            Self::Unconfirmed { source, .. } => source.code(),
             _ => None,
         }
     }
 
-    /// Whether the same call may work if repeated (after [`retry_after`](Self::retry_after), and on a new
-    /// connection after [`Closed`](Self::Closed)), and cannot do anything twice.
+    /// Whether the same call may work if repeated (after [`retry_after`](Self::retry_after)), and cannot do anything twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::ConnectTimeout { .. } => true,
             Self::Server(error) => error.is_retryable(),
-            Self::Timeout { command, .. } => is_repeatable(command),
-            Self::Closed { command, sent, .. } => !sent || is_repeatable(command),
+            Self::Timeout { command, sent, .. } | Self::Closed { command, sent, .. } => {
+                !sent || is_repeatable(command)
+            }
             _ => false,
         }
     }
@@ -116,29 +133,41 @@ impl ClientError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Server(error) => error.retry_after,
+            Self::Unconfirmed { source, .. } => source.retry_after(),
             _ => None,
         }
     }
 
     /// Whether a request may have been carried out although this error was returned. Never so for a request that
-    /// changes nothing.
+    /// changes nothing, or that may be made again without a thought. (A `post` may be, under its key.)
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Server(error) => error.is_outcome_unknown(),
-            Self::Timeout { command, .. } => !is_repeatable(command),
-            Self::Closed { command, sent, .. } => *sent && !is_repeatable(command),
-            Self::BadReply(ReplyError::Malformed { command, .. }) => !is_repeatable(command),
+            Self::Timeout { command, sent, .. } | Self::Closed { command, sent, .. } => {
+                *sent && has_outcome(command)
+            }
+            Self::BadReply(ReplyError::Malformed { command, .. }) => has_outcome(command),
+            Self::Unconfirmed { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the server does not know the login (any more).
+    pub(crate) fn is_session_over(&self) -> bool {
+        self.code() == Some(&ErrorCode::NoSession)
     }
 
     /// Who has to do something about it.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::NotLoggedIn | Self::Invalid(_) | Self::Unsupported { .. } => Fault::User,
+            Self::NotLoggedIn
+            | Self::Invalid(_)
+            | Self::Unsupported { .. }
+            | Self::AlreadyWatching => Fault::User,
             Self::Server(error) => error.fault(),
+            Self::Unconfirmed { source, .. } => source.fault(),
             _ => Fault::Peer,
         }
     }
@@ -179,7 +208,7 @@ impl ServerError {
 
     fn is_outcome_unknown(&self) -> bool {
         matches!(self.code, Some(ErrorCode::Unavailable | ErrorCode::Internal))
-            && !is_repeatable(self.command)
+            && has_outcome(self.command)
     }
 
     fn fault(&self) -> Fault {
@@ -206,6 +235,9 @@ pub enum InvalidRequest {
     /// The message is empty, too long, or has control characters.
     #[error(transparent)]
     Body(#[from] MessageBodyError),
+    /// A key that is no key.
+    #[error("a key has 1 to 128 printable ASCII characters and no space")]
+    Key,
     /// An argument cannot be written on the request's line, or the line is longer than the server takes.
     #[error("cannot write `{command}`: {reason}")]
     Argument {
@@ -216,12 +248,9 @@ pub enum InvalidRequest {
     },
 }
 
-/// Whether doing it twice is the same as doing it once.
-fn is_repeatable(command: &str) -> bool {
-    matches!(
-        command,
-        "hello" | "ping" | "list" | "user_aktif" | "whoami" | "sessions" | "peek" | "ack"
-    )
+/// Whether it matters that it may have been done: what may be done twice need not be known.
+fn has_outcome(command: &str) -> bool {
+    command == "post" || !is_repeatable(command)
 }
 
 /// The code that an old server's sentence means.

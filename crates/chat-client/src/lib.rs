@@ -30,23 +30,44 @@
 //! not known. Each method says what that means for it.
 
 mod accounts;
+mod backoff;
 mod client;
 mod connection;
+mod connector;
 mod delivery;
+mod driver;
 mod error;
+mod event;
 mod listing;
 mod messages;
+mod open;
 mod options;
+mod people;
+mod post;
+mod random;
 mod request;
 mod server;
+mod status;
+mod watch;
+mod watcher;
 
+pub use backoff::Backoff;
 pub use chat_core::protocol::{
-    ActiveUsers, Directory, DirectoryEntry, ErrorCode, Hello, Limits, List, SessionEntry, Whoami,
+    ActiveUsers, DeliveryState, Direction, Directory, DirectoryEntry, ErrorCode, Hello,
+    HistoryMessage, HistoryPage, Limits, List, MessageStatus, Resume, SentMessage, SessionEntry,
+    Whoami,
 };
 pub use chat_core::{FullName, MessageId, Timestamp, Token};
 pub use client::Client;
 pub use connection::CloseReason;
+pub use connector::{Connector, TcpConnector};
 pub use delivery::{Delivery, Message};
 pub use error::{ClientError, Fault, InvalidRequest, ServerError};
+pub use event::{Event, Gap, GapReason, IncomingMessage, WatchEnd};
 pub use options::ConnectOptions;
+pub use people::{Privacy, PrivacySubject};
+pub use post::{Receipt, Sent};
+pub use random::{Random, SystemRandom};
 pub use server::ServerInfo;
+pub use status::ConnectionState;
+pub use watch::Watch;

@@ -1,30 +1,12 @@
 //! [`Client`]'s calls about messages.
 
-use chat_core::protocol::{Command, Reply};
-use chat_core::{MessageId, check_body};
+use chat_core::MessageId;
+use chat_core::protocol::{Command, HistoryPage, MessageStatus, Reply};
 
 use crate::client::unexpected;
-use crate::{Client, ClientError, Delivery, InvalidRequest};
+use crate::{Client, ClientError, Delivery};
 
 impl Client {
-    /// Sends a message. Once this returns `Ok`, a current server keeps it through a crash of its machine.
-    ///
-    /// # Errors
-    /// [`Invalid`](ClientError::Invalid) for what cannot be a message (empty, over the server's limit, a control
-    /// character other than tab) or a recipient; codes `no_such_recipient`, `inbox_full`, `not_allowed`; and those of any
-    /// request. After [`is_outcome_unknown`](ClientError::is_outcome_unknown), sending again may send it twice.
-    ///
-    /// # Cancel safety
-    /// The message may have been sent.
-    pub async fn send(&self, to: &str, body: &str) -> Result<(), ClientError> {
-        check_body(body, self.server().max_message_bytes()).map_err(InvalidRequest::from)?;
-        let token = &self.word()?;
-        match self.call(Command::Send { token, to, body }).await? {
-            Reply::Sent => Ok(()),
-            _ => Err(unexpected("send")),
-        }
-    }
-
     /// The undelivered messages, oldest first, a page at a time. They stay undelivered until [`Delivery::ack`]:
     /// calling this again without it gives the same ones.
     ///
@@ -87,6 +69,47 @@ impl Client {
         match self.call_current(command).await? {
             Reply::Acked => Ok(()),
             _ => Err(unexpected("ack")),
+        }
+    }
+
+    /// How far a message that this user sent has come, by the id that [`post`](Self::post) or [`send`](Self::send) gave.
+    ///
+    /// # Errors
+    /// Code `no_such_message`; [`Unsupported`](ClientError::Unsupported) by a server without `status`; and those of any
+    /// request.
+    ///
+    /// # Cancel safety
+    /// It changes nothing.
+    pub async fn status(&self, id: &str) -> Result<MessageStatus, ClientError> {
+        let token = &self.word()?;
+        match self.call_listed(Command::Status { token, id }).await? {
+            Reply::Status(status) => Ok(status),
+            _ => Err(unexpected("status")),
+        }
+    }
+
+    /// The conversation with somebody, delivered or not: without `cursor` its newest page, with the
+    /// [`next`](HistoryPage::next) of a page the one before it in time. At most `limit` messages (the server has a limit of its
+    /// own), oldest first.
+    ///
+    /// # Errors
+    /// Codes `no_such_user`, `bad_arguments` (a cursor that is none); [`Unsupported`](ClientError::Unsupported) by a server
+    /// without `history`; and those of any request.
+    ///
+    /// # Cancel safety
+    /// It changes nothing.
+    pub async fn history(
+        &self,
+        with: &str,
+        cursor: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<HistoryPage<'static>, ClientError> {
+        let token = &self.word()?;
+        let limit = limit.map(|limit| limit.to_string());
+        let command = Command::History { token, with, cursor, limit: limit.as_deref() };
+        match self.call_listed(command).await? {
+            Reply::History(page) => Ok(page),
+            _ => Err(unexpected("history")),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! [`ConnectOptions`]: where to connect, how long to wait, how much to hold.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::random::Source;
+use crate::{Backoff, Random, SystemRandom};
 
 /// Where to connect and within which limits.
 ///
@@ -22,6 +26,11 @@ pub struct ConnectOptions {
     pub(crate) queued_requests: usize,
     pub(crate) in_flight_requests: usize,
     pub(crate) max_reply_bytes: usize,
+    pub(crate) reply_timeout: Duration,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) event_buffer: usize,
+    pub(crate) random: Source,
 }
 
 impl ConnectOptions {
@@ -35,6 +44,11 @@ impl ConnectOptions {
             queued_requests: QUEUED_REQUESTS,
             in_flight_requests: IN_FLIGHT_REQUESTS,
             max_reply_bytes: MAX_REPLY_BYTES,
+            reply_timeout: REPLY_TIMEOUT,
+            backoff: Some(Backoff::default()),
+            keepalive: Some(KEEPALIVE),
+            event_buffer: EVENT_BUFFER,
+            random: Source(Arc::new(SystemRandom)),
         }
     }
 
@@ -51,8 +65,8 @@ impl ConnectOptions {
         self
     }
 
-    /// How long a call may take, from the call to its reply, waiting for room in the queue included.
-    /// Default: 30 s.
+    /// How long a call may take, from the call to its reply: waiting for room in the queue, for another connection, and
+    /// for a `post` to be repeated included. Default: 30 s.
     #[must_use]
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
@@ -79,6 +93,43 @@ impl ConnectOptions {
     #[must_use]
     pub fn max_reply_bytes(mut self, limit: usize) -> Self {
         self.max_reply_bytes = limit;
+        self
+    }
+
+    /// How long the server may owe a reply without sending anything, before the connection counts as dead and another is
+    /// made. Default: 20 s, below the request timeout, so that what may be repeated still can be.
+    #[must_use]
+    pub fn reply_timeout(mut self, limit: Duration) -> Self {
+        self.reply_timeout = limit;
+        self
+    }
+
+    /// How a lost connection is made again. Default: [`Backoff::default`]. With `None` it is not, and the client is over
+    /// with its first connection.
+    #[must_use]
+    pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
+        self.backoff = backoff.into();
+        self
+    }
+
+    /// After how long a silence a client that watches asks the server for a sign of life. `None` for never. Default: 60 s.
+    #[must_use]
+    pub fn keepalive(mut self, silence: impl Into<Option<Duration>>) -> Self {
+        self.keepalive = silence.into();
+        self
+    }
+
+    /// How many events a [`Watch`](crate::Watch) holds for its reader, at least 16. Default: 256.
+    #[must_use]
+    pub fn event_buffer(mut self, limit: usize) -> Self {
+        self.event_buffer = limit.max(EVENT_BUFFER_MIN);
+        self
+    }
+
+    /// Where delays get their jitter and messages their keys. Default: the operating system.
+    #[must_use]
+    pub fn random(mut self, source: impl Random) -> Self {
+        self.random = Source(Arc::new(source));
         self
     }
 }
@@ -130,6 +181,14 @@ const QUEUED_REQUESTS: usize = 256;
 const IN_FLIGHT_REQUESTS: usize = 1024;
 /// The current server's pages end at 1 MiB; the old servers put a whole mailbox into one reply.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
+/// Longer than a healthy server's slowest answer (a password's hash in a queue), shorter than [`REQUEST_TIMEOUT`].
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Often enough for address translators, seldom enough for a phone's radio.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// 4 MiB of the longest messages that servers take by default.
+const EVENT_BUFFER: usize = 256;
+/// Half of it holds what a stream is told between two messages, so that it always comes further.
+const EVENT_BUFFER_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {

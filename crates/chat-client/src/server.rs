@@ -42,6 +42,12 @@ impl ServerInfo {
         self.limit(|hello| hello.limits.frame_bytes, DEFAULT_MAX_FRAME_BYTES)
     }
 
+    /// Whether it says that it has a command, by its word. Old servers do not say.
+    #[must_use]
+    pub fn lists(&self, command: &str) -> bool {
+        self.hello().is_some_and(|hello| hello.commands.iter().any(|listed| listed == command))
+    }
+
     fn limit(&self, announced: impl Fn(&Hello<'static>) -> u64, default: usize) -> usize {
         self.hello()
             .map_or(default, |hello| usize::try_from(announced(hello)).unwrap_or(usize::MAX))

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use chat_client::{Client, ClientError, CloseReason, ErrorCode, Fault};
+use chat_client::{Client, ClientError, CloseReason, ConnectOptions, ErrorCode, Fault};
 use chat_core::account::PasswordParams;
 use chat_core::store::{NewAccount, Store, StoreOptions};
 use chat_server::{Served, Server, ServerConfig};
@@ -208,7 +208,8 @@ async fn a_thousand_sends_in_flight_keep_their_order() {
 #[tokio::test]
 async fn a_server_that_shuts_down_ends_the_connection_in_order() {
     let server = Running::start().await;
-    let client = server.client_of("messi").await;
+    let options = ConnectOptions::from(server.at).reconnect(None);
+    let client = Client::connect(options).await.unwrap();
     server.stop().await;
     let error = client.ping("halo").await.unwrap_err();
     assert!(

@@ -9,7 +9,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Helper};
+use rustyline::{CompletionType, Config, Context, ExternalPrinter, Helper};
 
 use super::typed::{COMMANDS, belongs_in_history};
 use crate::failure::Failure;
@@ -21,6 +21,9 @@ pub(super) enum Input {
     Terminal(Box<Editor>),
     Pipe(Lines<StdinLock<'static>>),
 }
+
+/// Prints above the line being typed. May block until the editor takes it.
+pub(super) type Printer = Box<dyn ExternalPrinter + Send>;
 
 /// What a source gives.
 pub(super) enum Read {
@@ -51,6 +54,17 @@ impl Input {
                 Some(Err(failure)) => Read::Bad(failure),
                 None => Read::End,
             }),
+        }
+    }
+
+    /// What prints above the line being typed, if there is an editor that can do it.
+    pub(super) fn printer(&mut self) -> Option<Printer> {
+        match self {
+            Self::Terminal(editor) => {
+                let printer = editor.editor.create_external_printer().ok()?;
+                Some(Box::new(printer))
+            }
+            Self::Pipe(_) => None,
         }
     }
 
@@ -159,6 +173,7 @@ mod tests {
         assert_eq!(complete("us"), (0, vec!["user_aktif ".to_owned()]));
         assert_eq!(complete("  li"), (2, vec!["list ".to_owned()]));
         assert_eq!(complete("l").1, ["list ", "logout "]);
+        assert_eq!(complete("h").1, ["help ", "history "]);
         assert!(complete("send l").1.is_empty());
         assert_eq!(complete("").1.len(), COMMANDS.len());
     }

@@ -1,14 +1,18 @@
 //! The interactive client: read a line, do it, say what came of it.
 
 mod input;
+mod live;
+mod screen;
 mod session;
 mod typed;
 
 use std::io::{self, IsTerminal as _};
 
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 use self::input::{Input, Read};
+use self::screen::{Person, Screen};
 use self::session::Session;
 use self::typed::{Mistyped, Passwords, Typed};
 use crate::failure::{Exit, Failure};
@@ -17,11 +21,13 @@ use crate::{password, phrases};
 /// Runs a session to its end. On a terminal that is success; from a pipe the first failure counts.
 pub(crate) fn run(runtime: &Runtime, server: &str) -> Result<Option<Exit>, Failure> {
     let on_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let input = if on_terminal { Input::terminal()? } else { Input::pipe() };
+    let mut input = if on_terminal { Input::terminal()? } else { Input::pipe() };
+    let screen = on_terminal.then(|| Screen::new(input.printer()));
     let mut conversation = Conversation {
         runtime,
         input,
-        session: Session::new(server, io::stdout()),
+        session: Session::new(server, io::stdout(), screen.clone()),
+        screen,
         first_failure: None,
     };
     conversation.run()?;
@@ -32,6 +38,7 @@ struct Conversation<'a> {
     runtime: &'a Runtime,
     input: Input,
     session: Session<io::Stdout>,
+    screen: Option<Screen>,
     first_failure: Option<Exit>,
 }
 
@@ -43,7 +50,7 @@ impl Conversation<'_> {
             self.report(greeted)?;
         }
         loop {
-            let outcome = match self.input.read(&self.session.prompt())? {
+            let outcome = match self.read()? {
                 Read::Line(line) => match typed::parse(&line) {
                     Ok(Typed::Quit) => break,
                     Ok(typed) => self.perform(typed),
@@ -59,9 +66,26 @@ impl Conversation<'_> {
         Ok(())
     }
 
+    fn read(&mut self) -> Result<Read, Failure> {
+        let prompt = self.session.prompt();
+        self.person(Person::Types(Instant::now()));
+        let read = self.input.read(&prompt);
+        self.person(Person::Waits);
+        read
+    }
+
+    fn person(&self, does: Person) {
+        if let Some(screen) = &self.screen {
+            screen.person(does);
+        }
+    }
+
     fn perform(&mut self, typed: Typed) -> Result<(), Failure> {
         let on_terminal = self.input.is_terminal();
-        let complete = match ask_for_the_rest(typed, on_terminal)? {
+        self.person(Person::TypesPassword);
+        let complete = ask_for_the_rest(typed, on_terminal);
+        self.person(Person::Waits);
+        let complete = match complete? {
             Ok(complete) => complete,
             Err(mistyped) => return self.refuse(mistyped),
         };

@@ -1,14 +1,22 @@
 //! [`Session`]: the connection and the login of an interactive client, made again when they are gone.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chat_client::{Client, ClientError, ConnectOptions, ErrorCode, ServerInfo, Token};
 use jiff::tz::TimeZone;
+use tokio::task::JoinSet;
 
+use super::live::{self, Live};
+use super::screen::Screen;
 use super::typed::{Passwords, Typed};
-use crate::failure::{Failure, with_sources};
+use crate::connections::Connections;
+use crate::failure::Failure;
+use crate::history::{last_messages, message_count};
 use crate::phrases;
+use crate::privacy::{privacy_choice, privacy_subject};
 use crate::text::{message_line, neutralise};
 
 /// A connection if there is one, a login if there is one, and where to write.
@@ -18,20 +26,37 @@ pub(super) struct Session<W> {
     token: Option<Token>,
     zone: TimeZone,
     out: W,
+    /// Where to show what happens by itself; `None` in a pipe, whose output answers its input and nothing else.
+    screen: Option<Screen>,
+    /// What shows it: connections, and the login's messages.
+    telling: JoinSet<()>,
+    watching: JoinSet<()>,
+    /// Set when the server has ended the login by itself.
+    login_over: Arc<AtomicBool>,
+    /// The id of the message sent last.
+    last_sent: Option<String>,
 }
 
 impl<W: Write> Session<W> {
-    pub(super) fn new(server: &str, out: W) -> Self {
+    pub(super) fn new(server: &str, out: W, screen: Option<Screen>) -> Self {
         Self {
             options: ConnectOptions::new(server),
             client: None,
             token: None,
             zone: TimeZone::system(),
             out,
+            screen,
+            telling: JoinSet::new(),
+            watching: JoinSet::new(),
+            login_over: Arc::default(),
+            last_sent: None,
         }
     }
 
-    pub(super) fn prompt(&self) -> String {
+    pub(super) fn prompt(&mut self) -> String {
+        if self.login_over.swap(false, Ordering::Relaxed) {
+            self.token = None;
+        }
         phrases::prompt(self.token)
     }
 
@@ -39,7 +64,7 @@ impl<W: Write> Session<W> {
     pub(super) async fn greet(&mut self) -> Result<(), Failure> {
         let client = self.client().await?;
         let address = self.options.address();
-        let greeting = match client.server() {
+        let greeting = match &*client.server() {
             ServerInfo::Current(hello) => {
                 let (server, version) = (neutralise(&hello.server), neutralise(&hello.version));
                 format!("Connected to {server} {version} at {address}. Type help for help.")
@@ -99,6 +124,8 @@ impl<W: Write> Session<W> {
             return;
         };
         let _ = tokio::time::timeout(END_TIMEOUT, async {
+            self.telling.shutdown().await;
+            self.watching.shutdown().await;
             let _ = client.logout().await;
             client.close().await;
         })
@@ -128,10 +155,7 @@ impl<W: Write> Session<W> {
             Typed::Auth { username, password } => {
                 self.log_in(&username, &password.unwrap_or_default()).await
             }
-            Typed::Send { to, body } => {
-                self.client().await?.send(&to, &body).await?;
-                self.say(&phrases::sent_to(&to))
-            }
+            Typed::Send { to, body } => self.send(&to, &body).await,
             Typed::Inbox => self.inbox().await,
             Typed::ActiveUsers => self.active_users().await,
             Typed::Logout => self.log_out().await,
@@ -148,7 +172,46 @@ impl<W: Write> Session<W> {
                 self.register(&username, password, name).await
             }
             Typed::ChangePassword(passwords) => self.change_password(passwords).await,
+            Typed::History { with, count } => self.history(&with, count.as_deref()).await,
+            Typed::Status { id } => self.status(id).await,
+            Typed::Block { username } => {
+                self.client().await?.block(&username).await?;
+                self.say(&phrases::blocked(&username))
+            }
+            Typed::Unblock { username } => {
+                self.client().await?.unblock(&username).await?;
+                self.say(&phrases::unblocked(&username))
+            }
+            Typed::Privacy { subject, choice } => {
+                let (subject, choice) = (privacy_subject(&subject)?, privacy_choice(&choice)?);
+                self.client().await?.privacy(subject, choice).await?;
+                self.say(phrases::PRIVACY_SET)
+            }
         }
+    }
+
+    async fn send(&mut self, to: &str, body: &str) -> Result<(), Failure> {
+        let sent = self.client().await?.send(to, body).await?;
+        self.last_sent = sent.receipt().map(|receipt| receipt.id.clone());
+        self.say(&phrases::sent_to(to))
+    }
+
+    async fn history(&mut self, with: &str, count: Option<&str>) -> Result<(), Failure> {
+        let count = message_count(count.unwrap_or(HISTORY_COUNT))?;
+        let client = self.client().await?;
+        for message in last_messages(&client, with, count).await? {
+            let line = message_line(&message, &self.zone);
+            self.say(&line)?;
+        }
+        Ok(())
+    }
+
+    async fn status(&mut self, id: Option<String>) -> Result<(), Failure> {
+        let Some(id) = id.or_else(|| self.last_sent.clone()) else {
+            return self.say(phrases::NOTHING_SENT);
+        };
+        let status = self.client().await?.status(&id).await?;
+        self.say(&phrases::message_status(&status, &self.zone))
     }
 
     async fn log_in(&mut self, username: &str, password: &str) -> Result<(), Failure> {
@@ -158,10 +221,30 @@ impl<W: Write> Session<W> {
             // Nobody has its token any more; if the server cannot end it now, it expires.
             let _ = client.with_token(earlier).logout().await;
         }
-        self.say(&phrases::logged_in(username, token))
+        self.last_sent = None;
+        self.say(&phrases::logged_in(username, token))?;
+        self.watch(&client).await
+    }
+
+    /// Says how much waits, and from here on shows what comes.
+    async fn watch(&mut self, client: &Client) -> Result<(), Failure> {
+        self.watching.shutdown().await;
+        self.login_over = Arc::default();
+        let Some(screen) = self.screen.clone().filter(|_| client.server().lists("watch")) else {
+            return Ok(());
+        };
+        if let Some(unread) = phrases::unread(&client.inbox().await?) {
+            self.say(&unread)?;
+        }
+        let (zone, over) = (self.zone.clone(), Arc::clone(&self.login_over));
+        let live = Live::new(client.watch().await?, screen, zone, over);
+        self.watching.spawn(live.run());
+        Ok(())
     }
 
     async fn log_out(&mut self) -> Result<(), Failure> {
+        // What is not shown any more shall not be told of either.
+        self.watching.shutdown().await;
         self.client().await?.logout().await?;
         self.token = None;
         self.say(phrases::LOGGED_OUT)
@@ -231,24 +314,25 @@ impl<W: Write> Session<W> {
         self.say(&format!("password changed, {ended} other logins ended"))
     }
 
-    /// The connection; a new one, with the login so far, if there is none or it has ended.
+    /// The connection; a new one, with the login so far, if there is none. One that is lost is made again by itself.
     async fn client(&mut self) -> Result<Client, Failure> {
-        if let Some(client) = &self.client {
-            let Some(reason) = client.close_reason() else {
-                return Ok(client.clone());
-            };
-            self.client = None;
-            let reason = with_sources(&reason);
-            self.say(&format!("({reason}; connecting again)"))?;
+        if let Some(client) = self.client.as_ref().filter(|client| client.close_reason().is_none())
+        {
+            return Ok(client.clone());
         }
         let mut client = Client::connect(self.options.clone()).await?;
         if let Some(token) = self.token {
             client = client.with_token(token);
+        }
+        if let Some(screen) = &self.screen {
+            self.telling.spawn(live::tell(Connections::of(&client), screen.clone()));
         }
         self.client = Some(client.clone());
         Ok(client)
     }
 }
 
+/// What is typed for `history` without a number.
+const HISTORY_COUNT: &str = "20";
 /// How long leaving may take.
 const END_TIMEOUT: Duration = Duration::from_secs(2);

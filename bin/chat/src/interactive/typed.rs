@@ -14,6 +14,11 @@ pub(super) enum Typed {
     Revoke { session: String },
     Register { username: String, password: Option<String>, name: Option<String> },
     ChangePassword(Option<Passwords>),
+    History { with: String, count: Option<String> },
+    Status { id: Option<String> },
+    Block { username: String },
+    Unblock { username: String },
+    Privacy { subject: String, choice: String },
     Help,
     Quit,
 }
@@ -53,6 +58,11 @@ pub(super) fn parse(line: &str) -> Result<Typed, Mistyped> {
             name: Some(words.collect::<Vec<_>>().join(" ")).filter(|name| !name.is_empty()),
         },
         "passwd" => parse_passwd(words.next(), words.next())?,
+        "history" => Typed::History { with: required()?, count: words.next() },
+        "status" => Typed::Status { id: words.next() },
+        "block" => Typed::Block { username: required()? },
+        "unblock" => Typed::Unblock { username: required()? },
+        "privacy" => Typed::Privacy { subject: required()?, choice: required()? },
         "help" => Typed::Help,
         "quit" | "exit" => Typed::Quit,
         _ => return Err(Mistyped::UnknownCommand),
@@ -69,16 +79,21 @@ pub(super) fn belongs_in_history(line: &str) -> bool {
 /// The commands, as completion offers them.
 pub(super) const COMMANDS: &[&str] = &[
     "auth",
+    "block",
     "help",
+    "history",
     "inbox",
     "list",
     "logout",
     "passwd",
+    "privacy",
     "quit",
     "register",
     "revoke",
     "send",
     "sessions",
+    "status",
+    "unblock",
     "user_aktif",
     "whoami",
 ];
@@ -162,6 +177,18 @@ mod tests {
                 name: Some("Arini Putri".to_owned())
             })
         );
+    }
+
+    #[test]
+    fn what_was_added() {
+        assert_eq!(
+            parse("history arini 5"),
+            Ok(Typed::History { with: "arini".to_owned(), count: Some("5".to_owned()) })
+        );
+        assert_eq!(parse("status"), Ok(Typed::Status { id: None }));
+        for line in ["history", "block", "unblock ", "privacy presence"] {
+            assert_eq!(parse(line), Err(Mistyped::TooFewWords), "{line}");
+        }
     }
 
     #[test]

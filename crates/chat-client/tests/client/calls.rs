@@ -12,7 +12,8 @@ const PEEKED: &str = r#"{"status": "OK", "incarnation": "i1", "messages": [{"id"
 async fn hello_is_typed() {
     let (client, _peer) = connect().await;
     assert!(!client.is_legacy());
-    let hello = client.server().hello().unwrap();
+    let server = client.server();
+    let hello = server.hello().unwrap();
     assert_eq!((&*hello.server, &*hello.version), ("chatd", "0.1.0"));
     assert_eq!(client.server().max_message_bytes(), 100);
     assert_eq!(client.server().max_frame_bytes(), 200);

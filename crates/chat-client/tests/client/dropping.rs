@@ -85,7 +85,7 @@ async fn a_dropped_inbox_leaves_its_messages_undelivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_dropped_while_waiting_for_room_is_never_sent() {
+async fn a_call_dropped_while_it_waits_is_never_sent() {
     let options = chat_client::ConnectOptions::default().in_flight_requests(1).queued_requests(1);
     let (client, mut peer) = crate::peer::connect_with(options, crate::peer::HELLO).await;
     let client = client.unwrap();
@@ -95,7 +95,6 @@ async fn a_call_dropped_while_waiting_for_room_is_never_sent() {
     assert!(timeout(soon, client.ping("b")).await.is_err());
     assert!(timeout(soon, client.ping("c")).await.is_err());
     peer.answer("ping a", PONG).await;
-    peer.answer("ping b", PONG).await;
     drop(client);
     peer.expect_end().await;
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chat_client::{Client, ClientError, ErrorCode, Token};
+use chat_client::{Client, ClientError, ErrorCode, Sent, Token};
 use serde_json::Value;
 
 use crate::peer::{BAD_COMMAND, Peer, TOKEN, connect_legacy, legacy_logged_in};
@@ -99,7 +99,10 @@ async fn replay((client, peer): &mut (Client, Peer), request: &str, reply: &str)
         }
         ["send", token, to, body] => {
             let (given, ()) = tokio::join!(async { with(token).send(to, body).await }, answering);
-            let given = given.map(|()| Value::from("Message Sent"));
+            let given = given.map(|sent| {
+                assert_eq!(sent, Sent::Plain);
+                Value::from("Message Sent")
+            });
             check(given, &expected["message"], &expected);
         }
         ["inbox", token, ..] => {

@@ -13,3 +13,7 @@ mod dropping;
 mod legacy;
 mod peer;
 mod pipelining;
+mod posting;
+mod random_cuts;
+mod reconnecting;
+mod watching;

@@ -32,7 +32,7 @@ async fn replies_find_their_calls_although_all_are_in_flight() {
         texts.push(request.strip_prefix("ping ").unwrap().to_owned());
     }
     for text in &texts {
-        peer.reply(&pong(text)).await;
+        peer.reply(pong(text)).await;
     }
     calls.join_all().await;
 }
@@ -60,8 +60,8 @@ async fn replies_may_come_byte_by_byte_or_many_at_once() {
 async fn requests_leave_in_the_order_of_the_calls() {
     let (client, mut peer) = connect().await;
     let (first, second, ()) = tokio::join!(biased; client.ping("first"), client.ping("second"), async {
-        peer.answer("ping first", &pong("first")).await;
-        peer.answer("ping second", &pong("second")).await;
+        peer.answer("ping first", pong("first")).await;
+        peer.answer("ping second", pong("second")).await;
     });
     assert_eq!((first.unwrap(), second.unwrap()), ("first".into(), "second".into()));
 }
@@ -81,7 +81,7 @@ async fn no_more_than_the_limit_is_in_flight() {
         let waiting = tokio::time::timeout(std::time::Duration::from_secs(1), peer.next_request());
         assert!(waiting.await.is_err(), "a third request in flight");
         for text in texts {
-            peer.reply(&pong(text.strip_prefix("ping ").unwrap())).await;
+            peer.reply(pong(text.strip_prefix("ping ").unwrap())).await;
         }
     }
     calls.join_all().await;

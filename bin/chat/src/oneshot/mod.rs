@@ -1,5 +1,7 @@
 //! Commands that do one thing and exit: `chat login`, `chat send` and so on.
 
+mod watch;
+
 use std::io::{self, Write};
 
 use chat_client::{Client, ConnectOptions, Delivery};
@@ -8,10 +10,14 @@ use serde::Serialize;
 
 use crate::args::Cmd;
 use crate::failure::Failure;
-use crate::json::{Active, LoggedIn, LoggedOut, Owner, Received, Sent};
+use crate::history::{last_messages, message_count};
+use crate::json::{
+    Active, Blocked, LoggedIn, LoggedOut, Owner, Past, PrivacySet, Received, Sent, Status,
+};
 use crate::lines::Lines;
+use crate::privacy::{privacy_choice, privacy_subject};
 use crate::state::{KeptLogin, StateDirectory};
-use crate::text::{ascii_json, message_line, neutralise};
+use crate::text::{Said, ascii_json, message_line, neutralise};
 use crate::{password, phrases};
 
 /// Runs one command to its end.
@@ -26,6 +32,15 @@ pub(crate) async fn run(command: Cmd, server: &str) -> Result<(), Failure> {
         Cmd::Login { username, password_stdin, .. } => job.login(username, password_stdin).await,
         Cmd::Send { to, text, .. } => job.send(&to, &text).await,
         Cmd::Inbox { .. } => job.inbox().await,
+        Cmd::Watch { ack, after, incarnation, .. } => {
+            let client = job.client().await?;
+            watch::run(&client, after.zip(incarnation), ack, &mut job.out).await
+        }
+        Cmd::History { with, count, .. } => job.history(&with, &count).await,
+        Cmd::Status { id, .. } => job.status(&id).await,
+        Cmd::Block { username, .. } => job.block(&username).await,
+        Cmd::Unblock { username, .. } => job.unblock(&username).await,
+        Cmd::Privacy { subject, choice, .. } => job.privacy(&subject, &choice).await,
         Cmd::List { .. } => job.list().await,
         Cmd::Whoami { .. } => job.whoami().await,
         Cmd::Logout { .. } => job.logout().await,
@@ -68,13 +83,42 @@ impl Job {
     async fn send(&mut self, to: &str, text: &[String]) -> Result<(), Failure> {
         let client = self.client().await?;
         let from_stdin = text.is_empty() || text == ["-"];
-        let sent = if from_stdin {
+        let (sent, last) = if from_stdin {
             send_lines(&client, to).await?
         } else {
-            client.send(to, &text.join(" ")).await?;
-            1
+            (1, client.send(to, &text.join(" ")).await?)
         };
-        self.say(&phrases::sent_to(to), &Sent { to, sent })
+        let id = last.receipt().map(|receipt| receipt.id.clone());
+        self.say(&phrases::sent_to(to), &Sent { to, sent, id })
+    }
+
+    async fn history(&mut self, with: &str, count: &str) -> Result<(), Failure> {
+        let count = message_count(count)?;
+        let messages = last_messages(&self.client().await?, with, count).await?;
+        self.write_all(messages.iter().map(|message| (message, Past::from(message))))
+            .map_err(Failure::Output)
+    }
+
+    async fn status(&mut self, id: &str) -> Result<(), Failure> {
+        let status = self.client().await?.status(id).await?;
+        let text = phrases::message_status(&status, &TimeZone::system());
+        self.say(&text, &Status::new(id, &status))
+    }
+
+    async fn block(&mut self, username: &str) -> Result<(), Failure> {
+        self.client().await?.block(username).await?;
+        self.say(&phrases::blocked(username), &Blocked { user: username, blocked: true })
+    }
+
+    async fn unblock(&mut self, username: &str) -> Result<(), Failure> {
+        self.client().await?.unblock(username).await?;
+        self.say(&phrases::unblocked(username), &Blocked { user: username, blocked: false })
+    }
+
+    async fn privacy(&mut self, subject: &str, choice: &str) -> Result<(), Failure> {
+        let client = self.client().await?;
+        client.privacy(privacy_subject(subject)?, privacy_choice(choice)?).await?;
+        self.say(phrases::PRIVACY_SET, &PrivacySet { subject, choice })
     }
 
     /// Page by page: written out first, acknowledged then.
@@ -135,11 +179,19 @@ impl Job {
     }
 
     fn show(&mut self, delivery: &Delivery) -> io::Result<()> {
+        self.write_all(delivery.messages().iter().map(|message| (message, Received::from(message))))
+    }
+
+    /// Writes messages, each as a line for people or as JSON.
+    fn write_all<'a>(
+        &mut self,
+        messages: impl Iterator<Item = (impl Into<Said<'a>>, impl Serialize)>,
+    ) -> io::Result<()> {
         let zone = TimeZone::system();
         let mut out = io::BufWriter::new(&mut self.out);
-        for message in delivery.messages() {
+        for (message, value) in messages {
             if self.json {
-                writeln!(out, "{}", ascii_json(&Received::from(message))?)?;
+                writeln!(out, "{}", ascii_json(&value)?)?;
             } else {
                 writeln!(out, "{}", message_line(message, &zone))?;
             }
@@ -159,26 +211,25 @@ impl Job {
     }
 }
 
-/// Sends each line of standard input as a message. Returns how many.
-async fn send_lines(client: &Client, to: &str) -> Result<u64, Failure> {
+/// Sends each line of standard input as a message. Returns how many, and what came of the last.
+async fn send_lines(client: &Client, to: &str) -> Result<(u64, chat_client::Sent), Failure> {
     let mut lines = Lines::new(io::stdin().lock());
     let mut sent = 0;
+    let mut last = None;
     while let Some(line) = lines.next()? {
         let outcome = match line {
             Ok(text) if text.is_empty() => continue,
             Ok(text) => client.send(to, &text).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
-        outcome.map_err(|source| Failure::Line {
+        last = Some(outcome.map_err(|source| Failure::Line {
             line: lines.number(),
             sent,
             source: Box::new(source),
-        })?;
+        })?);
         sent += 1;
     }
-    if sent == 0 {
-        let nothing = "nothing to send: give a TEXT, or lines on standard input";
-        return Err(Failure::Usage(nothing.to_owned()));
-    }
-    Ok(sent)
+    let nothing = "nothing to send: give a TEXT, or lines on standard input";
+    let last = last.ok_or_else(|| Failure::Usage(nothing.to_owned()))?;
+    Ok((sent, last))
 }

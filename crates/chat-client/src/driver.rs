@@ -1,0 +1,411 @@
+//! [`Driver`]: the task behind the handles. Serves one connection after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::protocol::{Command, DEFAULT_MAX_FRAME_BYTES, Frame, Reply};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{understand, unexpected};
+use crate::connection::{Connection, Incoming, Ticket, later};
+use crate::connector::Connector;
+use crate::open::open;
+use crate::request::{Call, Request, encode};
+use crate::status::Status;
+use crate::watcher::{NewWatch, Step, Watcher};
+use crate::{Backoff, ClientError, CloseReason, ConnectOptions, ConnectionState, WatchEnd};
+
+/// What the task works on between connections and on them.
+pub(crate) struct Driver<C> {
+    connector: C,
+    options: ConnectOptions,
+    status: Arc<Status>,
+    requests: mpsc::Receiver<Request>,
+    /// Cancelled when no further request shall be taken, and when the last handle goes.
+    closing: CancellationToken,
+    /// Taken and not on a connection, oldest first.
+    queue: VecDeque<Request>,
+    watcher: Option<Watcher>,
+    watches_begun: u64,
+    /// When to ask again for a watch that the server had no time for, and how often that was.
+    ask_at: Option<Instant>,
+    asked_in_vain: u32,
+}
+
+impl<C: Connector> Driver<C> {
+    pub(crate) fn new(
+        connector: C,
+        options: ConnectOptions,
+        status: Arc<Status>,
+        requests: mpsc::Receiver<Request>,
+        closing: CancellationToken,
+    ) -> Self {
+        Self {
+            connector,
+            options,
+            status,
+            requests,
+            closing,
+            queue: VecDeque::new(),
+            watcher: None,
+            watches_begun: 0,
+            ask_at: None,
+            asked_in_vain: 0,
+        }
+    }
+
+    /// Serves until the handles are gone, one of them closes, or there is no connection and will be none.
+    pub(crate) async fn run(mut self, connection: Connection<C::Stream>) {
+        let reason = match self.run_inner(connection).await {
+            Ok(()) => CloseReason::ByClient,
+            Err(reason) => reason,
+        };
+        tracing::debug!(%reason, "no further connection");
+        self.status.set(ConnectionState::Closed { reason: reason.clone() });
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            self.queue.push_back(request);
+        }
+        self.queue.drain(..).for_each(|request| request.lose(&reason));
+        if let Some(watcher) = self.watcher.take() {
+            watcher.finish(WatchEnd::Closed(reason));
+        }
+    }
+
+    async fn run_inner(
+        &mut self,
+        mut connection: Connection<C::Stream>,
+    ) -> Result<(), CloseReason> {
+        let mut attempt = 0;
+        loop {
+            let began = Instant::now();
+            let Err(reason) = self.serve_to_the_end(&mut connection).await else {
+                connection.shut_down().await;
+                return Ok(());
+            };
+            tracing::debug!(%reason, "connection ended");
+            self.take_back(connection, &reason);
+            if began.elapsed() >= HELD {
+                attempt = 0;
+            }
+            connection = self.reconnect(reason, &mut attempt).await?;
+        }
+    }
+
+    /// Makes another connection, however long it takes.
+    async fn reconnect(
+        &mut self,
+        mut reason: CloseReason,
+        attempt: &mut u32,
+    ) -> Result<Connection<C::Stream>, CloseReason> {
+        let mut at_least = Duration::ZERO;
+        loop {
+            let delay = self
+                .options
+                .backoff
+                .and_then(|backoff| backoff.delay(*attempt, &self.options.random));
+            let Some(delay) = delay else {
+                return Err(reason);
+            };
+            *attempt = attempt.saturating_add(1);
+            let delay = delay.max(at_least);
+            self.status.set(ConnectionState::Reconnecting {
+                attempt: *attempt,
+                delay,
+                reason: reason.clone(),
+            });
+            let try_again = async {
+                tokio::time::sleep(delay).await;
+                open(&self.connector, &self.options).await
+            };
+            let opened = tokio::select! {
+                biased;
+                () = self.closing.cancelled() => return Err(CloseReason::ByClient),
+                opened = try_again => opened,
+            };
+            match opened {
+                Ok((connection, server)) => {
+                    self.status.connected(server);
+                    return Ok(connection);
+                }
+                Err(error) => {
+                    at_least = error.retry_after().unwrap_or_default();
+                    reason = CloseReason::Connect(Arc::new(error));
+                }
+            }
+        }
+    }
+
+    /// After a cut: keeps what may go out again, before what was not sent yet.
+    fn take_back(&mut self, connection: Connection<C::Stream>, reason: &CloseReason) {
+        let mut kept = VecDeque::new();
+        for (ticket, written) in connection.into_unanswered() {
+            if let Ticket::Call(call) = ticket {
+                kept.extend(call.after_cut(written, reason).map(Request::Call));
+            }
+        }
+        kept.append(&mut self.queue);
+        self.queue = kept;
+        self.ask_at = None;
+        if let Some(watcher) = &mut self.watcher {
+            watcher.disconnected();
+        }
+    }
+
+    /// Serves one connection. Returns when nothing more can be asked and all is answered.
+    async fn serve_to_the_end(
+        &mut self,
+        connection: &mut Connection<C::Stream>,
+    ) -> Result<(), CloseReason> {
+        self.ask(connection);
+        self.serve(connection).await?;
+        // Who still waits has set the limit of that; this is for a server that does not answer at all.
+        let _ = timeout(self.options.request_timeout, self.finish(connection)).await;
+        Ok(())
+    }
+
+    async fn finish(&mut self, connection: &mut Connection<C::Stream>) -> Result<(), CloseReason> {
+        while !connection.is_idle() {
+            connection.turn().await?;
+            self.dispatch(connection)?;
+        }
+        Ok(())
+    }
+
+    /// Takes and answers requests. Returns when no more can come.
+    ///
+    /// The order of the branches is that of their urgency and not left to chance, so that a simulation can repeat a run. None
+    /// starves the last: what comes before it is bounded by what may be in flight.
+    async fn serve(&mut self, connection: &mut Connection<C::Stream>) -> Result<(), CloseReason> {
+        let mut batch = Vec::new();
+        loop {
+            self.dispatch(connection)?;
+            self.take_up(connection);
+            let wake = self.look_after(connection)?;
+            let room = if self.queue.is_empty() { connection.room() } else { 0 };
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled(), if !self.requests.is_closed() => self.requests.close(),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+                taken = self.requests.recv_many(&mut batch, room), if room > 0 => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                    self.queue.extend(batch.drain(..));
+                }
+                () = stirred(self.watcher.as_ref(), self.options.event_buffer) => self.stir(connection),
+                turned = connection.turn() => turned?,
+            }
+        }
+    }
+
+    /// Hands out what was read.
+    fn dispatch(&mut self, connection: &mut Connection<C::Stream>) -> Result<(), CloseReason> {
+        while let Some(incoming) = connection.incoming()? {
+            match incoming {
+                Incoming::Reply(Ticket::Call(call), frame) => call.answer(frame),
+                Incoming::Reply(Ticket::Watch(number), frame) => {
+                    self.watch_answered(number, &frame, connection);
+                }
+                Incoming::Reply(Ticket::Hello | Ticket::Nobody, _) => {}
+                Incoming::Event(event) => {
+                    if let Some(watcher) = &mut self.watcher {
+                        let step = watcher.event(event);
+                        self.step(step, connection);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts on the connection what waits and has room.
+    fn take_up(&mut self, connection: &mut Connection<C::Stream>) {
+        while connection.room() > 0 {
+            match self.queue.pop_front() {
+                Some(Request::Call(call)) => send(call, connection),
+                Some(Request::Watch(new)) => self.begin_watch(new, connection),
+                None => break,
+            }
+        }
+    }
+
+    /// Does what is due by the clock. Returns when to look again.
+    fn look_after(
+        &mut self,
+        connection: &mut Connection<C::Stream>,
+    ) -> Result<Option<Instant>, CloseReason> {
+        let now = Instant::now();
+        if self.ask_at.is_some_and(|at| at <= now) {
+            self.ask(connection);
+        }
+        let is_pushed_to = self.watcher.as_ref().is_some_and(Watcher::is_pushed_to);
+        if let Some(after) = self.options.keepalive.filter(|_| is_pushed_to) {
+            let due = later(connection.last_read(), after);
+            if due <= now && connection.is_idle() {
+                write(&Command::Ping { text: "" }, Ticket::Nobody, connection);
+            }
+            let deadline = connection.reply_deadline()?.unwrap_or(due);
+            return Ok(Some(self.ask_at.map_or(deadline, |at| at.min(deadline))));
+        }
+        Ok(match (connection.reply_deadline()?, self.ask_at) {
+            (Some(deadline), Some(at)) => Some(deadline.min(at)),
+            (deadline, at) => deadline.or(at),
+        })
+    }
+
+    fn begin_watch(&mut self, new: NewWatch, connection: &mut Connection<C::Stream>) {
+        if new.started.is_closed() {
+            return;
+        }
+        if self.watcher.as_ref().is_some_and(|watcher| !watcher.is_abandoned()) {
+            let _ = new.started.send(Err(ClientError::AlreadyWatching));
+            return;
+        }
+        self.drop_watch(connection);
+        self.watches_begun += 1;
+        self.watcher = Some(Watcher::new(self.watches_begun, new));
+        self.ask(connection);
+    }
+
+    /// Asks for the watch, or for more of it, unless it waits for something else.
+    fn ask(&mut self, connection: &mut Connection<C::Stream>) {
+        self.ask_at = None;
+        if let Some(watcher) = self.watcher.as_mut().filter(|watcher| !watcher.is_parked()) {
+            let number = watcher.number();
+            watcher.ask(|command| write(command, Ticket::Watch(number), connection));
+        }
+    }
+
+    fn watch_answered(
+        &mut self,
+        number: u64,
+        frame: &Frame,
+        connection: &mut Connection<C::Stream>,
+    ) {
+        let Some(watcher) = self.watcher.as_mut().filter(|watcher| watcher.number() == number)
+        else {
+            return;
+        };
+        let command = "watch";
+        let answer = understand(command, frame).and_then(|reply| match reply {
+            Reply::Watching(watching) => Ok(watching),
+            _ => Err(unexpected(command)),
+        });
+        if answer.is_ok() {
+            self.asked_in_vain = 0;
+        }
+        let step = watcher.answered(answer);
+        self.step(step, connection);
+    }
+
+    fn step(&mut self, step: Step, connection: &mut Connection<C::Stream>) {
+        match step {
+            Step::Nothing => {}
+            Step::Park => self.unwatch(connection),
+            Step::AskAgain => {
+                self.unwatch(connection);
+                self.ask(connection);
+            }
+            Step::AskLater(error) => self.ask_later(&error),
+            Step::End(end) => {
+                if let Some(watcher) = self.watcher.take() {
+                    self.note(&end);
+                    watcher.finish(end);
+                }
+            }
+            Step::Drop => self.drop_watch(connection),
+        }
+    }
+
+    fn ask_later(&mut self, error: &ClientError) {
+        let backoff = Backoff::default();
+        let delay = backoff.delay(self.asked_in_vain, &self.options.random).unwrap_or_default();
+        self.asked_in_vain = self.asked_in_vain.saturating_add(1);
+        let delay = delay.max(error.retry_after().unwrap_or_default());
+        self.ask_at = Some(later(Instant::now(), delay));
+    }
+
+    /// The stream was dropped, or has room again.
+    fn stir(&mut self, connection: &mut Connection<C::Stream>) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        if watcher.is_abandoned() {
+            self.drop_watch(connection);
+        } else {
+            watcher.unpark();
+            self.ask(connection);
+        }
+    }
+
+    fn drop_watch(&mut self, connection: &mut Connection<C::Stream>) {
+        if self.watcher.as_ref().is_some_and(Watcher::is_pushed_to) {
+            self.unwatch(connection);
+        }
+        self.watcher = None;
+        self.ask_at = None;
+    }
+
+    fn unwatch(&self, connection: &mut Connection<C::Stream>) {
+        if let Some(watcher) = &self.watcher {
+            write(&Command::Unwatch { token: watcher.token() }, Ticket::Nobody, connection);
+        }
+    }
+
+    fn note(&self, end: &WatchEnd) {
+        let over = match end {
+            WatchEnd::SessionEnded { .. } => true,
+            WatchEnd::Refused(error) => error.is_session_over(),
+            WatchEnd::Closed(_) => false,
+        };
+        if over {
+            self.status.set_session_ended(true);
+        }
+    }
+}
+
+impl Request {
+    fn lose(self, reason: &CloseReason) {
+        match self {
+            Self::Call(call) => call.lose(reason.clone()),
+            // Its handle looks at how the connection ended.
+            Self::Watch(_) => {}
+        }
+    }
+}
+
+fn send(call: Call, connection: &mut Connection<impl AsyncRead + AsyncWrite>) {
+    if let Some(line) = call.start().cloned() {
+        connection.push(&line, Ticket::Call(call));
+    }
+}
+
+/// Puts a line of the task's own on its way. A token and numbers always fit in one.
+fn write(
+    command: &Command<'_>,
+    ticket: Ticket,
+    connection: &mut Connection<impl AsyncRead + AsyncWrite>,
+) {
+    if let Ok(line) = encode(command, DEFAULT_MAX_FRAME_BYTES) {
+        connection.push(&line, ticket);
+    }
+}
+
+/// Waits until the stream of a watch is dropped or, if the watch waits for room there, has some. Cancel safe.
+async fn stirred(watcher: Option<&Watcher>, event_buffer: usize) {
+    match watcher {
+        None => std::future::pending().await,
+        Some(watcher) if watcher.is_parked() => {
+            let _ = watcher.events().reserve_many(event_buffer.div_ceil(2)).await;
+        }
+        Some(watcher) => watcher.events().closed().await,
+    }
+}
+
+/// A connection that held this long was a good one.
+const HELD: Duration = Duration::from_secs(10);
