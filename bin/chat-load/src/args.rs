@@ -25,7 +25,7 @@ pub(crate) enum Mode {
     #[command(hide = true)]
     Floor(FloorArgs),
     /// Checks that a server loses nothing, doubles nothing and keeps the order, while faults happen (also: --verify)
-    Verify(VerifyArgs),
+    Verify(Box<VerifyArgs>),
 }
 
 #[derive(Debug, clap::Args)]

@@ -65,7 +65,10 @@ impl Session {
         loop {
             let token = self.token.clone();
             match self.ask(&Command::Whoami { token: &token }).await? {
-                Reply::Whoami(whoami) => return Ok(self.living(&whoami.incarnation)),
+                Reply::Whoami(whoami) => {
+                    self.living(&whoami.incarnation);
+                    return Ok(());
+                }
                 Reply::Error(error) => self.bear("whoami", error).await?,
                 reply => return Err(unexpected("whoami", &reply)),
             }
@@ -137,7 +140,10 @@ impl Session {
         loop {
             self.asking(Via::Watch, after);
             match self.ask(&command).await? {
-                Reply::Watching(watching) => return Ok(self.watching(&watching)),
+                Reply::Watching(watching) => {
+                    self.watching(&watching);
+                    return Ok(());
+                }
                 Reply::Error(error) => self.bear("watch", error).await?,
                 reply => return Err(unexpected("watch", &reply)),
             }

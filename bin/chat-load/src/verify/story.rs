@@ -23,7 +23,7 @@ pub(crate) fn tell<'a>(
         let user = user_of(connection).map_or("?", &name);
         format!("{user}, connection {}", connection.0)
     };
-    let line = |entry: &Entry| Line { at_ms: entry.at_ms, what: words(&entry.fact, &on, &name) };
+    let line = |entry: &Entry| Line { at_ms: entry.at_ms, what: words(&entry.fact, on, &name) };
     history.iter().map(line).collect()
 }
 
