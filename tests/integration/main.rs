@@ -13,3 +13,4 @@ mod golden;
 mod old_clients;
 mod order;
 mod plug;
+mod verify;

@@ -1,5 +1,5 @@
 //! What the tests share: the real daemon in a place of its own, clients that speak the protocol byte by byte, a
-//! simulated old client, JSON with its order kept, and the recorder of file writes and sends.
+//! simulated old client, JSON with its order kept, a proxy that breaks what passes through it, and the recorder of file writes and sends.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +12,7 @@ pub mod audit;
 pub mod client;
 pub mod daemon;
 pub mod json;
+pub mod meddler;
 pub mod old_client;
 pub mod recorder;
 

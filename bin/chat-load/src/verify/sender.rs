@@ -105,8 +105,12 @@ impl Sender {
                 continue;
             }
             wire.flush().await?;
-            if let Incoming::Reply(frame) = wire.next().await? {
-                self.settle(connection, &token, &frame).await?;
+            let mut came = Some(wire.next().await?);
+            while let Some(incoming) = came {
+                if let Incoming::Reply(frame) = incoming {
+                    self.settle(connection, &token, &frame).await?;
+                }
+                came = wire.ready()?;
             }
         }
         Ok(())

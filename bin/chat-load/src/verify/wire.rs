@@ -101,7 +101,7 @@ impl Wire {
     pub(crate) async fn next(&mut self) -> Result<Incoming, Lost> {
         let deadline = Instant::now() + self.patience;
         loop {
-            if let Some(incoming) = self.take()? {
+            if let Some(incoming) = self.ready()? {
                 return Ok(incoming);
             }
             match timeout_at(deadline, self.fill()).await {
@@ -118,7 +118,7 @@ impl Wire {
     /// As [`next`](Self::next), but none when nothing comes in time.
     pub(crate) async fn next_until(&mut self, deadline: Instant) -> Result<Option<Incoming>, Lost> {
         loop {
-            if let Some(incoming) = self.take()? {
+            if let Some(incoming) = self.ready()? {
                 return Ok(Some(incoming));
             }
             match timeout_at(deadline, self.fill()).await {
@@ -156,7 +156,8 @@ impl Wire {
         self.waiting == 0
     }
 
-    fn take(&mut self) -> Result<Option<Incoming>, Lost> {
+    /// What came already and was not taken.
+    pub(crate) fn ready(&mut self) -> Result<Option<Incoming>, Lost> {
         let frame = match self.codec.decode(&mut self.input) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(None),
