@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use chat_tests::daemon::{Site, binary};
 use chat_tests::meddler::{Meddler, Meddling};
+use chat_tests::within;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -19,8 +21,10 @@ const MODE: &str = "send";
 async fn nothing_is_lost_when_the_daemon_is_killed_under_200_clients() {
     let rounds = std::env::var("CHAT_TEST_VERIFY_ROUNDS");
     let length = rounds.map_or("--seconds 30".to_owned(), |rounds| format!("--rounds {rounds}"));
-    let seed = std::env::var("CHAT_TEST_SEED").map_or(String::new(), |seed| format!(" --seed {seed}"));
-    let options = format!("-c 200 --mode {MODE} --kill-server --drop-connections --pause {length}{seed}");
+    let seed =
+        std::env::var("CHAT_TEST_SEED").map_or(String::new(), |seed| format!(" --seed {seed}"));
+    let options =
+        format!("-c 200 --mode {MODE} --kill-server --drop-connections --pause {length}{seed}");
     let report = Trial::new().run(&options).await;
     eprintln!("{report}");
     assert_eq!(report["verdict"], "holds", "{report:#}");
@@ -31,7 +35,8 @@ async fn nothing_is_lost_when_the_daemon_is_killed_under_200_clients() {
 
 #[tokio::test]
 async fn a_proxy_that_does_nothing_breaks_nothing() {
-    let options = "-c 20 -k 4 --seconds 3 --kill-server --kill-every 500ms..1s --drop-connections --pause";
+    let options =
+        "-c 20 -k 4 --seconds 3 --kill-server --kill-every 500ms..1s --drop-connections --pause";
     let report = meddled(Meddling::Nothing, options).await;
     assert_eq!(report["verdict"], "holds", "{report:#}");
     assert!(report["kills"].as_u64().unwrap() > 0);
@@ -75,6 +80,21 @@ async fn a_message_changed_is_found_out() {
     assert_caught(Meddling::Invents(200), "-c 10 --seconds 20", &["invented"]).await;
 }
 
+#[tokio::test]
+async fn an_interrupted_run_is_judged_and_leaves_no_daemon_behind() {
+    let trial = Trial::new();
+    let meddler = Meddler::start(&trial.said(), Meddling::Nothing).await;
+    let options = format!("--mode {MODE} -c 4 --seconds 600 --server {}", meddler.address());
+    let mut child = trial.command(&options).stdout(Stdio::null()).spawn().unwrap();
+    within("messages to be read", meddler.has_passed(100)).await;
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let status = within("an interrupted run to end", child.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    // It would not start next to another one.
+    trial.site.start().await.stop().await;
+}
+
 async fn assert_caught(meddling: Meddling, options: &str, kinds: &[&str]) {
     let report = meddled(meddling, options).await;
     assert_eq!(report["verdict"], "violated", "{report:#}");
@@ -107,6 +127,17 @@ impl Trial {
 
     /// Runs `chat-load verify` on the daemon, and gives its report.
     async fn run(&self, options: &str) -> Value {
+        let output = self.command(options).output();
+        let output = tokio::time::timeout(LONGEST_RUN, output).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{said}", output.status));
+        assert_eq!(output.status.code(), Some(i32::from(report["verdict"] != "holds")), "{said}");
+        report
+    }
+
+    /// `chat-load verify`, which starts the daemon.
+    fn command(&self, options: &str) -> Command {
         let said = self.said();
         // To where it is read from by whoever comes later, and to `chat-load`.
         let serve = format!(
@@ -121,12 +152,7 @@ impl Trial {
             .args(["--", "bash", "-c", &serve])
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let output = tokio::time::timeout(LONGEST_RUN, command.output()).await.unwrap().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let report: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}\n{said}", output.status));
-        assert_eq!(output.status.code(), Some(i32::from(report["verdict"] != "holds")), "{said}");
-        report
+        command
     }
 
     /// A command of this site's `chatd`, as a shell takes it.

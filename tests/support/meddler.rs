@@ -5,11 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// What is broken.
@@ -36,6 +36,7 @@ pub enum Meddling {
 #[derive(Debug)]
 pub struct Meddler {
     address: SocketAddr,
+    read: watch::Receiver<u64>,
     _relays: JoinSet<()>,
 }
 
@@ -46,7 +47,7 @@ struct Shared {
     said: PathBuf,
     meddling: Meddling,
     /// Messages that were read.
-    read: AtomicU64,
+    read: watch::Sender<u64>,
 }
 
 impl Meddler {
@@ -54,7 +55,9 @@ impl Meddler {
     pub async fn start(said: &Path, meddling: Meddling) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { said: said.to_owned(), meddling, read: AtomicU64::new(0) });
+        let shared =
+            Arc::new(Shared { said: said.to_owned(), meddling, read: watch::Sender::new(0) });
+        let read = shared.read.subscribe();
         let mut relays = JoinSet::new();
         relays.spawn(async move {
             let mut relays = JoinSet::new();
@@ -64,7 +67,12 @@ impl Meddler {
                 while relays.try_join_next().is_some() {}
             }
         });
-        Self { address, _relays: relays }
+        Self { address, read, _relays: relays }
+    }
+
+    /// Waits until so many messages were read through it.
+    pub async fn has_passed(&self, messages: u64) {
+        self.read.clone().wait_for(|read| *read >= messages).await.unwrap();
     }
 
     /// Where it listens.
@@ -214,14 +222,18 @@ impl Relay {
 
     /// Breaks a message if it is its turn. False if it is to be left out.
     fn spoil_one(&self, message: &mut Value) -> bool {
-        let number = self.shared.read.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut number = 0;
+        self.shared.read.send_modify(|read| {
+            *read += 1;
+            number = *read;
+        });
         match self.shared.meddling {
-            Meddling::Drops(one_in) => return number % one_in != 0,
-            Meddling::ReusesId(one_in) if number % one_in == 0 => {
+            Meddling::Drops(one_in) => return !number.is_multiple_of(one_in),
+            Meddling::ReusesId(one_in) if number.is_multiple_of(one_in) => {
                 let id: u64 = message["id"].as_str().unwrap().parse().unwrap();
                 message["id"] = (id - 1).to_string().into();
             }
-            Meddling::Invents(one_in) if number % one_in == 0 => {
+            Meddling::Invents(one_in) if number.is_multiple_of(one_in) => {
                 let body = if message.get("msg").is_some() { "msg" } else { "body" };
                 message[body] = message[body].as_str().unwrap().replace("xx", "xy").into();
             }

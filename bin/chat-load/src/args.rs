@@ -24,7 +24,6 @@ pub(crate) enum Mode {
     /// Serves the least a server must do, to compare with
     #[command(hide = true)]
     Floor(FloorArgs),
-    /// Checks that a server loses nothing, doubles nothing and keeps the order, while faults happen (also: --verify)
     Verify(Box<VerifyArgs>),
 }
 

@@ -13,6 +13,7 @@ use crate::args::{AccountArgs, at_least_one};
 /// Clients send tagged messages to each other and read them back through `inbox`, `peek` and `watch` in turn. Meanwhile
 /// the server is killed and started again (--kill-server), connections are cut (--drop-connections) and readers stop
 /// reading for a while (--pause). In the end every mailbox is read until it is empty, and the verdict is given.
+/// `chat-load --verify` means the same.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
@@ -55,7 +56,7 @@ pub(crate) struct VerifyArgs {
     /// End the load after this many seconds (10, unless --rounds says when)
     #[arg(long, short = 'd', value_name = "SECONDS", value_parser = crate::args::seconds)]
     pub(crate) seconds: Option<Duration>,
-    /// How long anything may take that must happen: an answer, a start of the server
+    /// How long anything may take that must happen: an answer, a start of the server, the end of the load
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) timeout: Duration,
     /// Seed of all choices: the same seed gives the same schedule of faults. Random, and told, unless given
@@ -81,24 +82,34 @@ pub(crate) enum Mode {
 const EXAMPLES: &str = "\
 Verdicts:
   lost        a message whose sending was answered is not there
-  duplicated  a message has two ids, an id two messages, or an id was given again after its `ack` (or what else
-              confirms it) had been answered; given again before, it counts as redelivered, which is no fault
-  reordered   of one sending connection and one recipient, ids are not in the order of the answers
+  duplicated  a message has two ids, an id has two messages, or an id was given
+              again after its `ack` (or what else confirms it) was answered;
+              given again before, it counts as redelivered, which is no fault
+  reordered   of one sending connection and one recipient, ids are not in the
+              order of the answers
   hole        an id is missing, and no `gap` was announced
   invented    a message is there that was never sent
-The first fault ends the run, and the whole history of its message is told.
+The first fault ends the run, and all that happened to its message is told.
 
 Examples:
   chat-load verify -c 20
       the demo accounts of a local server, without faults
-  chat-load verify --kill-server --rounds 20 --setup 'chatd user import - --data D' -- chatd --data D --listen 127.0.0.1:0
-      a server of its own with accounts of its own in the new directory D, killed 20 times
-  chat-load verify --drop-connections --pause --users accounts.csv --seconds 60 --server host:8889
+  chat-load verify --kill-server --rounds 20 \\
+      --setup 'chatd user import - --data D' -- \\
+      chatd --data D --listen 127.0.0.1:0
+      a server of its own on the new directory D, killed 20 times
+  chat-load verify --drop-connections --pause --users accounts.csv \\
+      --seconds 60 --server host:8889
       a server somewhere else, over a bad network
 
-The mailboxes of the accounts are emptied first: what they hold counts as delivered from then on. Memory grows with the
-run, by about 120 bytes a message; after 20 million messages nothing more is sent.
+TIME is written as 250ms, 1.5s or 2m, and a span to choose from as 300ms..2s.
 
-Ctrl-C ends the load early, and the verdict is given on what was done. A second one ends everything.
+The accounts' mailboxes are emptied first: what they hold counts as delivered.
+A run takes about 120 bytes of memory a message; after 20 million messages
+nothing more is sent.
 
-Exit status: 0 when all promises were kept, 1 when one was broken, 2 when that could not be found out.";
+Ctrl-C ends the load early, and the verdict is given on what was done until
+then. A second one ends everything.
+
+Exit status: 0 when all promises were kept, 1 when one was broken, 2 when that
+could not be found out.";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +25,7 @@ use super::server::{Server, ServerError};
 use super::wire::{Fate, Lost};
 use super::world::{LOGINS_AT_ONCE, Means, Phase, Seat, World, means};
 use crate::accounts::Account;
+use crate::login::connect_hint;
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +33,11 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error("cannot start: {0}")]
-    Start(#[from] std::io::Error),
+    Begin(#[from] std::io::Error),
     #[error("--setup failed ({status}){said}")]
     Setup { status: ExitStatus, said: String },
+    #[error("cannot connect: {}", connect_hint(.0))]
+    Connect(std::io::Error),
     #[error("this server has no `post`: use --mode send")]
     NoPost,
     #[error("{0}")]
@@ -123,8 +127,13 @@ impl Run {
 
     /// Starts the server, asks what it can do, and empties the mailboxes.
     async fn prepare(&self, server: &mut Option<Server>) -> Result<Means, RunError> {
-        if let Some(server) = server {
-            server.start().await?;
+        match (&mut *server, self.plan.address) {
+            (Some(server), _) => server.start().await?,
+            // Later nothing is given up so soon.
+            (None, Some(address)) => {
+                drop(TcpStream::connect(address).await.map_err(RunError::Connect)?)
+            }
+            (None, None) => {}
         }
         let mut wire = self.world.connect(Fate::none).await?;
         let means = means(&mut wire).await?;

@@ -40,13 +40,13 @@ impl fmt::Display for Between {
     }
 }
 
-/// A time with its unit: `250ms`, `1.5s`, `2m`.
+/// A time with its unit: `250ms`, `1.5s`, `2m`. A number alone is one of seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit);
     let seconds = match unit {
         "ms" => 0.001,
-        "s" => 1.0,
+        "s" | "" => 1.0,
         "m" => 60.0,
         _ => return Err(format!("{text}: expected a time as 250ms, 1.5s or 2m")),
     };
@@ -85,9 +85,10 @@ mod tests {
             let picked = between.pick(&mut random);
             assert!((Duration::from_millis(300)..=Duration::from_secs(2)).contains(&picked));
         }
+        assert_eq!(duration("0.2"), Ok(Duration::from_millis(200)));
         let one: Between = "0.5m".parse().unwrap();
         assert_eq!(one.pick(&mut random), Duration::from_secs(30));
-        for bad in ["", "1", "s", "1h", "-1s", "2s..1s", "1s..", "..1s", "nans"] {
+        for bad in ["", "s", "1h", "-1s", "2s..1s", "1s..", "..1s", "nans"] {
             assert!(bad.parse::<Between>().is_err(), "{bad}");
         }
     }

@@ -35,8 +35,8 @@ pub(crate) struct Server {
 struct Running {
     child: Child,
     said: Arc<Said>,
-    /// Reads what it says, so that it can go on saying it.
-    _listeners: JoinSet<()>,
+    /// Read what it says, so that it can go on saying it.
+    listeners: JoinSet<()>,
 }
 
 /// What a process printed.
@@ -116,7 +116,7 @@ impl Server {
     pub(crate) async fn ends(&mut self) -> ServerError {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         match running.child.wait().await {
-            Ok(status) => ServerError::Ended { status, said: running.said.last() },
+            Ok(status) => running.ended(status).await,
             Err(error) => error.into(),
         }
     }
@@ -147,7 +147,7 @@ impl Running {
         if let Some(stderr) = child.stderr.take() {
             listeners.spawn(listen(stderr, Arc::clone(&said)));
         }
-        Ok(Self { child, said, _listeners: listeners })
+        Ok(Self { child, said, listeners })
     }
 
     /// Waits until it answers, and says where.
@@ -169,10 +169,16 @@ impl Running {
         };
         tokio::select! {
             address = answering => Ok(address),
-            status = self.child.wait() => {
-                Err(ServerError::Ended { status: status?, said: self.said.last() })
-            }
+            status = self.child.wait() => Err(self.ended(status?).await),
         }
+    }
+
+    /// It has ended; what it said last may still have to be read.
+    async fn ended(&mut self, status: ExitStatus) -> ServerError {
+        let rest = async { while self.listeners.join_next().await.is_some() {} };
+        // Somebody it started may hold its output.
+        let _ = timeout(LAST_WORDS, rest).await;
+        ServerError::Ended { status, said: self.said.last() }
     }
 
     fn silent(&self, fixed: Option<SocketAddr>, patience: Duration) -> ServerError {
@@ -260,5 +266,41 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 /// Of what a server printed, to be told when it fails.
 const LINES_KEPT: usize = 20;
+/// For the output of a process that has ended to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Between looks whether it answers.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Vec<OsString> {
+        ["sh", "-c", script].map(OsString::from).into()
+    }
+
+    /// Its output ends when nobody is left who could write to it.
+    #[tokio::test]
+    async fn what_is_dropped_leaves_nothing_behind() {
+        let mut running = Running::spawn(&shell("sleep 1000 & echo started; wait")).unwrap();
+        let mut listeners = std::mem::take(&mut running.listeners);
+        drop(running);
+        let end = async { while listeners.join_next().await.is_some() {} };
+        timeout(Duration::from_secs(30), end).await.expect("the sleeper was killed, too");
+    }
+
+    #[tokio::test]
+    async fn what_ends_at_once_says_why() {
+        let script = shell("echo no such directory >&2; exit 3");
+        let (mut server, _) = Server::new(script, None, Duration::from_secs(30));
+        let error = server.start().await.unwrap_err().to_string();
+        assert!(error.contains("3") && error.ends_with("\n    no such directory"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_say_where_it_listens_is_told_how() {
+        let (mut server, _) = Server::new(shell("sleep 1000"), None, Duration::from_secs(30));
+        let error = server.start().await.unwrap_err().to_string();
+        assert!(error.contains("tell with --server"), "{error}");
+    }
+}
