@@ -1,11 +1,12 @@
 //! [`World`]: what all clients of a run share, and how they connect.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use chat_core::protocol::{Command, ErrorCode, HelloOptions, Reply};
 use fastrand::Rng;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -100,7 +101,7 @@ impl World {
             // Without a sender the run is over.
             let up = server.wait_for(Option::is_some).await.map(|up| *up);
             let Some(address) = up.map_err(|_| Lost::Over)? else { continue };
-            match timeout(self.rules.patience, TcpStream::connect(address)).await {
+            match timeout(self.rules.patience, self.connect_to(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => {
                     let since = *refused_since.get_or_insert_with(Instant::now);
@@ -114,6 +115,15 @@ impl World {
                 }
             }
         }
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if self.rules.pauses.is_some() {
+            // What the system would take in for a client that does not read is not the server's to deal with.
+            socket.set_recv_buffer_size(SMALL_BUFFER)?;
+        }
+        socket.connect(address).await
     }
 
     /// A token of the user's session; logs in if there is none.
@@ -236,3 +246,5 @@ pub(crate) const LOGINS_AT_ONCE: usize = 16;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 /// Before what was refused for now is tried again.
 pub(crate) const REFUSAL_PAUSE: Duration = Duration::from_millis(20);
+/// Of clients that pause; systems give at least a few times as much.
+const SMALL_BUFFER: u32 = 4096;
