@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::Command;
 
-const MODE: &str = "send";
+const MODE: &str = "post";
 
 #[tokio::test]
 #[allow(clippy::print_stderr, reason = "the figures of the run, and its seed if it fails")]
@@ -52,6 +52,12 @@ async fn an_answer_before_the_commit_is_found_out() {
 async fn a_message_given_again_after_a_restart_is_found_out() {
     let options = "-c 20 --rounds 20 --kill-server --kill-every 100ms..600ms";
     assert_caught(Meddling::AcksEarly, options, &["duplicated"]).await;
+}
+
+#[tokio::test]
+async fn a_message_stored_under_a_key_that_was_used_is_found_out() {
+    let options = "-c 20 --seconds 20 --drop-connections 50ms..500ms";
+    assert_caught(Meddling::ForgetsKeys, options, &["duplicated"]).await;
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub enum Meddling {
     AnswersEarly,
     /// `ack` is answered before it is carried out: if the connection or the server breaks, it never is.
     AcksEarly,
+    /// A KEY is another one each time it is used.
+    ForgetsKeys,
     /// Of messages sent in one piece two that follow each other are stored the other way round, where they have one
     /// recipient.
     Swaps,
@@ -36,7 +38,7 @@ pub enum Meddling {
 #[derive(Debug)]
 pub struct Meddler {
     address: SocketAddr,
-    read: watch::Receiver<u64>,
+    counted: watch::Receiver<u64>,
     _relays: JoinSet<()>,
 }
 
@@ -46,8 +48,8 @@ struct Shared {
     /// What the server printed: where it listens is in there.
     said: PathBuf,
     meddling: Meddling,
-    /// Messages that were read.
-    read: watch::Sender<u64>,
+    /// Messages that were read, and those posted where keys are replaced.
+    counted: watch::Sender<u64>,
 }
 
 impl Meddler {
@@ -56,8 +58,8 @@ impl Meddler {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared =
-            Arc::new(Shared { said: said.to_owned(), meddling, read: watch::Sender::new(0) });
-        let read = shared.read.subscribe();
+            Arc::new(Shared { said: said.to_owned(), meddling, counted: watch::Sender::new(0) });
+        let counted = shared.counted.subscribe();
         let mut relays = JoinSet::new();
         relays.spawn(async move {
             let mut relays = JoinSet::new();
@@ -67,12 +69,12 @@ impl Meddler {
                 while relays.try_join_next().is_some() {}
             }
         });
-        Self { address, read, _relays: relays }
+        Self { address, counted, _relays: relays }
     }
 
     /// Waits until so many messages were read through it.
     pub async fn has_passed(&self, messages: u64) {
-        self.read.clone().wait_for(|read| *read >= messages).await.unwrap();
+        self.counted.clone().wait_for(|counted| *counted >= messages).await.unwrap();
     }
 
     /// Where it listens.
@@ -112,6 +114,18 @@ async fn relay(client: TcpStream, shared: Arc<Shared>) {
 fn listening(said: &Path) -> Option<SocketAddr> {
     let said = std::fs::read_to_string(said).ok()?;
     said.lines().rev().find_map(|line| line.strip_prefix("listening on ")?.parse().ok())
+}
+
+impl Shared {
+    /// The number of what is counted here, from 1 on.
+    fn number(&self) -> u64 {
+        let mut number = 0;
+        self.counted.send_modify(|counted| {
+            *counted += 1;
+            number = *counted;
+        });
+        number
+    }
 }
 
 struct Relay {
@@ -174,6 +188,12 @@ impl Relay {
                 self.answer(&posted).await?;
                 self.hand_on(&line, false).await
             }
+            (Meddling::ForgetsKeys, Some("post")) => {
+                let words: Vec<&str> = line.splitn(4, ' ').collect();
+                let [post, token, _, rest] = words[..] else { panic!("no post: {line}") };
+                let key = self.shared.number();
+                self.hand_on(&format!("{post} {token} {key} {rest}"), true).await
+            }
             (Meddling::AcksEarly, Some("ack")) => {
                 self.held = Some(line);
                 self.answer(&json!({"status": "OK"})).await
@@ -222,11 +242,7 @@ impl Relay {
 
     /// Breaks a message if it is its turn. False if it is to be left out.
     fn spoil_one(&self, message: &mut Value) -> bool {
-        let mut number = 0;
-        self.shared.read.send_modify(|read| {
-            *read += 1;
-            number = *read;
-        });
+        let number = self.shared.number();
         match self.shared.meddling {
             Meddling::Drops(one_in) => return !number.is_multiple_of(one_in),
             Meddling::ReusesId(one_in) if number.is_multiple_of(one_in) => {
