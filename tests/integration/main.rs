@@ -14,3 +14,4 @@ mod old_clients;
 mod order;
 mod plug;
 mod power;
+mod verify;

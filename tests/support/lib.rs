@@ -1,6 +1,6 @@
 //! What the tests share: the real daemon in a place of its own, clients that speak the protocol byte by byte, a
-//! simulated old client, JSON with its order kept, the recorder of file writes and sends, and what a loss of power may
-//! leave of those writes.
+//! simulated old client, JSON with its order kept, a proxy that breaks what passes through it, the recorder of file
+//! writes and sends, and what a loss of power may leave of those writes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +14,7 @@ pub mod client;
 pub mod daemon;
 pub mod disk;
 pub mod json;
+pub mod meddler;
 pub mod old_client;
 pub mod recorder;
 pub mod transcript;

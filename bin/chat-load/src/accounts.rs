@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::args::LoadArgs;
+use crate::args::AccountArgs;
 
 /// A username and its password. `Debug` leaves the password out.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -23,7 +23,7 @@ pub(crate) enum AccountsError {
 }
 
 /// The accounts that the command line names.
-pub(crate) fn accounts(args: &LoadArgs) -> Result<Vec<Account>, AccountsError> {
+pub(crate) fn accounts(args: &AccountArgs) -> Result<Vec<Account>, AccountsError> {
     let accounts = match (&args.users, &args.user_prefix) {
         (Some(path), _) => from_file(path)?,
         (None, Some(prefix)) => numbered(
@@ -44,7 +44,7 @@ fn from_file(path: &Path) -> Result<Vec<Account>, AccountsError> {
     read().map_err(|source| AccountsError::File { path: path.to_owned(), source })
 }
 
-fn numbered(prefix: &str, count: usize, password: &str) -> Vec<Account> {
+pub(crate) fn numbered(prefix: &str, count: usize, password: &str) -> Vec<Account> {
     (0..count).map(|n| Account::new(&format!("{prefix}{n}"), password)).collect()
 }
 

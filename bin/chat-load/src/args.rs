@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::verify::args::VerifyArgs;
 
 /// Measures how many messages a chat server acknowledges a second, and how fast
 #[derive(Debug, Parser)]
@@ -21,6 +24,7 @@ pub(crate) enum Mode {
     /// Serves the least a server must do, to compare with
     #[command(hide = true)]
     Floor(FloorArgs),
+    Verify(Box<VerifyArgs>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,18 +50,8 @@ pub(crate) struct LoadArgs {
     /// Size of a message, in bytes
     #[arg(long, short = 's', value_name = "BYTES", default_value_t = 100, value_parser = at_least_one)]
     pub(crate) size: usize,
-    /// Accounts from a CSV file with the header `username,password` (more columns are ignored)
-    #[arg(long, value_name = "FILE", conflicts_with = "user_prefix")]
-    pub(crate) users: Option<PathBuf>,
-    /// Accounts named PREFIX0, PREFIX1, ... that share --password
-    #[arg(long, value_name = "PREFIX", requires_all = ["user_count", "password"])]
-    pub(crate) user_prefix: Option<String>,
-    /// How many accounts --user-prefix stands for
-    #[arg(long, value_name = "N", requires = "user_prefix", value_parser = at_least_two)]
-    pub(crate) user_count: Option<usize>,
-    /// The password of the --user-prefix accounts
-    #[arg(long, value_name = "PASSWORD", requires = "user_prefix")]
-    pub(crate) password: Option<String>,
+    #[command(flatten)]
+    pub(crate) accounts: AccountArgs,
     /// Send only to users who are logged in here, and have them read their mailbox when it is full
     #[arg(long)]
     pub(crate) drain: bool,
@@ -76,6 +70,22 @@ pub(crate) struct LoadArgs {
     /// Print one JSON object in place of the table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AccountArgs {
+    /// Accounts from a CSV file with the header `username,password` (more columns are ignored)
+    #[arg(long, value_name = "FILE", conflicts_with = "user_prefix")]
+    pub(crate) users: Option<PathBuf>,
+    /// Accounts named PREFIX0, PREFIX1, ... that share --password
+    #[arg(long, value_name = "PREFIX", requires_all = ["user_count", "password"])]
+    pub(crate) user_prefix: Option<String>,
+    /// How many accounts --user-prefix stands for
+    #[arg(long, value_name = "N", requires = "user_prefix", value_parser = at_least_two)]
+    pub(crate) user_count: Option<usize>,
+    /// The password of the --user-prefix accounts
+    #[arg(long, value_name = "PASSWORD", requires = "user_prefix")]
+    pub(crate) password: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,12 +109,23 @@ pub(crate) enum FloorKind {
     Durable,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// The arguments, `--verify` taken for the mode that it names, wherever it stands before a `--`.
+pub(crate) fn with_verify_as_mode(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = arguments.collect();
+    let own = arguments.iter().take_while(|argument| *argument != "--");
+    if let Some(place) = own.into_iter().position(|argument| argument == "--verify") {
+        arguments.remove(place);
+        arguments.insert(1, "verify".into());
+    }
+    arguments
+}
+
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("not a number of seconds: {text}"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     at_least(1, text)
 }
 
@@ -124,6 +145,7 @@ Examples:
   chat-load                                       100 clients on the demo accounts of a local server
   chat-load -c 100 -k 16 --pid $(pidof chatd)     16 requests in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
+  chat-load verify --help                         how to see that nothing is lost
 
 A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full). Spread the load
 over enough accounts, or use --drain.
@@ -142,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn verify_is_a_mode_and_an_option() {
+        let line =
+            ["chat-load", "-c", "3", "--verify", "--", "chatd", "--verify"].map(OsString::from);
+        let arguments = with_verify_as_mode(line.into_iter());
+        let args = Args::try_parse_from(arguments).unwrap();
+        let Some(Mode::Verify(args)) = args.mode else { panic!("{args:?}") };
+        assert_eq!((args.clients, args.command), (3, vec!["chatd".into(), "--verify".into()]));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for bad in [
             &["--clients", "0"][..],
@@ -150,6 +182,10 @@ mod tests {
             &["--count", "5", "--duration", "1"],
             &["--user-prefix", "u"],
             &["floor", "durable"],
+            &["verify", "--kill-server"],
+            &["verify", "--rounds", "3"],
+            &["verify", "--setup", "true"],
+            &["verify", "--kill-every", "1s", "--", "chatd"],
         ] {
             let line = std::iter::once(&"chat-load").chain(bad);
             assert!(Args::try_parse_from(line).is_err(), "{bad:?}");

@@ -92,7 +92,7 @@ async fn one_reply(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 /// What the system said, and what to do about it.
-fn connect_hint(error: &io::Error) -> String {
+pub(crate) fn connect_hint(error: &io::Error) -> String {
     let hint = match Errno::from_io_error(error) {
         Some(Errno::CONNREFUSED) => {
             "nothing listens there; start the server, or name it with --server"

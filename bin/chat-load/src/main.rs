@@ -14,6 +14,7 @@ mod replies;
 mod report;
 mod run;
 mod tally;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,8 +24,9 @@ use clap::Parser;
 use args::{Args, Mode};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(args::with_verify_as_mode(std::env::args_os()));
     let outcome = match args.mode {
+        Some(Mode::Verify(args)) => return verify::verify(&args),
         Some(Mode::Floor(floor)) => floor::run(&floor).map(|()| ExitCode::SUCCESS),
         None => load(&args.load),
     };

@@ -53,7 +53,7 @@ pub(crate) enum PlanError {
 impl Plan {
     /// Checks what can be checked before the first connection.
     pub(crate) fn new(args: &LoadArgs) -> Result<Self, PlanError> {
-        let accounts = accounts(args)?;
+        let accounts = accounts(&args.accounts)?;
         process::allow_open_files(args.clients)?;
         if let Some(pid) = args.pid {
             process::cpu_time(pid).map_err(|source| PlanError::Process { pid, source })?;
@@ -115,7 +115,7 @@ fn goal(args: &LoadArgs) -> Goal {
     }
 }
 
-fn resolve(server: &str) -> Result<SocketAddr, PlanError> {
+pub(crate) fn resolve(server: &str) -> Result<SocketAddr, PlanError> {
     let failed = |reason: String| PlanError::Address { server: server.to_owned(), reason };
     let mut found = server.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
     found.next().ok_or_else(|| failed("no address".to_owned()))

@@ -65,7 +65,8 @@ impl History {
         tags: &BTreeSet<usize>,
     ) -> Result<(), Verdict> {
         let missing = self.sent.iter().enumerate().find(|(tag, sent)| {
-            let is_of_it = (sent.from, sent.to) == (user, other) || (sent.from, sent.to) == (other, user);
+            let is_of_it =
+                (sent.from, sent.to) == (user, other) || (sent.from, sent.to) == (other, user);
             is_of_it
                 && sent.stored.is_some_and(|at| at < asked)
                 && !sent.excused

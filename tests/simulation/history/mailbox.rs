@@ -152,7 +152,10 @@ impl History {
         for seen in &page.messages {
             let tag = self.show(user, incarnation, seen)?;
             if seen.id <= question.acked {
-                let what = format!("duplicated: id {} of u{user} again after the ack of {} was answered", seen.id, question.acked);
+                let what = format!(
+                    "duplicated: id {} of u{user} again after the ack of {} was answered",
+                    seen.id, question.acked
+                );
                 return fault(what, Some(tag));
             }
         }

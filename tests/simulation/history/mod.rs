@@ -19,10 +19,10 @@ mod stream;
 use std::collections::BTreeMap;
 
 pub(crate) use conversation::Entry;
-pub(crate) use mailbox::{Page, Question};
 use mailbox::Mailbox;
-pub(crate) use outbox::{Copy, Receipt, State};
+pub(crate) use mailbox::{Page, Question};
 use outbox::{Block, Sent};
+pub(crate) use outbox::{Copy, Receipt, State};
 pub(crate) use stream::Stream;
 
 /// The number of a message in this world; its text begins with it.

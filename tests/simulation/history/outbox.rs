@@ -187,7 +187,8 @@ impl History {
     /// A message the user posted, and the id it got, the n-th of those that there are.
     pub(crate) fn receipt(&self, user: usize, n: usize) -> Option<(Tag, String)> {
         let mine = self.sent.iter().enumerate().filter(|(_, sent)| sent.from == user);
-        let mut with = mine.filter_map(|(tag, sent)| Some((tag, sent.receipt.as_ref()?.0.id.clone())));
+        let mut with =
+            mine.filter_map(|(tag, sent)| Some((tag, sent.receipt.as_ref()?.0.id.clone())));
         let count = with.clone().count();
         with.nth(n.checked_rem(count)?)
     }
@@ -195,10 +196,14 @@ impl History {
     /// `status` was asked then and answered now.
     pub(crate) fn status(&mut self, tag: Tag, asked: Moment, state: State) -> Result<(), Verdict> {
         let now = self.moment();
-        let undone = self.set_back.iter().any(|(_, to)| *to <= now) || self.may_be_undone(asked, now);
+        let undone =
+            self.set_back.iter().any(|(_, to)| *to <= now) || self.may_be_undone(asked, now);
         let sent = &mut self.sent[tag];
         if state < sent.state && !undone {
-            return fault(format!("the status went back from {:?} to {state:?}", sent.state), Some(tag));
+            return fault(
+                format!("the status went back from {:?} to {state:?}", sent.state),
+                Some(tag),
+            );
         }
         sent.state = state;
         if state == State::Delivered && !self.mailboxes[self.sent[tag].to].may_be_delivered(tag) {

@@ -184,6 +184,8 @@ impl Store {
             pages,
             readers: Arc::new(Semaphore::new(READERS)),
             hasher: Hasher::new(options.password),
+            blocking: Blocking::Threads,
+            random: options.random,
             hide_unknown_users: false,
         };
         (store, receiver)
