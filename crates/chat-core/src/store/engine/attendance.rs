@@ -134,17 +134,6 @@ impl<L: Log> Engine<L> {
         let newest = entries(log, user, mailbox, after, last).map_err(Self::unreadable)?;
         Ok(newest.into_iter().map(|entry| entry.sender).collect())
     }
-
-    /// Whether `list` shows a user as active to another.
-    pub(super) fn is_shown(
-        &mut self,
-        user: AccountNumber,
-        other: AccountNumber,
-    ) -> Result<bool, StoreError> {
-        let cached = self.cached(user)?;
-        let hides = cached.presence == PrivacyChoice::Off || cached.blocks.contains(other);
-        Ok(user == other || !hides)
-    }
 }
 
 /// How often it is looked who came and went: what happens within is coalesced.

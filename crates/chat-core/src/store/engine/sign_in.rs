@@ -1,7 +1,7 @@
 //! Sessions: opening, using and ending them.
 
 use super::Engine;
-use super::log::{AccountChange, AccountRow, Log};
+use super::log::{AccountChange, Log};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{
@@ -169,19 +169,17 @@ impl<L: Log> Engine<L> {
         directory: Option<(Box<str>, usize)>,
         now: Timestamp,
     ) -> Outcome {
-        let asker = self.user(session, now)?;
+        self.user(session, now)?;
         let Self { state: Some(state), presence, .. } = self else {
             return Err(StoreError::Unavailable);
         };
         let (active, more) = state.sessions.active(presence, now, MOST_ACTIVE);
         let mut listing = Listing { more, ..Listing::default() };
         for account in active {
-            if self.is_shown(account, asker)? {
-                listing.active.push(self.names(account)?.0);
-            }
+            listing.active.push(self.names(account)?.0);
         }
         if let Some((after, limit)) = directory {
-            listing.directory = Some(self.directory(asker, &after, limit, now)?);
+            listing.directory = Some(self.directory(&after, limit, now)?);
         }
         Ok(Answer::Listing(listing))
     }
@@ -190,7 +188,6 @@ impl<L: Log> Engine<L> {
     /// changes is not there yet either; nobody was told of it.
     fn directory(
         &mut self,
-        asker: AccountNumber,
         after: &str,
         limit: usize,
         now: Timestamp,
@@ -203,25 +200,22 @@ impl<L: Log> Engine<L> {
                 break;
             };
             after = last;
-            for AccountRow { number, username, name, .. } in self.visible(rows)? {
-                let active = self.is_active(number, now)? && self.is_shown(number, asker)?;
-                directory.entries.push(DirectoryEntry { username, name, active });
+            let Self { state: Some(state), presence, .. } = self else {
+                return Err(StoreError::Unavailable);
+            };
+            for row in rows.iter().filter(|row| row.removed.is_none() && !state.is_hidden(row)) {
+                let active = state.sessions.is_active(row.number, presence, now);
+                let entry = DirectoryEntry {
+                    username: row.username.clone(),
+                    name: row.name.clone(),
+                    active,
+                };
+                directory.entries.push(entry);
             }
         }
         directory.more = directory.entries.len() > limit;
         directory.entries.truncate(limit);
         Ok(directory)
-    }
-
-    fn visible(&mut self, mut rows: Vec<AccountRow>) -> Result<Vec<AccountRow>, StoreError> {
-        let state = self.state()?;
-        rows.retain(|row| row.removed.is_none() && !state.is_hidden(row));
-        Ok(rows)
-    }
-
-    fn is_active(&mut self, account: AccountNumber, now: Timestamp) -> Result<bool, StoreError> {
-        let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
-        Ok(state.sessions.is_active(account, &self.presence, now))
     }
 }
 

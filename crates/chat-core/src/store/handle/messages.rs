@@ -125,8 +125,8 @@ impl Store {
         self.done(Operation::Block { session, username: username.into(), on }).await
     }
 
-    /// Who learns of the session's user what. Receipts hold for what was sent before, too. Whose presence is off is not
-    /// active in anybody else's [`list`](Self::list).
+    /// Who learns of the session's user what. Receipts hold for what was sent before, too. Presence is what watchers are
+    /// told: [`list`](Self::list) shows everybody.
     ///
     /// # Errors
     /// As said at [`Store`].

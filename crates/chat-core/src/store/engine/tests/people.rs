@@ -186,6 +186,37 @@ fn receipts_go_to_whom_the_choice_names<L: Log>(mut rig: Rig<L>) {
     assert_eq!(state(&mut rig, henderson, to), Ok(Stored), "and not to henderson");
 }
 
+fn whom_the_recipient_wrote_to_long_ago_still_learns<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.send(lineker, "messi", "halo").unwrap();
+    for _ in 0..3 {
+        rig.clock.advance(2 * 60 * 60 * 1000);
+        rig.work(100);
+        rig = rig.restart();
+        assert_eq!(state(&mut rig, messi, (lineker, "lineker")), Ok(Delivered));
+    }
+}
+
+fn a_repeat_of_what_was_stored_is_answered_though_the_sender_is_blocked<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    let post = |rig: &mut Rig<L>, key: &str| {
+        let mut message = outgoing(messi, "lineker", "halo");
+        message.key = crate::store::PostKey::new(key);
+        match rig.run(Operation::Send(vec![message.sealed()])).unwrap() {
+            Answer::Sent(mut sent) => sent.pop().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = post(&mut rig, "one").unwrap();
+    block(&mut rig, lineker, "messi", true).unwrap();
+    let repeat = post(&mut rig, "one").unwrap();
+    assert_eq!((repeat.id, repeat.duplicate), (first.id, true));
+    assert_eq!(post(&mut rig, "two").unwrap_err(), StoreError::NotAllowed);
+    block(&mut rig, lineker, "messi", false).unwrap();
+    let second = post(&mut rig, "two").unwrap();
+    assert!(!second.duplicate, "what was refused does not use the key up");
+}
+
 fn a_choice_holds_for_what_was_sent_before<L: Log>(mut rig: Rig<L>) {
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     let id = sent(&mut rig, messi, "lineker");
@@ -216,6 +247,8 @@ on_both_logs! {
     only_others_who_exist_can_be_blocked
     a_thousand_can_be_blocked_not_counting_who_is_gone
     receipts_go_to_whom_the_choice_names
+    whom_the_recipient_wrote_to_long_ago_still_learns
+    a_repeat_of_what_was_stored_is_answered_though_the_sender_is_blocked
     a_choice_holds_for_what_was_sent_before
     who_is_blocked_learns_nothing
 }

@@ -1,11 +1,13 @@
 //! Who came and who went, and who is told.
 
 use super::rig::{Rig, TestClock, any_hash, hashed, on_both_logs, session_of};
+use super::served::Served;
 use crate::Timestamp;
+use crate::store::engine::SimulatedLog;
 use crate::store::engine::log::Log;
 use crate::store::engine::simulated::Fault;
-use crate::store::request::{Answer, Operation};
-use crate::store::{AccountNumber, Listing, PrivacyChoice, PrivacySubject, SessionKey, StoreError};
+use crate::store::request::Operation;
+use crate::store::{AccountNumber, PrivacyChoice, PrivacySubject, SessionKey, StoreError};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -54,19 +56,6 @@ fn block<L: Log>(rig: &mut Rig<L>, session: SessionKey, username: &str, on: bool
 fn audience<L: Log>(rig: &mut Rig<L>, user: u64) -> Vec<u64> {
     let audience = rig.engine.audience(AccountNumber(user)).unwrap();
     audience.into_iter().map(|account| account.0).collect()
-}
-
-/// Active users as one sees them, and those that the directory says are active.
-fn listed<L: Log>(rig: &mut Rig<L>, session: SessionKey) -> (Vec<String>, Vec<String>) {
-    let directory = Some(("".into(), 10));
-    let Ok(Answer::Listing(Listing { active, directory, .. })) =
-        rig.run(Operation::List { session, directory })
-    else {
-        panic!("no listing")
-    };
-    let entries = directory.unwrap().entries.into_iter().filter(|entry| entry.active);
-    let in_directory = entries.map(|entry| entry.username.to_string()).collect();
-    (active.iter().map(ToString::to_string).collect(), in_directory)
 }
 
 fn a_user_is_here_for_five_minutes_after_the_last_use<L: Log>(mut rig: Rig<L>) {
@@ -241,24 +230,6 @@ fn only_the_newest_of_a_mailbox_are_asked_for_their_senders<L: Log>(mut rig: Rig
     assert_eq!(audience(&mut rig, 1), [3]);
 }
 
-fn a_list_leaves_out_who_hides<L: Log>(mut rig: Rig<L>) {
-    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
-    let both = (
-        vec!["messi".to_owned(), "lineker".to_owned()],
-        vec!["lineker".to_owned(), "messi".to_owned()],
-    );
-    let only = |name: &str| (vec![name.to_owned()], vec![name.to_owned()]);
-    assert_eq!(listed(&mut rig, messi), both);
-    choose(&mut rig, lineker, PrivacyChoice::Off);
-    assert_eq!(listed(&mut rig, messi), only("messi"));
-    assert_eq!(listed(&mut rig, lineker), both, "not from oneself");
-    choose(&mut rig, lineker, PrivacyChoice::Default);
-    block(&mut rig, lineker, "messi", true);
-    rig = rig.restart();
-    assert_eq!(listed(&mut rig, messi), only("messi"));
-    assert_eq!(listed(&mut rig, lineker), both);
-}
-
 on_both_logs! {
     a_user_is_here_for_five_minutes_after_the_last_use
     a_user_is_here_while_connected
@@ -270,7 +241,6 @@ on_both_logs! {
     a_crowd_is_looked_at_in_steps
     who_is_told_is_as_the_choice_says
     only_the_newest_of_a_mailbox_are_asked_for_their_senders
-    a_list_leaves_out_who_hides
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,4 +284,50 @@ async fn who_left_while_the_disk_was_broken_is_missed_afterwards() {
     rig.clock.advance(10 * MINUTE);
     rig.work(1);
     assert_eq!(rig.engine.attendance.here().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_is_told_of_others_as_they_allow() {
+    let mut served = Served::new(SimulatedLog::new());
+    let [messi, lineker, henderson] =
+        ["messi", "lineker", "henderson"].map(|name| served.rig.join(name));
+    served.rig.work(10);
+    let mut told = Vec::new();
+    for session in [messi, lineker, henderson] {
+        attach(&mut served.rig, session).unwrap();
+        told.push(served.undelivered(session).await);
+    }
+    let [of_messi, of_lineker, of_henderson] = told.as_mut_slice() else { panic!("three watch") };
+    served.send(lineker, "messi", &["halo"]);
+    // Nobody learns of those who were here before, and of oneself.
+    served.rig.clock.advance(10 * MINUTE);
+    served.rig.work(10);
+    assert_eq!(served.told(of_messi).await, ["1 halo"]);
+    assert_eq!(served.told(of_lineker).await, ["sent halo"]);
+    for (choice, expected) in [
+        (PrivacyChoice::Default, vec!["lineker false", "lineker true"]),
+        (PrivacyChoice::Off, vec![]),
+        (PrivacyChoice::On, vec!["lineker false", "lineker true"]),
+    ] {
+        choose(&mut served.rig, lineker, choice);
+        served.rig.clock.advance(10 * MINUTE);
+        detach(&mut served.rig, lineker);
+        served.rig.work(10);
+        served.rig.clock.advance(SECOND);
+        attach(&mut served.rig, lineker).unwrap();
+        served.rig.work(10);
+        // The later one takes the place of the first, unless that was read.
+        assert_eq!(served.told(of_messi).await, expected[expected.len().min(1)..]);
+        assert_eq!(served.told(of_henderson).await, [""; 0]);
+        assert_eq!(served.told(of_lineker).await, [""; 0]);
+    }
+    served.send(henderson, "lineker", &["halo"]);
+    served.told(of_lineker).await;
+    served.told(of_henderson).await;
+    detach(&mut served.rig, lineker);
+    logout(&mut served.rig, lineker);
+    served.rig.clock.advance(SECOND);
+    served.rig.work(10);
+    assert_eq!(served.told(of_messi).await, ["lineker false"]);
+    assert_eq!(served.told(of_henderson).await, ["lineker false"], "who wrote to lineker");
 }

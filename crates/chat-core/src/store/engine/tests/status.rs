@@ -1,6 +1,7 @@
 //! What became of a message: stored, delivered and when, and who may ask.
 
 use super::rig::{Rig, TestClock, on_both_logs, options, outgoing};
+use super::served::Served;
 use crate::protocol::DeliveryState;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::log::Log;
@@ -330,4 +331,31 @@ fn ids_from_before_a_copy_was_put_back_tell_of_no_other_message() {
     rig.work(100);
     assert!(rig.engine.log.index_row(AccountNumber(2), 0).unwrap().is_none());
     check(&mut rig);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_to_a_watch_is_pushed_until_it_is_delivered_or_the_store_restarts() {
+    let mut served = Served::new(SimulatedLog::new());
+    let (messi, lineker) = two(&mut served.rig);
+    let watch = served.undelivered(lineker).await;
+    let ids: Vec<_> = (0..3).map(|_| send(&mut served.rig, messi, "lineker")).collect();
+    served.rig.clock.advance(3_000);
+    watch.pushed(MessageId::new(2), served.now());
+    let state = |rig: &mut Rig<SimulatedLog>, at: usize| {
+        let status = ask(rig, messi, ids[at]).unwrap();
+        (status.state, status.pushed.map(Timestamp::as_millis))
+    };
+    let rig = &mut served.rig;
+    let pushed = (DeliveryState::Pushed, Some(3_000));
+    assert_eq!([0, 1, 2].map(|at| state(rig, at)), [pushed, pushed, (DeliveryState::Stored, None)]);
+    // Whom it does not concern is not told that either.
+    receipts(rig, lineker, PrivacyChoice::Off);
+    assert_eq!(state(rig, 0), (DeliveryState::Stored, None));
+    receipts(rig, lineker, PrivacyChoice::On);
+    rig.ack(lineker, 1).unwrap();
+    assert_eq!(state(rig, 0).0, DeliveryState::Delivered);
+    assert_eq!(state(rig, 1), pushed);
+    let mut rig = served.rig.restart();
+    assert_eq!(state(&mut rig, 0).0, DeliveryState::Delivered);
+    assert_eq!(state(&mut rig, 1), (DeliveryState::Stored, None));
 }
