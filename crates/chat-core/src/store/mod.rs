@@ -12,6 +12,7 @@ mod error;
 mod feed;
 mod handle;
 mod options;
+mod replay;
 mod request;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -1,17 +1,12 @@
 //! [`Watch`]: what happens to a mailbox, as it happens.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use super::backend::{PageError, Plan, Replay, Watching};
+use super::backend::{Replay, Watching};
 use super::feed::{Feed, StoreClosed, Taken};
-use super::handle::unexpected;
-use super::request::{Answer, Operation};
-use super::{
-    AccountNumber, Incarnation, Message, Page, PageLimit, SentId, Store, StoreError, WatchId,
-};
+use super::replay::{Read, Reader, Reading};
+use super::{AccountNumber, Incarnation, Message, SentId, Store, StoreError, WatchId};
 use crate::protocol::Resume;
 use crate::{MessageId, Timestamp};
 
@@ -124,8 +119,6 @@ pub struct Watch {
     gap: Option<(MessageId, MessageId)>,
     /// Shown after that.
     page: VecDeque<Arc<Message>>,
-    /// The page after that one.
-    reading: Option<Reading>,
     stage: Stage,
     /// [`WatchEvent::Lagging`] was told, and [`WatchEvent::Live`] was not yet.
     is_lagging: bool,
@@ -134,8 +127,8 @@ pub struct Watch {
 /// Where what comes after the page is found.
 #[derive(Debug)]
 enum Stage {
-    /// In the store; with a plan it was asked already.
-    Store(Option<Box<Plan>>),
+    /// In the store; perhaps it is being read.
+    Store(Option<Reading>),
     Feed,
     /// Nowhere.
     Over,
@@ -144,20 +137,23 @@ enum Stage {
 impl Watch {
     pub(super) fn new(store: Store, watching: Watching) -> Self {
         let Watching { feed, resumed, replay: Replay { gap, plan } } = watching;
-        Self {
+        let mut watch = Self {
             store,
             feed,
             account: plan.page.account,
             username: Arc::clone(&plan.page.username),
             incarnation: plan.page.incarnation.clone(),
-            last: resumed.after,
+            last: gap.map_or(resumed.after, |(_, last)| last),
             resumed,
             gap,
             page: VecDeque::new(),
-            reading: None,
-            stage: Stage::Store(Some(plan)),
+            stage: Stage::Feed,
             is_lagging: false,
+        };
+        if plan.from <= plan.last {
+            watch.stage = Stage::Store(Some(Reading::planned(watch.reader(), plan)));
         }
+        watch
     }
 
     /// Its name, for [`Outgoing::origin`](super::Outgoing::origin).
@@ -226,8 +222,9 @@ impl Watch {
             return Some(WatchEvent::Message(message));
         }
         match self.stage {
-            // What the session did not get in time is still there for another.
-            Stage::Store(_) => self.feed.ended().map(|why| self.end(why)),
+            Stage::Store(Some(_)) => None,
+            // What the session did not ask for in time is still there for another.
+            Stage::Store(None) => self.feed.ended().map(|why| self.end(why)),
             Stage::Feed if std::mem::take(&mut self.is_lagging) => Some(WatchEvent::Live),
             Stage::Feed => self.feed.take().map(|taken| self.pass_on(taken)),
             Stage::Over => None,
@@ -268,15 +265,16 @@ impl Watch {
         WatchEvent::Ended(why)
     }
 
-    /// Takes a page from the store. One that is being read stays in hand while nobody waits for it, so that who waits for
-    /// other things beside does not begin it again and again.
+    /// Takes a page from the store.
     async fn read_on(&mut self) -> Result<(), StoreError> {
-        let reading = match self.reading.take() {
-            Some(reading) => reading,
-            None => self.begin_to_read(),
+        if let Stage::Store(None) = self.stage {
+            self.stage = Stage::Store(Some(Reading::next(self.reader())));
+        }
+        let Stage::Store(Some(reading)) = &mut self.stage else {
+            return Ok(());
         };
-        let read = self.reading.insert(reading).0.as_mut().await;
-        self.reading = None;
+        let read = reading.done().await;
+        self.stage = Stage::Store(None);
         if let Some(Read { gap, page }) = read? {
             self.gap = gap;
             self.username = page.username;
@@ -288,65 +286,25 @@ impl Watch {
         Ok(())
     }
 
-    fn begin_to_read(&mut self) -> Reading {
-        let planned = match &mut self.stage {
-            Stage::Store(plan) => plan.take(),
-            Stage::Feed | Stage::Over => None,
-        };
-        let (account, watch, after) = (self.account, self.feed.id, self.last);
-        let incarnation = self.incarnation.clone();
-        let operation =
-            move || Operation::CatchUp { account, watch, incarnation: incarnation.clone(), after };
-        let (store, feed) = (self.store.clone(), Arc::clone(&self.feed));
-        Reading(Box::pin(read(store, feed, planned, operation)))
-    }
-}
-
-/// What a watch reads at a time.
-struct Read {
-    /// Messages that are gone, before the page.
-    gap: Option<(MessageId, MessageId)>,
-    page: Page,
-}
-
-/// A page being read.
-struct Reading(Pin<Box<dyn Future<Output = Result<Option<Read>, StoreError>> + Send + Sync>>);
-
-impl fmt::Debug for Reading {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reading")
-    }
-}
-
-/// Reads what was planned, or what the operation plans; nothing if the session has ended.
-async fn read(
-    store: Store,
-    feed: Arc<Feed>,
-    mut planned: Option<Box<Plan>>,
-    operation: impl Fn() -> Operation,
-) -> Result<Option<Read>, StoreError> {
-    // Retention may clear away what was just planned: then plan again, as for any page.
-    for _ in 0..4 {
-        let (gap, plan) = match planned.take() {
-            // Its gap was told when the watch began.
-            Some(plan) => (None, plan),
-            None => match store.ask(operation()).await {
-                Ok(Answer::Replay(replay)) => (replay.gap, replay.plan),
-                Err(StoreError::NoSession) if feed.ended().is_some() => return Ok(None),
-                other => return unexpected(other),
-            },
-        };
-        match store.read(plan, PageLimit::bodies(REPLAY_MESSAGES, REPLAY_BYTES)).await {
-            Ok(page) => return Ok(Some(Read { gap, page })),
-            Err(PageError::Outdated) => {}
-            Err(PageError::Store(error)) => return Err(error),
+    fn reader(&self) -> Reader {
+        Reader {
+            store: self.store.clone(),
+            feed: Arc::clone(&self.feed),
+            account: self.account,
+            incarnation: self.incarnation.clone(),
+            after: self.last,
         }
     }
-    tracing::error!("messages that should be there cannot be read");
-    Err(StoreError::Internal)
 }
 
-/// Most messages that a watch reads at once, and most bytes of their bodies: what catching up holds in memory.
-/// Tests read little, so that much happens between.
-pub(super) const REPLAY_MESSAGES: usize = if cfg!(test) { 8 } else { 256 };
-const REPLAY_BYTES: usize = if cfg!(test) { 200 } else { 256 * 1024 };
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an open watch costs while nothing happens; the registry adds some 80 bytes.
+    #[test]
+    fn an_idle_watch_is_small() {
+        let size = size_of::<Watch>() + size_of::<Feed>();
+        assert!(size <= 480, "{size}");
+    }
+}

@@ -1,8 +1,8 @@
 //! What is stored first, and then what happens.
 
-use chat_core::store::{Outgoing, WatchFrom};
+use chat_core::store::{Outgoing, Store, WatchFrom};
 
-use crate::support::{join, log_in, next, send, store, take, watch};
+use crate::support::{TestClock, join, log_in, next, options, send, store, take, watch};
 
 #[tokio::test]
 async fn what_waits_comes_first_and_then_what_happens() {
@@ -67,4 +67,21 @@ async fn waiting_for_an_event_may_be_given_up() {
         }
         assert_eq!(next(&mut watch).await, format!("{n}:halo"));
     }
+}
+
+#[tokio::test]
+async fn sessions_end_while_they_watch() {
+    let clock = TestClock::default();
+    let store = Store::in_memory(options(&clock)).unwrap();
+    let (messi, phone) = (join(&store, "messi").await, log_in(&store, "messi").await);
+    let (mut desk, mut pocket) = (watch(&store, messi).await, watch(&store, phone).await);
+    send(&store, messi, "messi", "before").await;
+    store.logout(messi).await.unwrap();
+    send(&store, phone, "messi", "after").await;
+    assert_eq!(take(&mut desk, 2).await, ["1:before", "ended logout"]);
+    assert!(desk.try_next().is_none());
+    // The clock jumps beyond what a session may be idle. Whatever the store does next, it notices.
+    clock.advance(31 * 24 * 60 * 60 * 1000);
+    store.account("messi").await.unwrap();
+    assert_eq!(take(&mut pocket, 3).await, ["1:before", "2:after", "ended expired"]);
 }

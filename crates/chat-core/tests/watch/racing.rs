@@ -29,9 +29,11 @@ async fn pour(store: Store, session: SessionKey, who: usize) {
     }
 }
 
-/// Takes everything up to the last message; every now and then opens another watch in place of this one.
+/// Takes everything from the first message to the last; every now and then opens another watch in place of this one.
 async fn follow(store: Store, session: SessionKey, reopen: u64) -> Vec<String> {
-    let mut watch = watch(&store, session).await;
+    let incarnation = store.whoami(session).await.unwrap().incarnation.as_str().into();
+    let mut watch =
+        store.watch(session, WatchFrom::After { id: MessageId::ZERO, incarnation }).await.unwrap();
     let mut bodies = Vec::new();
     while bodies.len() < SENDERS * EACH {
         if let WatchEvent::Message(message) = watch.next().await.unwrap() {

@@ -13,6 +13,12 @@ use chat_core::{Clock, Timestamp};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TestClock(Arc<AtomicI64>);
 
+impl TestClock {
+    pub(crate) fn advance(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::Relaxed))
@@ -53,9 +59,7 @@ pub(crate) async fn watch(store: &Store, session: SessionKey) -> Watch {
 
 pub(crate) async fn send(store: &Store, session: SessionKey, to: &str, body: &str) {
     let outcomes = store.send(vec![Outgoing::new(session, to, body)]).await;
-    outcomes.into_iter().for_each(|outcome| {
-        outcome.unwrap();
-    });
+    assert!(outcomes.iter().all(Result::is_ok));
 }
 
 /// What an event says, in a word.

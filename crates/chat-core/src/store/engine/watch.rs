@@ -10,8 +10,8 @@ use super::{Engine, Timer};
 use crate::protocol::Resume;
 use crate::store::backend::{Replay, Watching};
 use crate::store::feed::Feed;
+use crate::store::replay::REPLAY_MESSAGES;
 use crate::store::request::{Answer, Outcome};
-use crate::store::watch::REPLAY_MESSAGES;
 use crate::store::{
     AccountNumber, Incarnation, Resumed, SessionEnd, SessionKey, StoreError, WatchFrom, WatchId,
 };

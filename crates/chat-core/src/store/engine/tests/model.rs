@@ -92,6 +92,12 @@ struct Model {
 }
 
 impl Model {
+    /// Whoever has the name next is another sender.
+    fn forget_sender(&mut self, user: usize) {
+        let waiting = self.accounts.values_mut().flat_map(|account| &mut account.waiting);
+        waiting.filter(|(_, sender, _)| *sender == user).for_each(|entry| entry.1 = usize::MAX);
+    }
+
     /// The quota rule, straight from the contract: 40 messages and 2,000 bytes; from half full on a quarter a sender.
     fn admits(&self, to: usize, from: usize, body: &str) -> bool {
         let waiting = &self.accounts[&to].waiting;
@@ -168,6 +174,7 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: Step) -> Rig<L> {
                         matches!(outcome, Ok(Answer::Count(n)) if usize::try_from(n) == Ok(account.waiting.len()))
                     );
                     model.reserved.push(user);
+                    model.forget_sender(user);
                 }
                 None => assert_eq!(outcome.unwrap_err(), StoreError::NoSuchUser),
             }

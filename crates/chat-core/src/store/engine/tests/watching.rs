@@ -174,6 +174,8 @@ async fn what_was_pushed_is_known_until_it_is_delivered() {
     watch.pushed(MessageId::new(2), served.now());
     assert_eq!([1, 2, 3].map(|id| pushed(&served, id)), [Some(5_000), Some(5_000), None]);
     drop(watch);
+    // What it was reading goes when its task is dropped.
+    tokio::task::yield_now().await;
     served.rig.clock.advance(HOUR);
     served.rig.work(10);
     assert!(served.rig.engine.watchers.is_empty());
