@@ -1,12 +1,14 @@
 //! Sessions: opening, using and ending them.
 
+use std::sync::Arc;
+
 use super::Engine;
 use super::log::{AccountChange, Log};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{
-    AccountNumber, Directory, DirectoryEntry, Listing, SessionEnd, SessionInfo, SessionKey,
-    StoreError, Whoami,
+    AccountNumber, Directory, DirectoryEntry, Listing, PrivacyChoice, SessionEnd, SessionInfo,
+    SessionKey, StoreError, Whoami,
 };
 use crate::{Timestamp, Username};
 
@@ -169,17 +171,20 @@ impl<L: Log> Engine<L> {
         directory: Option<(Box<str>, usize)>,
         now: Timestamp,
     ) -> Outcome {
-        self.user(session, now)?;
+        let asker = self.user(session, now)?;
         let Self { state: Some(state), presence, .. } = self else {
             return Err(StoreError::Unavailable);
         };
         let (active, more) = state.sessions.active(presence, now, MOST_ACTIVE);
         let mut listing = Listing { more, ..Listing::default() };
         for account in active {
-            listing.active.push(self.names(account)?.0);
+            let cached = self.cached(account)?;
+            if shows(cached.presence, account, asker) {
+                listing.active.push(Arc::clone(&cached.username));
+            }
         }
         if let Some((after, limit)) = directory {
-            listing.directory = Some(self.directory(&after, limit, now)?);
+            listing.directory = Some(self.directory(asker, &after, limit, now)?);
         }
         Ok(Answer::Listing(listing))
     }
@@ -188,6 +193,7 @@ impl<L: Log> Engine<L> {
     /// changes is not there yet either; nobody was told of it.
     fn directory(
         &mut self,
+        asker: AccountNumber,
         after: &str,
         limit: usize,
         now: Timestamp,
@@ -204,7 +210,8 @@ impl<L: Log> Engine<L> {
                 return Err(StoreError::Unavailable);
             };
             for row in rows.iter().filter(|row| row.removed.is_none() && !state.is_hidden(row)) {
-                let active = state.sessions.is_active(row.number, presence, now);
+                let active = shows(row.presence, row.number, asker)
+                    && state.sessions.is_active(row.number, presence, now);
                 let entry = DirectoryEntry {
                     username: row.username.clone(),
                     name: row.name.clone(),
@@ -217,6 +224,11 @@ impl<L: Log> Engine<L> {
         directory.entries.truncate(limit);
         Ok(directory)
     }
+}
+
+/// Whether the lists of one user show that another is here: they are for everybody, but for who wants nobody to know.
+fn shows(presence: PrivacyChoice, of: AccountNumber, to: AccountNumber) -> bool {
+    presence != PrivacyChoice::Off || of == to
 }
 
 /// Most names in a list of active users (`docs/protocol.md`).

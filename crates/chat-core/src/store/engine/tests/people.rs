@@ -239,7 +239,28 @@ fn who_is_blocked_learns_nothing<L: Log>(mut rig: Rig<L>) {
     assert_eq!(state_of(&mut rig, messi, id), Ok(Delivered));
 }
 
+fn lists_leave_out_who_wants_nobody_to_know<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    let mut listed = |session, choice| {
+        let subject = PrivacySubject::Presence;
+        rig.run(Operation::SetPrivacy { session: messi, subject, choice }).unwrap();
+        let directory = Some(("".into(), 10));
+        match rig.run(Operation::List { session, directory }).unwrap() {
+            Answer::Listing(listing) => {
+                let entries = listing.directory.unwrap().entries;
+                let messi = entries.iter().find(|entry| &*entry.username == "messi").unwrap();
+                (listing.active.iter().any(|user| &**user == "messi"), messi.active)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(listed(lineker, PrivacyChoice::Off), (false, false));
+    assert_eq!(listed(messi, PrivacyChoice::Off), (true, true), "to oneself");
+    assert_eq!(listed(lineker, PrivacyChoice::Default), (true, true));
+}
+
 on_both_logs! {
+    lists_leave_out_who_wants_nobody_to_know
     a_blocked_sender_is_refused_and_nobody_else
     blocking_again_changes_nothing
     changes_within_one_commit_come_in_order
