@@ -141,7 +141,7 @@ async fn a_revoked_session_ends_its_watch_and_no_other() {
 async fn a_slow_reader_gets_everything_and_its_calls_go_on() {
     let server = Running::start().await;
     let messi = server.client_of("messi").await;
-    let options = ConnectOptions::from(server.at).event_buffer(16);
+    let options = ConnectOptions::from(server.at).event_buffer(64);
     let lineker = Client::connect(options).await.unwrap();
     lineker.login("lineker", PASSWORD).await.unwrap();
     let mut watch = lineker.watch().await.unwrap();
