@@ -1,6 +1,7 @@
 //! [`Connection`]: one stream; writes requests, reads replies and events, and matches replies in order.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +129,7 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
             match self.incoming()? {
                 Some(Incoming::Reply(_, frame)) => return Ok(frame),
                 Some(Incoming::Event(_)) => {}
-                None => self.turn().await?,
+                None => self.turn(true).await?,
             }
         }
     }
@@ -147,11 +148,12 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
         self.bounds.in_flight_requests.saturating_sub(self.in_flight.len()).min(BATCH_REQUESTS)
     }
 
-    /// Writes or reads once. Cancel safe: what was read is in `input`, what was not written in `output`.
+    /// Writes or reads once; without `may_read` only that what is written. Cancel safe: what was read is in `input`, what was
+    /// not written in `output`.
     ///
     /// Writing comes first so that the order does not depend on chance. It cannot starve reading, because what there is to
     /// write is bounded by what may be in flight.
-    pub(crate) async fn turn(&mut self) -> Result<(), CloseReason> {
+    pub(crate) async fn turn(&mut self, may_read: bool) -> Result<(), CloseReason> {
         self.input.reserve(READ_BYTES);
         let broken = self.broken.is_some();
         tokio::select! {
@@ -162,10 +164,11 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
                 }
                 Ok(())
             }
-            read = read_some(&mut self.reader, &mut self.input, self.broken.as_ref()) => {
+            read = read_some(&mut self.reader, &mut self.input, self.broken.as_ref()), if may_read => {
                 self.last_read = Instant::now();
                 read
             }
+            else => pending().await,
         }
     }
 
@@ -196,6 +199,11 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
         } else {
             Err(CloseReason::Silent { limit })
         }
+    }
+
+    /// Whether the server owes no reply.
+    pub(crate) fn is_owed_nothing(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// When something was last read.

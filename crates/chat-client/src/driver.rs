@@ -1,6 +1,7 @@
 //! [`Driver`]: the task behind the handles. Serves one connection after the other.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct Driver<C> {
     /// When to ask again for a watch that the server had no time for, and how often that was.
     ask_at: Option<Instant>,
     asked_in_vain: u32,
+    /// Since when nothing is read because the watch's stream is full.
+    held_since: Option<Instant>,
 }
 
 impl<C: Connector> Driver<C> {
@@ -55,6 +58,7 @@ impl<C: Connector> Driver<C> {
             watches_begun: 0,
             ask_at: None,
             asked_in_vain: 0,
+            held_since: None,
         }
     }
 
@@ -170,7 +174,7 @@ impl<C: Connector> Driver<C> {
 
     async fn finish(&mut self, connection: &mut Connection<C::Stream>) -> Result<(), CloseReason> {
         while !connection.is_idle() {
-            connection.turn().await?;
+            connection.turn(true).await?;
             self.dispatch(connection)?;
         }
         Ok(())
@@ -197,8 +201,8 @@ impl<C: Connector> Driver<C> {
                     }
                     self.queue.extend(batch.drain(..));
                 }
-                () = stirred(self.watcher.as_ref(), self.options.event_buffer) => self.stir(connection),
-                turned = connection.turn() => turned?,
+                () = stirred(self.watcher.as_ref()) => self.stir(connection),
+                turned = connection.turn(self.held_since.is_none()) => turned?,
             }
         }
     }
@@ -243,19 +247,40 @@ impl<C: Connector> Driver<C> {
         if self.ask_at.is_some_and(|at| at <= now) {
             self.ask(connection);
         }
-        let is_pushed_to = self.watcher.as_ref().is_some_and(Watcher::is_pushed_to);
-        if let Some(after) = self.options.keepalive.filter(|_| is_pushed_to) {
-            let due = later(connection.last_read(), after);
-            if due <= now && connection.is_idle() {
-                write(&Command::Ping { text: "" }, Ticket::Nobody, connection);
-            }
-            let deadline = connection.reply_deadline()?.unwrap_or(due);
-            return Ok(Some(self.ask_at.map_or(deadline, |at| at.min(deadline))));
+        let held_until = self.hold(now, connection);
+        let ping_at = self.keep_alive(now, connection);
+        let reply_by = connection.reply_deadline()?;
+        Ok([self.ask_at, held_until, ping_at, reply_by].into_iter().flatten().min())
+    }
+
+    /// Stops reading while the watch's stream is full and nobody waits for a reply. Returns until when.
+    fn hold(&mut self, now: Instant, connection: &mut Connection<C::Stream>) -> Option<Instant> {
+        let watcher = self.watcher.as_mut();
+        let full = watcher.filter(|watcher| watcher.is_full() && connection.is_owed_nothing());
+        let Some(watcher) = full else {
+            self.held_since = None;
+            return None;
+        };
+        let until = *self.held_since.get_or_insert(now) + HOLD;
+        if now < until {
+            return Some(until);
         }
-        Ok(match (connection.reply_deadline()?, self.ask_at) {
-            (Some(deadline), Some(at)) => Some(deadline.min(at)),
-            (deadline, at) => deadline.or(at),
-        })
+        self.held_since = None;
+        let step = watcher.park();
+        self.step(step, connection);
+        None
+    }
+
+    /// Asks for a sign of life after a silence, if somebody watches. Returns when the silence will be one.
+    fn keep_alive(&self, now: Instant, connection: &mut Connection<C::Stream>) -> Option<Instant> {
+        let is_pushed_to = self.watcher.as_ref().is_some_and(Watcher::is_pushed_to);
+        let silence = self.options.keepalive.filter(|_| is_pushed_to && connection.is_idle())?;
+        let due = later(connection.last_read(), silence);
+        if due > now {
+            return Some(due);
+        }
+        write(&Command::Ping { text: "" }, Ticket::Nobody, connection);
+        None
     }
 
     fn begin_watch(&mut self, new: NewWatch, connection: &mut Connection<C::Stream>) {
@@ -268,7 +293,7 @@ impl<C: Connector> Driver<C> {
         }
         self.drop_watch(connection);
         self.watches_begun += 1;
-        self.watcher = Some(Watcher::new(self.watches_begun, new));
+        self.watcher = Some(Watcher::new(self.watches_begun, new, self.options.event_buffer));
         self.ask(connection);
     }
 
@@ -337,7 +362,7 @@ impl<C: Connector> Driver<C> {
         };
         if watcher.is_abandoned() {
             self.drop_watch(connection);
-        } else {
+        } else if watcher.is_parked() {
             watcher.unpark();
             self.ask(connection);
         }
@@ -396,16 +421,16 @@ fn write(
     }
 }
 
-/// Waits until the stream of a watch is dropped or, if the watch waits for room there, has some. Cancel safe.
-async fn stirred(watcher: Option<&Watcher>, event_buffer: usize) {
+/// Cancel safe.
+async fn stirred(watcher: Option<&Watcher>) {
     match watcher {
-        None => std::future::pending().await,
-        Some(watcher) if watcher.is_parked() => {
-            let _ = watcher.events().reserve_many(event_buffer.div_ceil(2)).await;
-        }
-        Some(watcher) => watcher.events().closed().await,
+        Some(watcher) => watcher.stirred().await,
+        None => pending().await,
     }
 }
 
+/// How long nothing is read for a full stream: well below the 30 s after which a server gives up a client that does not
+/// read.
+const HOLD: Duration = Duration::from_secs(5);
 /// A connection that held this long was a good one.
 const HELD: Duration = Duration::from_secs(10);

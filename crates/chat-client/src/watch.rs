@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::request::Request;
-use crate::watcher::{NewWatch, Position};
+use crate::watcher::{NewWatch, Position, SPILL};
 use crate::{Client, ClientError, CloseReason, Event, IncomingMessage, WatchEnd};
 
 /// The events of a user, as a [`Stream`] and by [`next`](Self::next). Made by [`Client::watch`].
@@ -20,10 +20,12 @@ use crate::{Client, ClientError, CloseReason, Event, IncomingMessage, WatchEnd};
 /// stream holds. Messages come in order of id, none twice and none left out, unless an [`Event::Gap`] says so. Its last
 /// event is [`Event::Ended`].
 ///
-/// It holds at most [`event_buffer`](crate::ConnectOptions::event_buffer) events. When its reader is slower than that, the
-/// server is asked to stop, replies to requests go on, and once half of the buffer is free the messages come from the
-/// server's store, after an [`Event::Lagging`]. So a reader may await requests (such as [`ack`](Self::ack)) between
-/// events as long as it likes.
+/// # A slow reader
+/// loses no message and stops nobody. Once the stream holds [`event_buffer`](crate::ConnectOptions::event_buffer) events, the
+/// client reads no further, so the server notices and says `lagging`. But it reads on while a reply is awaited, up to
+/// eight times as many events, so that calls (such as [`ack`](Self::ack)) may be awaited between events. When that is not enough,
+/// or reading has stood still for 5 s (the server cuts off who does not read for 30 s), the client asks the server to stop,
+/// drops what still comes, and goes on from the server's store once half of `event_buffer` is free, after an [`Event::Lagging`].
 ///
 /// Dropping it ends the watch: the client tells the server, or closes the connection if this was the last handle on it. Until
 /// then it keeps the connection open, as a clone of the [`Client`] does.
@@ -74,7 +76,7 @@ impl Client {
         let command = "watch";
         let (token, client) = self.pinned()?;
         self.require(command)?;
-        let (sender, events) = mpsc::channel(self.options().event_buffer);
+        let (sender, events) = mpsc::channel(self.options().event_buffer.saturating_mul(SPILL));
         let (started, start) = oneshot::channel();
         let end = Arc::default();
         let new = NewWatch { token, from, events: sender, end: Arc::clone(&end), started };

@@ -38,6 +38,8 @@ pub(crate) struct Watcher {
     /// The stream is to be told that it lagged.
     lagging: bool,
     events: mpsc::Sender<Event>,
+    /// From how many events in the stream on nothing more is read for it, if that can be.
+    event_buffer: usize,
     end: Arc<OnceLock<WatchEnd>>,
     started: Option<oneshot::Sender<Result<Watching<'static>, ClientError>>>,
 }
@@ -70,7 +72,7 @@ pub(crate) enum Step {
 }
 
 impl Watcher {
-    pub(crate) fn new(number: u64, new: NewWatch) -> Self {
+    pub(crate) fn new(number: u64, new: NewWatch, event_buffer: usize) -> Self {
         Self {
             number,
             token: new.token,
@@ -79,6 +81,7 @@ impl Watcher {
             hole_after: None,
             lagging: false,
             events: new.events,
+            event_buffer,
             end: new.end,
             started: Some(new.started),
         }
@@ -92,10 +95,6 @@ impl Watcher {
         &self.token
     }
 
-    pub(crate) fn events(&self) -> &mpsc::Sender<Event> {
-        &self.events
-    }
-
     /// Whether nobody reads the stream any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.events.is_closed()
@@ -106,9 +105,38 @@ impl Watcher {
         matches!(self.phase, Phase::Asked | Phase::Watching)
     }
 
+    /// Whether the server pushes and the stream holds what it should.
+    pub(crate) fn is_full(&self) -> bool {
+        self.phase == Phase::Watching
+            && self.free() < self.events.max_capacity() - self.event_buffer
+    }
+
     /// Whether it waits for room in the stream.
     pub(crate) fn is_parked(&self) -> bool {
         self.phase == Phase::Parked
+    }
+
+    /// Stops the server until the stream has room.
+    pub(crate) fn park(&mut self) -> Step {
+        self.phase = Phase::Parked;
+        self.lagging = true;
+        Step::Park
+    }
+
+    /// Waits until there is something to do that the server did not cause: the stream was dropped, or has room again. Cancel
+    /// safe.
+    pub(crate) async fn stirred(&self) {
+        let capacity = self.events.max_capacity();
+        let room = match self.phase {
+            Phase::Parked => capacity - self.event_buffer / 2,
+            _ if self.is_full() => capacity - self.event_buffer,
+            _ => return self.events.closed().await,
+        };
+        let _ = self.events.reserve_many(room).await;
+    }
+
+    fn free(&self) -> usize {
+        self.events.capacity()
     }
 
     /// The stream has room again.
@@ -119,7 +147,7 @@ impl Watcher {
     /// Has the line written that begins the watch or goes on with it.
     pub(crate) fn ask<T>(&mut self, write: impl FnOnce(&Command<'_>) -> T) -> T {
         if std::mem::take(&mut self.lagging) {
-            // There is room: half of the stream was waited for.
+            // There is room: it was waited for.
             let _ = self.events.try_send(Event::Lagging);
         }
         self.phase = Phase::Asked;
@@ -287,11 +315,7 @@ impl Watcher {
     fn give(&mut self, event: Event) -> Step {
         match self.events.try_send(event) {
             Ok(()) => Step::Nothing,
-            Err(TrySendError::Full(_)) => {
-                self.phase = Phase::Parked;
-                self.lagging = true;
-                Step::Park
-            }
+            Err(TrySendError::Full(_)) => self.park(),
             Err(TrySendError::Closed(_)) => Step::Drop,
         }
     }
@@ -304,3 +328,6 @@ fn after(id: MessageId) -> MessageId {
 fn before(id: MessageId) -> MessageId {
     MessageId::new(id.get().saturating_sub(1))
 }
+
+/// A stream has room for this many times what it should hold, for what comes before a reply that is waited for.
+pub(crate) const SPILL: usize = 8;

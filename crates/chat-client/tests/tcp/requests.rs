@@ -1,79 +1,15 @@
-//! The client against the real server, over TCP.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the lints do not see helpers of tests as tests"
-)]
+//! Requests and their replies.
 
-use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use chat_client::{Client, ClientError, CloseReason, ConnectOptions, ErrorCode, Fault};
-use chat_core::account::PasswordParams;
-use chat_core::store::{NewAccount, Store, StoreOptions};
-use chat_server::{Served, Server, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
-#[path = "../examples/send_and_read.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "an example, with a `main` of its own")]
-mod send_and_read;
-
-/// A server of an in-memory store with the accounts `messi` and `lineker`.
-struct Running {
-    at: SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<Served>,
-}
-
-impl Running {
-    async fn start() -> Self {
-        let mut options = StoreOptions::default();
-        // As cheap as a hash gets: nothing here is about it.
-        options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
-        let store = Store::in_memory(options).unwrap();
-        for (username, name) in [("messi", "Lionel Messi"), ("lineker", "Gary Lineker")] {
-            let account = NewAccount {
-                username: username.parse().unwrap(),
-                name: name.parse().unwrap(),
-                password: PASSWORD.into(),
-            };
-            store.create_account(account).await.unwrap();
-        }
-        let server = Server::new(store, ServerConfig::default()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let task = TaskTracker::new().spawn(async move { server.serve(listener, stopped).await });
-        Self { at, stop, task }
-    }
-
-    async fn client_of(&self, username: &str) -> Client {
-        let client = Client::connect(self.at).await.unwrap();
-        client.login(username, PASSWORD).await.unwrap();
-        client
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
-}
-
-async fn bodies(client: &Client) -> Vec<String> {
-    let delivery = client.inbox().await.unwrap();
-    let messages = delivery.messages().iter();
-    messages.map(|message| message.body.clone()).collect()
-}
-
-const PASSWORD: &str = "surabaya";
+use crate::send_and_read;
+use crate::support::{PASSWORD, Running, bodies};
 
 #[tokio::test]
 async fn another_kind_of_server_is_told_by_its_address() {

@@ -1,102 +1,13 @@
-//! The real program, run against a server in this process.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the lints do not see helpers of tests as tests"
-)]
+//! Commands, one-shot and from a pipe.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use chat_core::account::PasswordParams;
-use chat_core::store::{NewAccount, Store, StoreOptions};
-use chat_server::{Server, ServerConfig};
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 
-/// A server with the accounts `messi` and `lineker`, and a home for the program. The runtime's end is the server's.
-struct World {
-    _runtime: Runtime,
-    address: String,
-    home: TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let address = runtime.block_on(start_server(&runtime));
-        Self { _runtime: runtime, address, home: tempfile::tempdir().unwrap() }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("CHAT_SERVER", &self.address)
-            .env("TZ", "UTC");
-        command
-    }
-
-    fn chat(&self, arguments: &[&str], input: &str) -> Ran {
-        run(self.command(arguments).stdout(Stdio::piped()), input)
-    }
-
-    fn log_in(&self, username: &str) {
-        let ran = self.chat(&["login", username, "--password-stdin"], "surabaya\n");
-        assert_eq!(ran.code, 0, "{ran:?}");
-    }
-}
-
-async fn start_server(runtime: &Runtime) -> String {
-    let mut options = StoreOptions::default();
-    options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
-    let store = Store::in_memory(options).unwrap();
-    for (username, name) in [("messi", "Lionel Messi"), ("lineker", "Gary \u{202e}Lineker")] {
-        let account = NewAccount {
-            username: username.parse().unwrap(),
-            name: name.parse().unwrap(),
-            password: "surabaya".into(),
-        };
-        store.create_account(account).await.unwrap();
-    }
-    let server = Server::new(store, ServerConfig::default()).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    runtime.spawn(async move { server.serve(listener, CancellationToken::new()).await });
-    address
-}
-
-#[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn run(command: &mut Command, input: &str) -> Ran {
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A program that fails early need not read its input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    Ran {
-        code: status.code().unwrap(),
-        out: String::from_utf8(stdout).unwrap(),
-        err: String::from_utf8(stderr).unwrap(),
-    }
-}
-
-fn json(line: &str) -> Value {
-    assert!(line.is_ascii(), "{line}");
-    serde_json::from_str(line).unwrap()
-}
+use crate::world::{World, json, run};
 
 #[test]
 fn one_shot_commands() {
@@ -132,7 +43,9 @@ fn one_shot_json() {
     let ran = world.chat(&["login", "lineker", "--password-stdin", "--json"], "surabaya");
     assert_eq!(json(&ran.out), serde_json::json!({"user": "lineker", "server": address}));
     let ran = world.chat(&["send", "lineker", "--json", "-"], "h\u{e9}llo \u{202e}x\ndua\n");
-    assert_eq!(json(&ran.out), serde_json::json!({"to": "lineker", "sent": 2}));
+    let sent = json(&ran.out);
+    assert_eq!((&sent["to"], &sent["sent"]), (&"lineker".into(), &2.into()));
+    assert!(sent["id"].is_string());
     let ran = world.chat(&["inbox", "--json"], "");
     let messages: Vec<Value> = ran.out.lines().map(json).collect();
     assert_eq!(messages[0]["body"], "h\u{e9}llo \u{202e}x");
@@ -155,7 +68,7 @@ fn json_keys_stand_in_the_order_of_the_help() {
     let world = World::new();
     let out = |arguments: &[&str]| world.chat(arguments, "surabaya").out;
     assert_order(&out(&["login", "messi", "--password-stdin", "--json"]), &["user", "server"]);
-    assert_order(&out(&["send", "--json", "messi", "halo"]), &["to", "sent"]);
+    assert_order(&out(&["send", "--json", "messi", "halo"]), &["to", "sent", "id"]);
     assert_order(&out(&["inbox", "--json"]), &["id", "time", "from", "from_name", "body"]);
     assert_order(&out(&["list", "--json"]), &["active", "more"]);
     let owner = ["user", "name", "incarnation", "created", "expires"];
@@ -163,6 +76,44 @@ fn json_keys_stand_in_the_order_of_the_help() {
     assert_eq!(out(&["logout", "--json"]), "{\"logged_out\":true}\n");
     let error = world.chat(&["whoami", "--json"], "").err;
     assert_order(&error, &["error", "code", "message", "exit"]);
+}
+
+#[test]
+fn conversations_and_who_may_take_part() {
+    let world = World::new();
+    world.log_in("messi");
+    let sent = json(&world.chat(&["send", "--json", "lineker", "satu"], "").out);
+    let id = sent["id"].as_str().unwrap();
+    assert!(world.chat(&["status", id], "").out.starts_with("stored "));
+    let status = json(&world.chat(&["status", "--json", id], "").out);
+    assert_eq!((&status["id"], &status["state"]), (&sent["id"], &"stored".into()));
+    assert_eq!((&status["pushed"], &status["delivered"]), (&Value::Null, &Value::Null));
+    assert_eq!(world.chat(&["status", "0"], "").code, 1);
+
+    world.log_in("lineker");
+    world.chat(&["send", "messi", "dua"], "");
+    world.chat(&["send", "messi", "tiga"], "");
+    let bodies = |out: &str| -> Vec<String> {
+        out.lines().map(|line| line.split_once("): ").unwrap().1.to_owned()).collect()
+    };
+    assert_eq!(bodies(&world.chat(&["history", "messi"], "").out), ["satu", "dua", "tiga"]);
+    assert_eq!(bodies(&world.chat(&["history", "messi", "2"], "").out), ["dua", "tiga"]);
+    let out = world.chat(&["history", "messi", "--json"], "").out;
+    let directions: Vec<_> = out.lines().map(|line| json(line)["direction"].clone()).collect();
+    assert_eq!(directions, ["in", "out", "out"]);
+    assert_eq!(world.chat(&["history", "messi", "0"], "").code, 2);
+    assert_eq!(world.chat(&["history", "ghost"], "").code, 1);
+
+    let blocked = world.chat(&["block", "messi"], "").out;
+    assert_eq!(blocked, "messi can no longer send you messages\n");
+    world.log_in("messi");
+    let refused = json(&world.chat(&["send", "--json", "lineker", "empat"], "").err);
+    assert_eq!(refused["error"]["code"], "not_allowed");
+    world.log_in("lineker");
+    let unblocked = json(&world.chat(&["unblock", "--json", "messi"], "").out);
+    assert_eq!(unblocked, serde_json::json!({"user": "messi", "blocked": false}));
+    assert_eq!(world.chat(&["privacy", "presence", "off"], "").out, "your choice is kept\n");
+    assert_eq!(world.chat(&["privacy", "presence", "maybe"], "").code, 2);
 }
 
 #[test]
