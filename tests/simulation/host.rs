@@ -8,7 +8,9 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use chat_core::store::simulation::{DiskCopy, DiskFault, SimulatedDisk};
-use chat_core::store::{NewAccount, Store, StoreOptions};
+use chat_core::store::{
+    NewAccount, PrivacyChoice, PrivacySubject, SessionKey, Store, StoreOptions,
+};
 use chat_core::{Clock, Timestamp};
 use chat_server::{Server, ServerConfig};
 use fastrand::Rng;
@@ -17,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::history::Keeps;
 use crate::network::{Network, Outage};
 use crate::rng::{Seeded, millis, percent};
 
@@ -78,6 +81,13 @@ impl Host {
         &self.disk
     }
 
+    /// What the store keeps. In half of the worlds nothing gets old enough to go.
+    pub(crate) fn keeps(&self) -> Keeps {
+        let options = &self.store_options;
+        let all = options.retention > Duration::from_secs(24 * 60 * 60);
+        Keeps { all, messages: options.retention_messages }
+    }
+
     pub(crate) fn clock(&self) -> &SimulatedClock {
         &self.clock
     }
@@ -87,7 +97,7 @@ impl Host {
         Arc::clone(&self.down)
     }
 
-    /// Makes the users `u0`, `u1` and so on. The host is up.
+    /// Makes the users `u0`, `u1` and so on, who let everybody know what they got. The host is up.
     pub(crate) async fn make_users(&self, count: usize) {
         let store = &self.running.as_ref().unwrap().store;
         for number in 0..count {
@@ -98,6 +108,11 @@ impl Host {
                 password: PASSWORD.into(),
             };
             store.create_account(account).await.unwrap();
+            let token = store.login(&username, PASSWORD).await.unwrap();
+            let session = SessionKey::of(&token);
+            let (subject, choice) = (PrivacySubject::Receipts, PrivacyChoice::On);
+            store.set_privacy(session, subject, choice).await.unwrap();
+            store.logout(session).await.unwrap();
         }
     }
 
@@ -213,7 +228,9 @@ fn small_store(rng: &mut Rng) -> StoreOptions {
     options.message_bytes = 1_000;
     options.mailbox_messages = rng.u64(10..60);
     options.mailbox_bytes = rng.u64(2_000..6_000);
-    options.retention = Duration::from_secs(rng.u64(1..600));
+    if rng.bool() {
+        options.retention = Duration::from_secs(rng.u64(1..600));
+    }
     options.retention_messages = rng.u64(1..60);
     options.queue = rng.usize(1..8);
     options.batch = rng.usize(1..8);

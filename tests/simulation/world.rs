@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat_core::store::simulation::{PlantedBug, SimulatedDisk};
 use fastrand::Rng;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::chaos::Chaos;
@@ -21,8 +21,6 @@ use crate::trace::Trace;
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) users: usize,
-    /// Nothing gets so old that retention trims it.
-    pub(crate) keeps_all: bool,
     trace: Mutex<Trace>,
     history: Mutex<History>,
     fault: Mutex<Option<Verdict>>,
@@ -72,7 +70,7 @@ async fn live(seed: u64, bug: Option<PlantedBug>) -> Arc<World> {
         network,
         users,
         trace: Mutex::new(Trace::new()),
-        history: Mutex::new(History::new(users)),
+        history: Mutex::new(History::new(users, host.keeps())),
         fault: Mutex::default(),
         over: CancellationToken::new(),
         connections: AtomicU64::new(0),
@@ -103,17 +101,20 @@ async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
     raging.spawn(chaos.rage(calm.clone()));
     // Whoever must have an answer waits for the calm.
     let most = Duration::from_secs(rng.u64(10..120));
-    let all_acted = async { while acting.join_next().await.is_some() {} };
-    let acted = tokio::time::timeout(most, all_acted).await;
+    let mut done = Vec::new();
+    let _ = timeout(most, gather(&mut acting, &mut done)).await;
     calm.cancel();
     let Some(Ok(mut host)) = raging.join_next().await else {
         return world.fail("the chaos panicked");
     };
-    let rest = async { while acting.join_next().await.is_some() {} };
-    if acted.is_err() && tokio::time::timeout(PATIENCE, rest).await.is_err() {
+    if timeout(PATIENCE, gather(&mut acting, &mut done)).await.is_err() {
         return world.fail("a device does not come to an end");
     }
-    sleep(Duration::from_secs(30)).await;
+    let mut settling: JoinSet<()> =
+        done.into_iter().map(|device| device.settle_down(QUIET)).collect();
+    if timeout(PATIENCE, async { while settling.join_next().await.is_some() {} }).await.is_err() {
+        return world.fail("a device does not settle down");
+    }
     for round in 0..2 {
         drain(world, devices.len(), round, &mut rng).await;
         host.stop().await;
@@ -122,6 +123,13 @@ async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
     host.crash(crate::network::Outage::Machine).await;
     let finished = world.history().finish();
     world.judge(finished);
+}
+
+/// Takes those that are done.
+async fn gather(acting: &mut JoinSet<Device>, done: &mut Vec<Device>) {
+    while let Some(device) = acting.join_next().await {
+        done.extend(device.ok());
+    }
 }
 
 /// Every user reads what there is, and the second time finds nothing left.
@@ -205,6 +213,9 @@ fn story(seed: u64, verdict: &Verdict, lines: &[String]) -> String {
 
 /// Far beyond what anything takes once it is calm.
 const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// How long it is quiet before everybody must have everything.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// How much of a trace is printed.
 const LAST_LINES: usize = 80;

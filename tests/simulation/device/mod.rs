@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::history::{Moment, Stream};
 use crate::host::PASSWORD;
@@ -38,6 +38,8 @@ pub(crate) struct Device {
     rng: Rng,
     token: Option<Login>,
     connection: Option<Connection>,
+    /// It asked for the end of a session.
+    has_logged_out: bool,
     /// What it has by watching, to go on from.
     has: Option<Stream>,
     /// What it posted and got no answer for.
@@ -89,6 +91,7 @@ impl Device {
             rng,
             token: None,
             connection: None,
+            has_logged_out: false,
             has: None,
             open: Vec::new(),
             pause,
@@ -121,14 +124,12 @@ impl Device {
                 self.lose(&lost);
             }
         }
-        let until = Instant::now() + quiet;
-        while Instant::now() < until {
-            let ready = self.is_ready().await;
-            if ready && let Err(lost) = self.watch_again().await {
-                self.lose(&lost);
-                continue;
+        loop {
+            match self.wait_for_all(quiet).await {
+                Ok(()) => break,
+                Err(lost) => self.lose(&lost),
             }
-            self.rest(until.saturating_duration_since(Instant::now())).await;
+            sleep(RETRY_AFTER).await;
         }
         let stream = self.connection.as_ref().and_then(|connection| connection.stream.as_ref());
         if let Some(stream) = stream {
@@ -136,6 +137,14 @@ impl Device {
             self.world.judge(judged);
         }
         self.hang_up();
+    }
+
+    /// Lets the server push what there is. That it answers in the end says that it could.
+    async fn wait_for_all(&mut self, quiet: Duration) -> Result<(), Lost> {
+        self.prepare().await?;
+        self.watch_again().await?;
+        self.rest(quiet).await;
+        self.ping().await
     }
 
     /// Reads and acknowledges all there is. `again`: there must be nothing.
@@ -286,6 +295,7 @@ impl Device {
         if let Some(login) = &mut self.token {
             login.may_be_over = true;
         }
+        self.has_logged_out = true;
         if self.ask_with_token("logout", "", &[]).await?.is_ok() {
             self.token = None;
         }

@@ -152,7 +152,7 @@ impl Device {
         let Some((tag, id)) = self.world.history().receipt(self.user, n) else {
             return Ok(());
         };
-        let asked = self.world.history().moment();
+        let was_delivered = self.world.history().is_delivered(tag);
         let answer = self.ask_with_token("status", &format!(" {id}"), &["no_such_message"]).await?;
         let judged = match answer {
             Ok(reply) => {
@@ -160,7 +160,7 @@ impl Device {
                     "delivered" => State::Delivered,
                     _ => State::Stored,
                 };
-                self.world.history().status(tag, asked, state)
+                self.world.history().status(tag, was_delivered, state)
             }
             Err(code) if code == "no_such_message" => self.world.history().unknown_status(tag),
             Err(_) => Ok(()),
@@ -203,7 +203,7 @@ impl Device {
             &incarnation,
             (connected, asked),
             &entries,
-            is_all && self.world.keeps_all,
+            is_all,
         );
         self.world.judge(judged);
         Ok(())

@@ -122,8 +122,7 @@ impl Device {
     }
 
     fn session_ended(&mut self, reason: &str) -> Result<(), Lost> {
-        let may_be_over = self.token.as_ref().is_some_and(|login| login.may_be_over);
-        if !may_be_over || reason != "logout" {
+        if !self.has_logged_out || reason != "logout" {
             self.world.fail(&format!("{}: a session ended by {reason}", self.name));
         }
         Ok(())

@@ -51,7 +51,7 @@ impl History {
                 return fault(format!("reordered: {id} in a conversation after {last}"), Some(tag));
             }
         }
-        match is_all {
+        match is_all && self.keeps.all {
             true => self.all_in_conversation((user, other), asked, &tags),
             false => Ok(()),
         }

@@ -55,6 +55,18 @@ impl Mailbox {
         self.lives.values().map(|life| life.shown.len()).sum()
     }
 
+    /// How many messages came after it, as far as they were shown.
+    pub(super) fn followed_by(&self, tag: Tag) -> u64 {
+        let after = |life: &Life| Some(life.shown.keys().next_back()? - life.ids.get(&tag)?);
+        self.lives.values().filter_map(after).max().unwrap_or(u64::MAX)
+    }
+
+    /// Whether it was delivered, and that was answered.
+    pub(super) fn is_delivered(&self, tag: Tag) -> bool {
+        let lives = self.lives.values();
+        lives.filter_map(|life| Some(*life.ids.get(&tag)? <= life.acked)).any(|is| is)
+    }
+
     /// Whether anybody may have asked for it to be delivered.
     pub(super) fn may_be_delivered(&self, tag: Tag) -> bool {
         let ids = self.lives.values().filter_map(|life| life.ids.get(&tag));

@@ -49,6 +49,16 @@ pub(crate) struct History {
     blocks: BTreeMap<(usize, usize), Block>,
     /// When the disk was set back: to what it held when, and when that was done.
     set_back: Vec<(Moment, Moment)>,
+    keeps: Keeps,
+}
+
+/// What a store keeps of what is delivered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Keeps {
+    /// Nothing gets so old that it goes.
+    pub(crate) all: bool,
+    /// So many messages of each mailbox.
+    pub(crate) messages: u64,
 }
 
 /// A message as some reply or event showed it.
@@ -60,9 +70,9 @@ pub(crate) struct Seen {
 }
 
 impl History {
-    pub(crate) fn new(users: usize) -> Self {
+    pub(crate) fn new(users: usize, keeps: Keeps) -> Self {
         let mailboxes = (0..users).map(|_| Mailbox::default()).collect();
-        Self { mailboxes, ..Self::default() }
+        Self { mailboxes, keeps, ..Self::default() }
     }
 
     pub(crate) fn moment(&mut self) -> Moment {

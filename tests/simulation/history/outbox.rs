@@ -193,34 +193,55 @@ impl History {
         with.nth(n.checked_rem(count)?)
     }
 
-    /// `status` was asked then and answered now.
-    pub(crate) fn status(&mut self, tag: Tag, asked: Moment, state: State) -> Result<(), Verdict> {
-        let now = self.moment();
-        let undone =
-            self.set_back.iter().any(|(_, to)| *to <= now) || self.may_be_undone(asked, now);
-        let sent = &mut self.sent[tag];
-        if state < sent.state && !undone {
-            return fault(
-                format!("the status went back from {:?} to {state:?}", sent.state),
-                Some(tag),
-            );
+    /// Whether the recipient has it, and that was answered.
+    pub(crate) fn is_delivered(&self, tag: Tag) -> bool {
+        self.set_back.is_empty() && self.mailboxes[self.sent[tag].to].is_delivered(tag)
+    }
+
+    /// `status` was answered. When it was asked the message was delivered, as far as that was known. A recipient who blocks the
+    /// sender tells nothing.
+    pub(crate) fn status(
+        &mut self,
+        tag: Tag,
+        was_delivered: bool,
+        state: State,
+    ) -> Result<(), Verdict> {
+        let Sent { from, to, state: before, .. } = self.sent[tag];
+        let may_be_hidden = self.may_be_blocked(to, from) || !self.set_back.is_empty();
+        if state < before && !may_be_hidden {
+            return fault(format!("the status went back from {before:?} to {state:?}"), Some(tag));
         }
-        sent.state = state;
-        if state == State::Delivered && !self.mailboxes[self.sent[tag].to].may_be_delivered(tag) {
+        if was_delivered && state == State::Stored && !may_be_hidden {
+            return fault("it is delivered, and status does not say so".into(), Some(tag));
+        }
+        self.sent[tag].state = state;
+        if state == State::Delivered && !self.mailboxes[to].may_be_delivered(tag) {
             return fault("nobody acknowledged it, and it is called delivered".into(), Some(tag));
         }
         Ok(())
     }
 
+    fn may_be_blocked(&self, user: usize, sender: usize) -> bool {
+        self.blocks.get(&(user, sender)).is_some_and(|block| block.on != Some(false))
+    }
+
     /// `status` was answered that there is no such message.
     pub(crate) fn unknown_status(&self, tag: Tag) -> Result<(), Verdict> {
-        match self.may_be_gone(tag) {
+        match self.may_be_gone(tag) || self.may_be_trimmed(tag) {
             true => Ok(()),
             false => fault("lost: status does not know it".into(), Some(tag)),
         }
     }
 
-    /// Whether nothing may be known of the message any more.
+    /// Whether the store may not keep it any more because it is old, or because so many came after it; or does not tell,
+    /// since the recipient blocks the sender.
+    fn may_be_trimmed(&self, tag: Tag) -> bool {
+        let Sent { from, to, .. } = self.sent[tag];
+        let is_old = !self.keeps.all || self.mailboxes[to].followed_by(tag) >= self.keeps.messages;
+        is_old && (self.may_be_blocked(to, from) || self.mailboxes[to].may_be_delivered(tag))
+    }
+
+    /// Whether the message may be gone with what the disk held before it was set back.
     pub(crate) fn may_be_gone(&self, tag: Tag) -> bool {
         self.sent[tag].excused || !self.set_back.is_empty()
     }

@@ -1,9 +1,9 @@
 //! [`Attendance`]: who came and who went, and telling it to those who watch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::fast::FixedState;
 
 use super::cache::entries;
 use super::log::{Log, LogError};
@@ -18,7 +18,7 @@ use crate::{MessageId, Timestamp};
 #[derive(Debug, Default)]
 pub(super) struct Attendance {
     /// Until when everybody here is active if nothing happens.
-    here: HashMap<AccountNumber, Timestamp>,
+    here: HashMap<AccountNumber, Timestamp, FixedState>,
     /// The same, soonest first.
     until: BTreeSet<(Timestamp, AccountNumber)>,
     /// Who is still to be looked at in this round.
@@ -28,7 +28,7 @@ pub(super) struct Attendance {
 
 impl Attendance {
     /// Begins the next round, if it is time to.
-    fn begin(&mut self, noted: &mut HashSet<AccountNumber>, now: Timestamp) {
+    fn begin(&mut self, noted: &mut HashSet<AccountNumber, FixedState>, now: Timestamp) {
         if !self.round.is_empty() || !self.timer.is_due(now, ROUND_EVERY) {
             return;
         }

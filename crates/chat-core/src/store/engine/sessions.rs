@@ -1,9 +1,9 @@
 //! [`Sessions`]: who is logged in, and who is here. Pure state: the time comes in as an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
+use foldhash::fast::{FixedState, RandomState};
 
 use super::log::{SessionChange, SessionRow};
 use crate::Timestamp;
@@ -24,7 +24,7 @@ pub(crate) struct Session {
 /// Open connections by the session they use. Outlives a rebuild of the rest from disk.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    connections: HashMap<SessionKey, usize>,
+    connections: HashMap<SessionKey, usize, RandomState>,
     /// Those of the batch in hand: if it fails, the connections count for nothing.
     unsettled: Vec<SessionKey>,
 }
@@ -61,13 +61,15 @@ impl Presence {
 /// All sessions still valid.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    by_key: HashMap<SessionKey, Session>,
+    /// Nobody chooses a key, which is the hash of random numbers: so it may be hashed by a fixed function, for all to be gone
+    /// through in an order that can be repeated.
+    by_key: HashMap<SessionKey, Session, FixedState>,
     /// Each user's sessions, oldest first.
-    by_account: HashMap<AccountNumber, Vec<SessionKey>>,
+    by_account: HashMap<AccountNumber, Vec<SessionKey>, FixedState>,
     /// Users who may be active: by its number, the session that was their oldest when they were noted.
     candidates: BTreeMap<u64, SessionKey>,
     /// Whose activity may have changed since [`noted`](Self::noted) was emptied.
-    noted: HashSet<AccountNumber>,
+    noted: HashSet<AccountNumber, FixedState>,
     next_number: u64,
     idle: Duration,
 }
@@ -77,10 +79,10 @@ impl Sessions {
     pub(crate) fn new(mut rows: Vec<(SessionKey, SessionRow)>, idle: Duration) -> Self {
         rows.sort_unstable_by_key(|(_, row)| row.number);
         let mut sessions = Self {
-            by_key: HashMap::new(),
-            by_account: HashMap::new(),
+            by_key: HashMap::default(),
+            by_account: HashMap::default(),
             candidates: BTreeMap::new(),
-            noted: HashSet::new(),
+            noted: HashSet::default(),
             next_number: 1,
             idle,
         };
@@ -236,7 +238,7 @@ impl Sessions {
     }
 
     /// Whoever was noted, to be taken out.
-    pub(crate) fn noted(&mut self) -> &mut HashSet<AccountNumber> {
+    pub(crate) fn noted(&mut self) -> &mut HashSet<AccountNumber, FixedState> {
         &mut self.noted
     }
 

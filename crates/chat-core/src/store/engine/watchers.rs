@@ -1,9 +1,10 @@
 //! [`Watchers`]: who watches which mailbox, and what they are told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use foldhash::HashMap;
+use foldhash::fast::FixedState;
 
 use super::log::{Batch, Record, SessionChange};
 use super::{State, Timer};
@@ -14,14 +15,15 @@ use crate::{MessageId, Timestamp};
 /// All open watches. Outlives a rebuild of the rest from disk.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
-    by_account: HashMap<AccountNumber, Vec<Watcher>>,
+    /// All are told of some things, one after the other: always in the same order.
+    by_account: HashMap<AccountNumber, Vec<Watcher>, FixedState>,
     last_id: u64,
     /// The watches whose connections messages of the batch in hand came over, by position.
-    origins: HashMap<u64, WatchId>,
+    origins: HashMap<u64, WatchId, FixedState>,
     /// Sessions that the batch in hand ends.
     ending: Vec<(AccountNumber, SessionKey, SessionEnd)>,
     /// What watches that are gone had pushed, until it is delivered.
-    pushed: HashMap<AccountNumber, Marks>,
+    pushed: HashMap<AccountNumber, Marks, FixedState>,
     /// Sessions still to be touched in this round.
     pub(super) to_touch: Vec<(AccountNumber, SessionKey)>,
     pub(super) touch_timer: Timer,
@@ -241,7 +243,7 @@ impl Drop for Watchers {
 fn clear_gone(
     account: AccountNumber,
     watchers: &mut Vec<Watcher>,
-    pushed: &mut HashMap<AccountNumber, Marks>,
+    pushed: &mut HashMap<AccountNumber, Marks, FixedState>,
 ) {
     for gone in watchers.extract_if(.., |watcher| watcher.is_gone()) {
         let marks = gone.feed.take_marks();
