@@ -71,7 +71,7 @@ impl Court {
     /// A new message leaves. None when there are as many as a run may have.
     pub(crate) fn sent(&self, connection: Connection, to: User) -> Option<Tag> {
         let mut bench = self.bench();
-        let tag = Tag(bench.judge.messages());
+        let tag = Tag(bench.judge.messages().count());
         if tag.0 >= MOST_MESSAGES {
             return None;
         }
@@ -109,7 +109,7 @@ impl Court {
         let mut bench = self.bench();
         let reader = bench.judge.user(connection);
         let genuine = letter.filter(|letter| {
-            let route = bench.judge.route(letter.tag);
+            let route = bench.judge.messages().route(letter.tag);
             route == Some((letter.from, letter.to)) && reader == Some(letter.to)
         });
         let fact = match genuine {
@@ -160,8 +160,8 @@ impl Court {
         });
         Outcome {
             counts: bench.judge.counts().clone(),
-            messages: bench.judge.messages(),
-            unanswered: bench.judge.unanswered(),
+            messages: bench.judge.messages().count(),
+            unanswered: bench.judge.messages().unanswered(),
             violation,
         }
     }

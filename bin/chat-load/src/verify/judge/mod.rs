@@ -16,6 +16,7 @@
 
 mod counts;
 mod mailbox;
+mod messages;
 mod stretch;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::collections::HashMap;
 
 pub(crate) use counts::Counts;
 use mailbox::{Before, Incarnation, Mailbox};
+use messages::Messages;
 use stretch::{Flaw, Stretch};
 
 use super::fact::{Connection, Fact, Id, Life, Tag, User, Via};
@@ -35,25 +37,10 @@ use super::verdict::{Violation, Why};
 /// What is known after the facts so far.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
-    messages: Vec<Message>,
+    messages: Messages,
     mailboxes: Vec<Mailbox>,
     peers: Vec<Peer>,
     counts: Counts,
-}
-
-/// A message that was sent, by its tag. The links lead to those answered before and after it on the same connection and
-/// for the same recipient.
-#[derive(Debug, Clone, Copy)]
-struct Message {
-    from: User,
-    to: User,
-    attempts: u16,
-    answered: bool,
-    refused: bool,
-    /// [`Id::ZERO`] until it was shown.
-    id: Id,
-    previous: Option<Tag>,
-    next: Option<Tag>,
 }
 
 /// One connection.
@@ -80,7 +67,7 @@ impl Judge {
             Fact::Answered { tag, connection, repeat } => {
                 return self.answered(tag, connection, repeat);
             }
-            Fact::Refused { tag, .. } => return self.refused(tag),
+            Fact::Refused { tag, .. } => return self.messages.refused(tag),
             Fact::Asked { connection, via, resumes, after } => {
                 return self.asked(connection, via, resumes.then_some(after));
             }
@@ -118,14 +105,7 @@ impl Judge {
                 return Err(Box::new(Violation { why: Why::Missing { from, to }, user }));
             }
         }
-        let lost = |message: &&Message| message.answered && message.id == Id::ZERO;
-        let found = (0..).map(Tag).zip(&self.messages).find(|(_, message)| lost(message));
-        match found {
-            Some((tag, message)) => {
-                Err(Box::new(Violation { why: Why::NotThere { tag }, user: message.to }))
-            }
-            None => Ok(()),
-        }
+        self.messages.all_answered_are_there()
     }
 
     /// Figures of the run so far.
@@ -133,22 +113,9 @@ impl Judge {
         &self.counts
     }
 
-    /// How many messages were never answered, and how many of those are there.
-    pub(crate) fn unanswered(&self) -> (u64, u64) {
-        let unanswered = self.messages.iter().filter(|message| !message.answered);
-        unanswered.fold((0, 0), |(all, there), message| {
-            (all + 1, there + u64::from(message.id != Id::ZERO))
-        })
-    }
-
-    /// How many messages there are.
-    pub(crate) fn messages(&self) -> u32 {
-        u32::try_from(self.messages.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Who sent a message to whom.
-    pub(crate) fn route(&self, tag: Tag) -> Option<(User, User)> {
-        self.message(tag).map(|message| (message.from, message.to))
+    /// The messages that were sent.
+    pub(crate) fn messages(&self) -> &Messages {
+        &self.messages
     }
 
     /// Whose connection it is.
@@ -183,23 +150,8 @@ impl Judge {
     }
 
     fn sent(&mut self, tag: Tag, connection: Connection, to: User) {
-        if let Some(message) = self.message_mut(tag) {
-            message.attempts = message.attempts.saturating_add(1);
-            message.refused = false;
-            return;
-        }
-        debug_assert_eq!(index(tag.0), self.messages.len(), "tags are counted from 0");
         let from = self.user(connection).unwrap_or(to);
-        self.messages.push(Message {
-            from,
-            to,
-            attempts: 1,
-            answered: false,
-            refused: false,
-            id: Id::ZERO,
-            previous: None,
-            next: None,
-        });
+        self.messages.sent(tag, from, to);
     }
 
     fn answered(
@@ -208,39 +160,13 @@ impl Judge {
         connection: Connection,
         repeat: bool,
     ) -> Result<(), Box<Violation>> {
-        let Some(message) = self.message_mut(tag) else { return Ok(()) };
-        message.answered = true;
+        let to = self.messages.route(tag).map(|(_, to)| to);
         // An answer to a repeat does not tell when the message was stored.
-        if repeat {
-            return Ok(());
-        }
-        let to = message.to;
-        let Some(peer) = self.peer(connection) else { return Ok(()) };
-        let previous = peer.answered.insert(to, tag);
-        if let Some(earlier) = previous.and_then(|previous| self.message_mut(previous)) {
-            earlier.next = Some(tag);
-        }
-        if let Some(message) = self.message_mut(tag) {
-            message.previous = previous;
-        }
-        self.check_order(tag)
-    }
-
-    fn refused(&mut self, tag: Tag) -> Result<(), Box<Violation>> {
-        if let Some(message) = self.message_mut(tag) {
-            message.refused = true;
-        }
-        self.check_refusal(tag)
-    }
-
-    /// A refusal leaves nothing behind. When there were more attempts, an earlier one may have stored it.
-    fn check_refusal(&self, tag: Tag) -> Result<(), Box<Violation>> {
-        match self.message(tag) {
-            Some(&Message { refused: true, attempts: 1, id, to, .. }) if id != Id::ZERO => {
-                Err(Box::new(Violation { why: Why::RefusedAndThere { tag }, user: to }))
-            }
-            _ => Ok(()),
-        }
+        let previous = match (to, self.peer(connection)) {
+            (Some(to), Some(peer)) if !repeat => peer.answered.insert(to, tag),
+            _ => None,
+        };
+        self.messages.answered(tag, previous)
     }
 
     fn asked(
@@ -318,42 +244,10 @@ impl Judge {
             Some(Before::Same) => self.counts.redelivered += 1,
             Some(Before::New) | None => {}
         }
-        let Some(message) = self.message_mut(tag) else { return Ok(()) };
-        match std::mem::replace(&mut message.id, id) {
-            Id::ZERO => {}
-            known if known == id => {}
-            known => return Err(self.violation(connection, Why::TwoIds { tag, ids: (known, id) })),
-        }
+        self.messages.shown(tag, id)?;
         let outcome = self.with_life(connection, |life, peer| peer.stretch.shown(id, life.reach()));
         self.flaw(connection, id, Some(tag), outcome)?;
-        self.check_refusal(tag)?;
-        self.check_order(tag)
-    }
-
-    /// Compares a message with its neighbours in the order of answers, where both ids are known. When all are known,
-    /// all have been compared.
-    fn check_order(&self, tag: Tag) -> Result<(), Box<Violation>> {
-        let Some(message) = self.message(tag) else { return Ok(()) };
-        if let Some(previous) = message.previous {
-            self.compare(previous, tag)?;
-        }
-        if let Some(next) = message.next {
-            self.compare(tag, next)?;
-        }
-        Ok(())
-    }
-
-    fn compare(&self, first: Tag, second: Tag) -> Result<(), Box<Violation>> {
-        let id = |tag| self.message(tag).map_or(Id::ZERO, |message| message.id);
-        let (a, b) = (id(first), id(second));
-        if a == Id::ZERO || b == Id::ZERO || a < b {
-            return Ok(());
-        }
-        let user = self.message(first).map_or(User(0), |message| message.to);
-        Err(Box::new(Violation {
-            why: Why::Overtaken { first: (first, a), second: (second, b) },
-            user,
-        }))
+        self.messages.check(tag)
     }
 
     fn flaw(
@@ -409,14 +303,6 @@ impl Judge {
 
     fn peer(&mut self, Connection(number): Connection) -> Option<&mut Peer> {
         self.peers.get_mut(index(number))
-    }
-
-    fn message(&self, Tag(number): Tag) -> Option<&Message> {
-        self.messages.get(index(number))
-    }
-
-    fn message_mut(&mut self, Tag(number): Tag) -> Option<&mut Message> {
-        self.messages.get_mut(index(number))
     }
 }
 

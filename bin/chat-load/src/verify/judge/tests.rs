@@ -108,7 +108,7 @@ fn an_unanswered_message_may_be_there_or_not() {
     case.attempt();
     assert_eq!(case.peek(&[(11, 1)]), Ok(()));
     assert_eq!(case.finish(), Ok(()));
-    assert_eq!(case.judge.unanswered(), (2, 1));
+    assert_eq!(case.judge.messages().unanswered(), (2, 1));
 }
 
 #[test]
