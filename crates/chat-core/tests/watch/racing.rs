@@ -1,6 +1,7 @@
 //! Real threads: senders, watches that come and go, readers and acknowledgements at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chat_core::MessageId;
 use chat_core::store::{
@@ -8,7 +9,7 @@ use chat_core::store::{
 };
 use tokio::task::JoinSet;
 
-use crate::support::{join, log_in, next, said, store, watch};
+use crate::support::{TestClock, join, log_in, next, options, said, send, store, watch};
 
 const SENDERS: usize = 4;
 const EACH: usize = 1_500;
@@ -143,4 +144,29 @@ async fn read_to(watch: &mut Watch, end: &str) -> Vec<String> {
         told.push(next(watch).await);
     }
     told
+}
+
+/// Watches that began to read and are not asked on, because their connections do something else, take no place from others.
+#[tokio::test]
+async fn reads_that_nobody_waits_for_hold_nobody_up() {
+    let mut options = options(&TestClock::default());
+    options.recent_bytes = 0;
+    let store = Store::in_memory(options).unwrap();
+    let messi = join(&store, "messi").await;
+    send(&store, messi, "messi", "halo").await;
+    let mut watches = Vec::new();
+    for _ in 0..20 {
+        let mut watch = watch(&store, messi).await;
+        tokio::select! {
+            biased;
+            event = watch.next() => panic!("read at once: {event:?}"),
+            () = std::future::ready(()) => watches.push(watch),
+        }
+    }
+    let page = store.peek(messi, None, PageLimit::bodies(10, 1_000));
+    let page = tokio::time::timeout(Duration::from_secs(10), page).await.expect("it is stuck");
+    assert_eq!(page.unwrap().messages.len(), 1);
+    for watch in &mut watches {
+        assert_eq!(next(watch).await, "1:halo");
+    }
 }
