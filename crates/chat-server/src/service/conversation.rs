@@ -20,7 +20,7 @@ impl Exchange<'_> {
     ) -> Result<(), StoreError> {
         let session = self.session(token).await?;
         let Ok(cursor) = cursor.map(str::parse).transpose() else {
-            let reason = "CURSOR is the `next` of a page of this conversation or -";
+            let reason = "CURSOR is the `next` of a page of this conversation";
             return Err(self.bad_history(session, with, None, reason).await);
         };
         let Some(messages) = page_limit(limit, self.config.page_messages) else {

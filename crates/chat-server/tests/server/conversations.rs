@@ -1,1 +1,252 @@
-//! x
+//! `post`, `status`, `history`, `block` and `privacy`.
+
+use chat_server::ServerConfig;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+
+use crate::support::{code, on_pipes, on_store, on_transports};
+
+const NO_TOKEN: &str = "00000000-0000-0000-0000-000000000000";
+
+#[tokio::test]
+async fn what_is_posted_again_is_stored_once() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let token = client.login("messi").await;
+    let first = client.ask(&format!("post {token} k1 lineker apa kabar")).await;
+    assert_eq!(first["status"], "OK");
+    assert_eq!((&first["duplicate"], &first["durability"]), (&json!(false), &json!("memory")));
+    assert_eq!(first["time"], "2026-11-18T11:06:40.000Z");
+    assert_eq!(first["id"].as_str().unwrap().len(), 32);
+
+    // From another connection and session, and for another case of the name.
+    let mut again = server.connect().await;
+    let other = again.login("messi").await;
+    let repeated = again.ask(&format!("post {other} k1 LINEKER apa kabar")).await;
+    assert_eq!(repeated["duplicate"], true);
+    assert_eq!((&repeated["id"], &repeated["time"]), (&first["id"], &first["time"]));
+    for line in
+        [format!("post {token} k1 lineker lain"), format!("post {token} k1 henderson apa kabar")]
+    {
+        assert_eq!(client.ask_code(&line).await, "key_conflict");
+    }
+    // Keys are an account's own, and compared byte by byte.
+    let lineker = client.login("lineker").await;
+    for line in [format!("post {lineker} k1 lineker x"), format!("post {token} K1 lineker y")] {
+        assert_eq!(client.ask(&line).await["duplicate"], false);
+    }
+    assert_eq!(server.undelivered("lineker").await, ["apa kabar ", "x ", "y "]);
+}
+
+#[tokio::test]
+async fn a_key_is_used_up_only_by_what_is_stored() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let token = client.login("messi").await;
+    let long = "x".repeat(16 * 1024 + 1);
+    for (line, expected) in [
+        (format!("post {token} k ghost halo"), "no_such_recipient"),
+        (format!("post {token} k lineker \0"), "bad_arguments"),
+        (format!("post {token} k lineker {long}"), "message_too_long"),
+        (format!("post {token} k lineker halo"), "OK"),
+        (format!("post {token} k lineker halo"), "OK"),
+    ] {
+        assert_eq!(client.ask_code(&line).await, expected, "{line:.60}");
+    }
+    assert_eq!(server.undelivered("lineker").await, ["halo "]);
+}
+
+#[tokio::test]
+async fn a_key_is_1_to_128_printable_characters_and_checked_after_the_token() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let token = client.login("messi").await;
+    let (longest, too_long) = ("~".repeat(128), "~".repeat(129));
+    for (line, expected) in [
+        (format!("post {token} {longest} lineker x"), "OK"),
+        (format!("post {token} {too_long} lineker x"), "bad_arguments"),
+        (format!("post {token}  lineker x"), "bad_arguments"),
+        (format!("post {token} caf\u{e9} lineker x"), "bad_arguments"),
+        (format!("post {token} tab\there lineker x"), "bad_arguments"),
+        (format!("post {token} \u{7f} lineker x"), "bad_arguments"),
+        (format!("post {token} {too_long} ghost x"), "bad_arguments"),
+        (format!("post {NO_TOKEN} {too_long} ghost x"), "no_session"),
+        (format!("post {token} k lineker"), "bad_arguments"),
+        (format!("post {token} k"), "bad_arguments"),
+        (format!("post {token} - lineker dash"), "OK"),
+    ] {
+        assert_eq!(client.ask_code(&line).await, expected, "{line:.80}");
+    }
+    let refused = client.ask(&format!("post {token} {too_long} lineker x")).await;
+    assert_eq!(refused["message"], "KEY is 1 to 128 printable ASCII characters");
+    // A token that was good on this connection and is no more.
+    server.store.set_password("messi", "barcelona").await.unwrap();
+    assert_eq!(client.ask_code(&format!("post {token} {too_long} ghost x")).await, "no_session");
+}
+
+#[tokio::test]
+async fn pipelined_posts_and_sends_are_answered_in_order_each_in_its_way() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let token = client.login("messi").await;
+    let requests = (0..100).map(|n| match n % 4 {
+        0 => format!("send {token} lineker {n}\r\n"),
+        1 => format!("post {token} k{n} lineker {n}\r\n"),
+        2 => format!("post {token} k{n} ghost {n}\r\n"),
+        _ => format!("post {token} k{} lineker {}\r\n", n - 2, n - 2),
+    });
+    client.say(requests.collect::<String>()).await;
+    let mut last = Value::Null;
+    for n in 0..100 {
+        let reply = client.hear().await;
+        match n % 4 {
+            0 => assert_eq!(reply, json!({"status": "OK", "message": "Message Sent"})),
+            1 => assert_eq!(reply["duplicate"], false),
+            2 => assert_eq!(code(&reply), "no_such_recipient"),
+            _ => assert_eq!((&reply["duplicate"], &reply["id"]), (&json!(true), &last["id"])),
+        }
+        if n % 4 == 1 {
+            last = reply;
+        }
+    }
+    let stored = server.undelivered("lineker").await;
+    let sent: Vec<_> = (0..100).filter(|n| n % 4 < 2).map(|n| n.to_string()).collect();
+    assert_eq!(stored, sent);
+}
+
+#[tokio::test]
+async fn who_has_too_many_keys_is_told_when_to_go_on() {
+    let server = on_store(ServerConfig::default(), |options| options.keys_per_account = 2).await;
+    let mut client = server.connect().await;
+    let token = client.login("messi").await;
+    for key in ["a", "b"] {
+        assert_eq!(client.ask_code(&format!("post {token} {key} lineker x")).await, "OK");
+    }
+    let refused = client.ask(&format!("post {token} c lineker x")).await;
+    assert_eq!(code(&refused), "rate_limited");
+    assert!(refused["retry_after_ms"].as_u64().unwrap() > 0, "{refused}");
+    // A repeat needs no new key, and a send none at all.
+    assert_eq!(client.ask(&format!("post {token} a lineker x")).await["duplicate"], true);
+    assert_eq!(client.ask_code(&format!("send {token} lineker x")).await, "OK");
+}
+
+#[tokio::test]
+async fn a_conversation_has_both_directions_newest_page_first() {
+    let server = on_pipes().await;
+    let mut messi = server.connect().await;
+    let token = messi.login("messi").await;
+    let posted = messi.ask(&format!("post {token} k lineker satu")).await;
+    server.write_to_messi(&["dua", "tiga"]).await;
+    server.write("henderson", "messi", &["bukan ini"]).await;
+    server.write("messi", "lineker", &["empat"]).await;
+
+    let page = messi.ask(&format!("history {token} lineker - 2")).await;
+    let who = messi.ask(&format!("whoami {token}")).await;
+    assert_eq!(page["incarnation"], who["incarnation"]);
+    let time = "2026-11-18T11:06:40.000Z";
+    assert_eq!(
+        page["messages"][0],
+        json!({"direction": "in", "id": "2", "time": time, "from": "lineker",
+            "from_name": "Gary Lineker", "to": "messi", "body": "tiga"})
+    );
+    assert_eq!(
+        (&page["messages"][1]["direction"], bodies(&page)),
+        (&json!("out"), texts(&["tiga", "empat"]))
+    );
+    let next = page["next"].as_str().unwrap();
+    let page = messi.ask(&format!("history {token} LINEKER {next}")).await;
+    assert_eq!(bodies(&page), texts(&["satu ", "dua"]));
+    assert_eq!(
+        page["messages"][0],
+        json!({"direction": "out", "id": posted["id"], "time": time, "from": "messi",
+            "from_name": "Lionel Messi", "to": "lineker", "body": "satu "})
+    );
+    assert!(page.get("next").is_none());
+    // The other side sees the same, turned round; and nothing was delivered by looking.
+    let lineker = messi.login("lineker").await;
+    let page = messi.ask(&format!("history {lineker} messi")).await;
+    assert_eq!(bodies(&page), texts(&["satu ", "dua", "tiga", "empat"]));
+    assert_eq!(page["messages"][1]["direction"], "out");
+    assert_eq!(server.undelivered("messi").await.len(), 3);
+}
+
+fn bodies(page: &Value) -> Vec<String> {
+    let messages = page["messages"].as_array().unwrap();
+    messages.iter().map(|message| message["body"].as_str().unwrap().to_owned()).collect()
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn words_of_history_are_checked_from_left_to_right() {
+    let server = on_pipes().await;
+    let mut messi = server.connect().await;
+    let token = messi.login("messi").await;
+    server.write_to_messi(&["a", "b"]).await;
+    server.write("henderson", "messi", &["c", "d"]).await;
+    let page = messi.ask(&format!("history {token} henderson - 1")).await;
+    let foreign = page["next"].as_str().unwrap();
+    let forged = "0123456789abcdef0123456789abcdef";
+    for (line, expected) in [
+        (format!("history {token}"), "bad_arguments"),
+        (format!("history {NO_TOKEN} ghost x 0"), "no_session"),
+        (format!("history {token} ghost"), "no_such_user"),
+        (format!("history {token} ghost x 0"), "no_such_user"),
+        (format!("history {token} ghost - 0"), "no_such_user"),
+        (format!("history {token} lineker x"), "bad_arguments"),
+        (format!("history {token} lineker {forged}"), "bad_arguments"),
+        (format!("history {token} lineker {foreign}"), "bad_arguments"),
+        (format!("history {token} lineker - 0"), "bad_arguments"),
+        (format!("history {token} lineker - 1001"), "bad_arguments"),
+        (format!("history {token} lineker - 1 more"), "bad_arguments"),
+        (format!("history {token} messi"), "OK"),
+        (format!("history {token} henderson {foreign} 1"), "OK"),
+    ] {
+        assert_eq!(messi.ask_code(&line).await, expected, "{line}");
+    }
+    let refused = messi.ask(&format!("history {token} lineker {forged} 0")).await;
+    assert!(refused["message"].as_str().unwrap().contains("CURSOR"), "{refused}");
+    // Notes to oneself come once; who was removed is still in the conversation.
+    server.write("messi", "messi", &["catatan"]).await;
+    let notes = messi.ask(&format!("history {token} messi")).await;
+    assert_eq!(
+        (bodies(&notes), &notes["messages"][0]["direction"]),
+        (texts(&["catatan"]), &json!("in"))
+    );
+    server.store.remove_account("lineker").await.unwrap();
+    assert_eq!(bodies(&messi.ask(&format!("history {token} lineker")).await), texts(&["a", "b"]));
+}
+
+#[tokio::test]
+async fn pages_of_history_are_bounded_and_leave_nothing_out() {
+    let mut config = ServerConfig::default();
+    config.page_bytes = 8 * 1024;
+    let server = on_transports(config).await;
+    let texts: Vec<_> = (0..100).map(|n| format!("{n} {}", "\u{1F600}".repeat(40))).collect();
+    let both =
+        |from: usize| texts[from..].iter().step_by(2).map(String::as_str).collect::<Vec<_>>();
+    server.write_to_messi(&both(0)).await;
+    server.write("messi", "lineker", &both(1)).await;
+    let mut messi = server.connect().await;
+    let token = messi.login("messi").await;
+    let (mut cursor, mut pages, mut seen) = ("-".to_owned(), 0, Vec::new());
+    loop {
+        messi.say(format!("history {token} lineker {cursor}\r\n")).await;
+        let mut page = Vec::new();
+        while !page.ends_with(b"\r\n\r\n") {
+            messi.stream.read_buf(&mut page).await.unwrap();
+        }
+        assert!(page.len() <= 8 * 1024, "{}", page.len());
+        let page: Value = serde_json::from_slice(&page).unwrap();
+        seen.splice(0..0, bodies(&page));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert!(pages > 5, "{pages}");
+    assert_eq!(seen, [both(0), both(1)].concat());
+}

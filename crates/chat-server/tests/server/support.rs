@@ -69,19 +69,28 @@ pub(crate) async fn on_pipes() -> Running<Pipes<DuplexStream>> {
 
 /// A server whose peers are transports of the test's own making.
 pub(crate) async fn on_transports<T: Transport>(config: ServerConfig) -> Running<Pipes<T>> {
+    on_store(config, |_| {}).await
+}
+
+/// The same with a store of the test's own options.
+pub(crate) async fn on_store<T: Transport>(
+    config: ServerConfig,
+    set: impl FnOnce(&mut StoreOptions),
+) -> Running<Pipes<T>> {
     let (pipes, accepted) = mpsc::channel(16);
-    serve(config, PipeListener(accepted), Pipes(pipes)).await
+    serve(config, set, PipeListener(accepted), Pipes(pipes)).await
 }
 
 pub(crate) async fn on_tcp(config: ServerConfig) -> Running<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    serve(config, listener, at).await
+    serve(config, |_| {}, listener, at).await
 }
 
 /// A store with the accounts `messi`, `lineker` and `henderson`.
-async fn store(clock: Arc<HandClock>) -> Store {
+async fn store(clock: Arc<HandClock>, set: impl FnOnce(&mut StoreOptions)) -> Store {
     let mut options = StoreOptions::default();
+    set(&mut options);
     options.clock = clock;
     options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
     let store = Store::in_memory(options).unwrap();
@@ -98,12 +107,17 @@ async fn store(clock: Arc<HandClock>) -> Store {
     store
 }
 
-async fn serve<L, A>(config: ServerConfig, listener: L, at: A) -> Running<A>
+async fn serve<L, A>(
+    config: ServerConfig,
+    set: impl FnOnce(&mut StoreOptions),
+    listener: L,
+    at: A,
+) -> Running<A>
 where
     L: Listener + 'static,
 {
     let clock = Arc::new(HandClock::default());
-    let store = store(Arc::clone(&clock)).await;
+    let store = store(Arc::clone(&clock), set).await;
     let server = Server::new(store.clone(), config).unwrap();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
