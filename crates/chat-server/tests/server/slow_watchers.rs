@@ -72,7 +72,6 @@ async fn a_line_has_to_be_finished_though_events_flow() {
     messi.ask("hello").await;
     messi.watch("messi").await;
     messi.say("pin").await;
-    let begun = std::time::Duration::from_secs(20);
     let flowing = async {
         loop {
             server.write_to_messi(&["x"]).await;
@@ -81,7 +80,7 @@ async fn a_line_has_to_be_finished_though_events_flow() {
             }
         }
     };
-    tokio::time::timeout(begun, flowing).await.unwrap();
+    timeout(seconds(20), flowing).await.unwrap();
 }
 
 /// A peer that watches, and says something again whenever it is listened to.
