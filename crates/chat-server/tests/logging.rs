@@ -67,6 +67,9 @@ async fn a_connection_is_named_and_no_secret_is_told() {
         format!("inbox {token}"),
         format!("passwd {token} {PASSWORD} barcelona"),
         format!("passwd {token} {PASSWORD} short"),
+        format!("watch {token}"),
+        format!("post {token} kunci messi rahasia lagi"),
+        format!("history {token} messi"),
         "auth messi salahsekali".into(),
         "auth messi".into(),
         format!("{token} terbang"),
@@ -79,7 +82,7 @@ async fn a_connection_is_named_and_no_secret_is_told() {
     let text = log.text();
     assert!(text.contains("number=1 peer=pipe"), "{text}");
     assert!(text.contains("connection opened"), "{text}");
-    for secret in [&*token, PASSWORD, "barcelona", "salahsekali", "rahasia", "short"] {
+    for secret in [&*token, PASSWORD, "barcelona", "salahsekali", "rahasia", "short", "kunci"] {
         assert!(!text.contains(secret), "{text}");
     }
 }

@@ -4,7 +4,7 @@ use chat_server::ServerConfig;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
-use crate::support::{code, on_pipes, on_store, on_transports};
+use crate::support::{code, minutes, on_pipes, on_store, on_transports, seconds};
 
 const NO_TOKEN: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -36,6 +36,24 @@ async fn what_is_posted_again_is_stored_once() {
         assert_eq!(client.ask(&line).await["duplicate"], false);
     }
     assert_eq!(server.undelivered("lineker").await, ["apa kabar ", "x ", "y "]);
+}
+
+#[tokio::test]
+async fn a_key_outlives_the_recipient_and_jumps_of_the_clock() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let token = client.login("messi").await;
+    let post = format!("post {token} k lineker halo");
+    let first = client.ask(&post).await;
+    for minutes in [2 * 24 * 60, -60] {
+        server.clock.shift(minutes);
+        let again = client.ask(&post).await;
+        assert_eq!((&again["duplicate"], &again["id"]), (&json!(true), &first["id"]), "{again}");
+    }
+    server.store.remove_account("lineker").await.unwrap();
+    assert_eq!(client.ask(&post).await["id"], first["id"]);
+    let other = format!("post {token} other lineker halo");
+    assert_eq!(client.ask_code(&other).await, "no_such_recipient");
 }
 
 #[tokio::test]
@@ -249,4 +267,134 @@ async fn pages_of_history_are_bounded_and_leave_nothing_out() {
     }
     assert!(pages > 5, "{pages}");
     assert_eq!(seen, [both(0), both(1)].concat());
+}
+
+#[tokio::test]
+async fn a_sender_learns_what_became_of_a_message() {
+    let server = on_pipes().await;
+    let (mut lineker, mut messi) = (server.connect().await, server.connect().await);
+    let from = lineker.login("lineker").await;
+    // Receipts are for those one has written to.
+    server.write("messi", "lineker", &["halo"]).await;
+    let posted = lineker.ask(&format!("post {from} k messi satu")).await;
+    let status = format!("status {from} {}", posted["id"].as_str().unwrap());
+    let time = posted["time"].clone();
+    assert_eq!(
+        lineker.ask(&status).await,
+        json!({"status": "OK", "state": "stored", "stored": time})
+    );
+    server.clock.forward(minutes(1));
+    let token = messi.watch("messi").await;
+    messi.pushed(1).await;
+    // What it hears next was written after its event was accepted.
+    messi.ask("ping").await;
+    let pushed = "2026-11-18T11:07:40.000Z";
+    assert_eq!(
+        lineker.ask(&status).await,
+        json!({"status": "OK", "state": "pushed", "stored": time, "pushed": pushed})
+    );
+    server.clock.forward(minutes(1));
+    assert_eq!(messi.ask_code(&format!("ack {token} 1")).await, "OK");
+    let told = lineker.ask(&status).await;
+    assert_eq!((&told["state"], &told["stored"]), (&json!("delivered"), &time));
+    assert_eq!(told["delivered"], "2026-11-18T11:08:40.000Z");
+
+    assert_eq!(messi.ask_code(&format!("privacy {token} receipts off")).await, "OK");
+    assert_eq!(lineker.ask(&status).await["state"], "stored");
+    assert_eq!(messi.ask_code(&format!("privacy {token} receipts on")).await, "OK");
+    assert_eq!(lineker.ask(&status).await["state"], "delivered");
+}
+
+#[tokio::test]
+async fn only_ones_own_messages_have_a_status() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let (a, b) = (client.login("messi").await, client.login("lineker").await);
+    let posted = client.ask(&format!("post {a} k lineker satu")).await;
+    let id = posted["id"].as_str().unwrap();
+    for (line, expected) in [
+        (format!("status {NO_TOKEN} x"), "no_session"),
+        (format!("status {a}"), "bad_arguments"),
+        (format!("status {a} x"), "no_such_message"),
+        (format!("status {a} 1"), "no_such_message"),
+        (format!("status {a} 0123456789abcdef0123456789abcdef"), "no_such_message"),
+        (format!("status {a} {id}0"), "no_such_message"),
+        (format!("status {a} {id} more"), "bad_arguments"),
+        (format!("status {b} {id}"), "no_such_message"),
+        (format!("status {a} {id}"), "OK"),
+        (format!("status {a} {}", id.to_uppercase()), "OK"),
+    ] {
+        assert_eq!(client.ask_code(&line).await, expected, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_blocked_sends_nothing() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let (messi, lineker) = (client.login("messi").await, client.login("lineker").await);
+    for (line, expected) in [
+        (format!("block {NO_TOKEN} ghost"), "no_session"),
+        (format!("block {messi}"), "bad_arguments"),
+        (format!("block {messi} ghost"), "no_such_user"),
+        (format!("block {messi} messi"), "bad_arguments"),
+        (format!("unblock {messi} ghost"), "no_such_user"),
+        (format!("unblock {messi} lineker"), "OK"),
+        (format!("send {lineker} messi satu"), "OK"),
+        (format!("block {messi} LINEKER"), "OK"),
+        (format!("block {messi} lineker"), "OK"),
+        (format!("send {lineker} messi dua"), "not_allowed"),
+        (format!("post {lineker} k messi dua"), "not_allowed"),
+        (format!("send {messi} lineker tiga"), "OK"),
+        (format!("unblock {messi} lineker"), "OK"),
+        (format!("post {lineker} k messi empat"), "OK"),
+    ] {
+        assert_eq!(client.ask_code(&line).await, expected, "{line}");
+    }
+    assert_eq!(server.undelivered("messi").await, ["satu ", "empat "]);
+}
+
+#[tokio::test]
+async fn words_of_privacy_are_checked_from_left_to_right() {
+    let server = on_pipes().await;
+    let mut client = server.connect().await;
+    let token = client.login("messi").await;
+    for (line, expected) in [
+        (format!("privacy {NO_TOKEN} x y"), "no_session"),
+        (format!("privacy {token} receipts"), "bad_arguments"),
+        (format!("privacy {token} Receipts on"), "bad_arguments"),
+        (format!("privacy {token} receipts yes"), "bad_arguments"),
+        (format!("privacy {token} receipts on more"), "bad_arguments"),
+        (format!("privacy {token} receipts on"), "OK"),
+        (format!("privacy {token} presence off"), "OK"),
+        (format!("privacy {token} presence default"), "OK"),
+    ] {
+        assert_eq!(client.ask_code(&line).await, expected, "{line}");
+    }
+    let refused = client.ask(&format!("privacy {token} both maybe")).await;
+    assert!(refused["message"].as_str().unwrap().contains("receipts or presence"), "{refused}");
+}
+
+#[tokio::test]
+async fn who_was_written_to_learns_who_comes_and_goes() {
+    let server = on_pipes().await;
+    let (mut messi, mut henderson) = (server.connect().await, server.connect().await);
+    messi.watch("messi").await;
+    henderson.watch("henderson").await;
+    server.write_to_messi(&["halo"]).await;
+    messi.event("message").await;
+    for (step, active) in [(seconds(2), true), (minutes(10), false)] {
+        // It is looked for now and then, by a clock that this test moves.
+        let event = loop {
+            server.clock.forward(step);
+            server.undelivered("henderson").await;
+            let heard = messi.ask("ping").await;
+            if heard.get("event").is_some() {
+                messi.hear().await;
+                break heard;
+            }
+        };
+        assert_eq!(event, json!({"event": "presence", "user": "lineker", "active": active}));
+    }
+    henderson.hears_nothing_more().await;
 }

@@ -39,6 +39,11 @@ impl HandClock {
     pub(crate) fn forward(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
+
+    /// Sets it forward or back.
+    pub(crate) fn shift(&self, minutes: i64) {
+        self.0.fetch_add(minutes * 60_000, Ordering::Relaxed);
+    }
 }
 
 impl Clock for HandClock {

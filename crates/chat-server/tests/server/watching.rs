@@ -178,6 +178,11 @@ async fn what_was_pushed_may_be_acknowledged_without_its_incarnation() {
     let token = messi.watch("messi").await;
     assert_eq!(messi.pushed(3).await, ["a", "b", "c"]);
     assert_eq!(messi.ask_code(&format!("ack {token} 4")).await, "bad_arguments");
+    // The ids are those of one mailbox.
+    server.write("messi", "lineker", &["x"]).await;
+    messi.event("sent").await;
+    let other = server.token("lineker").await;
+    assert_eq!(messi.ask_code(&format!("ack {other} 1")).await, "bad_arguments");
     assert_eq!(messi.ask_code(&format!("ack {token} 2")).await, "OK");
     assert_eq!(server.undelivered("messi").await, ["c"]);
     server.write_to_messi(&["d"]).await;
