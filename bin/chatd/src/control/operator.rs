@@ -27,6 +27,7 @@ pub(crate) enum First {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for one command")]
 enum Way {
     /// The running daemon.
     Daemon(Client),

@@ -437,7 +437,7 @@ proptest! {
     #[test]
     fn a_reply_is_never_an_event_and_an_event_never_a_reply(
         (_, reply) in reply(),
-        (command, _) in self::reply(),
+        (command, _) in reply(),
         event in event(),
     ) {
         prop_assert!(Event::decode(&frame(&encoded(&reply))).unwrap().is_none());

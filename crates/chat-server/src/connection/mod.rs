@@ -214,12 +214,7 @@ impl<T: Transport> Connection<T> {
     /// output is written, and no whole frame is held.
     async fn wait(&mut self) -> Result<(), Ending> {
         let nothing_held = self.input.is_empty();
-        if nothing_held {
-            self.line_begun = None;
-        } else {
-            self.line_begun.get_or_insert(self.heard);
-        }
-        let unfinished = self.line_begun.map(|begun| begun + self.config.line_timeout);
+        let unfinished = self.line_deadline();
         let (read, event) = tokio::select! {
             biased;
             () = self.seat.close().cancelled() => return Err(Ending::Asked),
@@ -233,10 +228,6 @@ impl<T: Transport> Connection<T> {
             Some(Ok(0)) => return Err(Ending::PeerEnded),
             Some(Ok(_)) => self.note_heard(nothing_held),
             Some(Err(error)) => return Err(Ending::Broken(error)),
-            // Events may come without a pause.
-            None if unfinished.is_some_and(|time| time <= Instant::now()) => {
-                return Err(Ending::UnfinishedLine);
-            }
             None => {}
         }
         match event {
@@ -246,6 +237,16 @@ impl<T: Transport> Connection<T> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// When the line that is held has to be finished.
+    fn line_deadline(&mut self) -> Option<Instant> {
+        if self.input.is_empty() {
+            self.line_begun = None;
+        } else {
+            self.line_begun.get_or_insert(self.heard);
+        }
+        self.line_begun.map(|begun| begun + self.config.line_timeout)
     }
 
     fn note_heard(&mut self, nothing_held: bool) {

@@ -147,6 +147,9 @@ struct Newest<'a> {
     closed: &'a [(u64, u64)],
 }
 
+/// A position, and the message there if it is in memory.
+type Newer = (u64, Option<Arc<Message>>);
+
 /// What a run has of one direction.
 struct Way {
     from: AccountNumber,
@@ -167,7 +170,8 @@ impl<'a> Newest<'a> {
         Self { plan, view, memory: &plan.memory, open: Vec::new(), closed: &plan.runs }
     }
 
-    fn next(&mut self) -> Result<Option<(u64, Option<Arc<Message>>)>, Stop> {
+    /// The next message's position, and the message if it is in memory.
+    fn next(&mut self) -> Result<Option<Newer>, Stop> {
         while let Some((run, rest)) = self.next_run() {
             self.open_run(run)?;
             self.closed = rest;

@@ -31,9 +31,12 @@ struct Tables {
     deliveries: BTreeMap<(AccountNumber, MessageId), Timestamp>,
     blocks: BTreeSet<(AccountNumber, AccountNumber)>,
     runs: BTreeMap<u64, RunRow>,
-    run_blocks: BTreeMap<(u64, Box<[u8]>), Box<[u8]>>,
+    run_blocks: BTreeMap<BlockKey, Box<[u8]>>,
     running: Duration,
 }
+
+/// A run, and the key its block begins with.
+type BlockKey = (u64, Box<[u8]>);
 
 /// One write, kept until it is known to be synced.
 #[derive(Debug, Clone)]
@@ -424,10 +427,7 @@ impl Tables {
         }
     }
 
-    fn blocks_of(
-        &self,
-        run: u64,
-    ) -> impl DoubleEndedIterator<Item = (&(u64, Box<[u8]>), &Box<[u8]>)> {
+    fn blocks_of(&self, run: u64) -> impl DoubleEndedIterator<Item = (&BlockKey, &Box<[u8]>)> {
         self.run_blocks.range((run, Box::default())..(run + 1, Box::default()))
     }
 }
@@ -556,19 +556,25 @@ impl View for SimulatedLog {
     fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
         let mut blocks = disk.tables.blocks_of(run).rev();
-        Ok(blocks.find(|((_, first), _)| **first <= *key).map(owned))
+        Ok(blocks
+            .find(|((_, first), _)| **first <= *key)
+            .map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
         let mut blocks = disk.tables.blocks_of(run);
-        Ok(blocks.find(|((_, first), _)| **first > *key).map(owned))
+        Ok(blocks
+            .find(|((_, first), _)| **first > *key)
+            .map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
         let mut blocks = disk.tables.blocks_of(run).rev();
-        Ok(blocks.find(|((_, first), _)| **first < *key).map(owned))
+        Ok(blocks
+            .find(|((_, first), _)| **first < *key)
+            .map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {
@@ -595,8 +601,4 @@ impl View for SimulatedLog {
             .cloned()
             .collect())
     }
-}
-
-fn owned(((_, first), entries): (&(u64, Box<[u8]>), &Box<[u8]>)) -> Block {
-    (first.clone(), entries.clone())
 }

@@ -23,8 +23,11 @@ pub(super) fn encode(
     bytes.into()
 }
 
+/// Items, accounts with many of them and how many, and the filter.
+pub(super) type Summary = (u64, Vec<(AccountNumber, u64)>, Option<Filter>);
+
 /// The same from its bytes; `None` if they are damaged.
-pub(super) fn decode(bytes: &[u8]) -> Option<(u64, Vec<(AccountNumber, u64)>, Option<Filter>)> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Summary> {
     let (numbers, []) = bytes.as_chunks::<8>() else { return None };
     let mut numbers = numbers.iter().copied().map(u64::from_le_bytes);
     let (items, count) = (numbers.next()?, usize::try_from(numbers.next()?).ok()?);

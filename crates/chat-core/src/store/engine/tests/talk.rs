@@ -102,9 +102,7 @@ impl Model {
 fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: &Step) -> Rig<L> {
     match *step {
         Step::Join(user) => {
-            if !model.accounts.contains_key(&user) {
-                model.accounts.insert(user, (rig.join(NAMES[user]), false));
-            }
+            model.accounts.entry(user).or_insert_with(|| (rig.join(NAMES[user]), false));
         }
         Step::Send { from, to, body } => send(&mut rig, model, (from, to), None, body),
         Step::Post { from, to, key, body } => send(&mut rig, model, (from, to), Some(key), body),
