@@ -186,5 +186,5 @@ impl Court {
     }
 }
 
-/// At about 120 bytes a message this is 2.4 GB.
+/// At about 150 bytes a message (measured: 108 MB after some 700,000, with 30,000 connections) this is 3 GB.
 const MOST_MESSAGES: u32 = 20_000_000;
