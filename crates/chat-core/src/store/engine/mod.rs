@@ -11,6 +11,7 @@ mod history;
 mod imports;
 mod index;
 mod keys;
+mod load;
 mod log;
 mod mailbox;
 mod messages;
@@ -45,6 +46,7 @@ use accounts::Overlay;
 use cache::Cache;
 use flush::Flush;
 use imports::Import;
+use load::Load;
 use log::{Batch, Keyed, Log, LogError, Record, Slice};
 use mailbox::Quota;
 use opaque::Opaque;
@@ -69,8 +71,7 @@ pub(crate) struct Engine<L> {
     running: Option<(Duration, Instant)>,
     /// The highest number of a run ever. It grows when the state is made anew too: pages planned before are still read.
     run_numbers: u64,
-    /// Whether much was asked at a time when it last was.
-    busy: bool,
+    load: Load,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -167,7 +168,7 @@ impl<L: Log> Engine<L> {
             health: Health::Good,
             running: None,
             run_numbers: 0,
-            busy: false,
+            load: Load::new(),
         };
         engine.rebuild()?;
         Ok(engine)
@@ -393,7 +394,7 @@ impl<L: Log> Backend for Engine<L> {
         {
             self.fail(error);
         }
-        self.busy = operations.iter().map(Operation::weight).sum::<usize>() > CALM;
+        self.load.add(operations.iter().map(Operation::weight).sum());
         let outcomes: Vec<_> =
             operations.into_iter().map(|operation| self.apply(operation, now)).collect();
         match self.commit() {
@@ -411,11 +412,7 @@ impl<L: Log> Backend for Engine<L> {
         let worked = self.step(now).and_then(|more| self.log.rest().map(|()| more));
         match worked {
             Ok(true) => Some(Duration::ZERO),
-            Ok(false) => {
-                // Unless much is asked again before that.
-                self.busy = false;
-                Some(LOOK_AGAIN)
-            }
+            Ok(false) => Some(LOOK_AGAIN),
             Err(error) => {
                 self.fail(error);
                 Some(FIRST_BACKOFF)
@@ -505,9 +502,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// How long an idle store waits before it looks for background work again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// With so many messages or other operations at a time the store has time for other work: a client that waits for each
-/// answer never gets there alone, a hundred do.
-const CALM: usize = 32;
 /// How often expired sessions are cleared away.
 const EXPIRY_EVERY: Duration = Duration::from_secs(60 * 60);
 /// The newest stretch is written behind at least this often, however short it is: only what the index covers can be

@@ -9,7 +9,7 @@ impl<L: Log> Engine<L> {
     /// to do already.
     pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
         let Some(state) = &self.state else { return Ok(false) };
-        if self.busy && !state.runs.are_many() {
+        if self.load.is_busy() && !state.runs.are_many() {
             return Ok(false);
         }
         self.log.begin()?;
