@@ -66,7 +66,6 @@ impl<L: Log> Engine<L> {
         Ok(contacts)
     }
 
-    /// Plans a page of the conversation with a user.
     pub(super) fn history(
         &mut self,
         session: SessionKey,
@@ -76,6 +75,18 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Outcome {
         let account = self.user(session, now)?;
+        let plan = self.plan_history(account, with, cursor, messages)?;
+        Ok(Answer::History(Box::new(plan)))
+    }
+
+    /// Plans a page of an account's conversation with a user.
+    pub(super) fn plan_history(
+        &mut self,
+        account: AccountNumber,
+        with: &str,
+        cursor: Option<HistoryCursor>,
+        messages: usize,
+    ) -> Result<HistoryPlan, StoreError> {
         let AccountRow { number: peer, username: peer_name, .. } = self.known_account(with)?;
         let (username, _) = self.names(account)?;
         let conversation = Conversation {
@@ -102,15 +113,7 @@ impl<L: Log> Engine<L> {
             state.runs.conversations.iter().map(|run| (run.number, run.until)).collect();
         runs.sort_by_key(|(_, until)| std::cmp::Reverse(*until));
         let start = state.start;
-        Ok(Answer::History(Box::new(HistoryPlan {
-            conversation,
-            naming,
-            below,
-            start,
-            memory,
-            runs,
-            source,
-        })))
+        Ok(HistoryPlan { conversation, naming, below, start, memory, runs, source })
     }
 }
 

@@ -69,7 +69,8 @@ impl<L: Log> Engine<L> {
 
 impl Flush {
     fn new(state: &mut State, target: u64) -> Self {
-        let mut stretch = std::mem::take(&mut state.stretch);
+        let next = state.stretch.successor();
+        let mut stretch = std::mem::replace(&mut state.stretch, next);
         stretch.close();
         let mailboxes = state.cache.take_dirty().into_iter();
         Self { target, mailboxes, stretch, writer: None }

@@ -84,15 +84,13 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    /// How many keys the account has, or a few more: in each run where it has few it is taken to have as many as an
-    /// account not counted there can have.
+    /// How many keys the account has, or a few more: beside where it has many, it is taken to have in each run as many
+    /// as one can have that is not counted there.
     fn most_keys(&self, account: AccountNumber) -> u64 {
         let recent: u64 = self.stretches().map(|stretch| stretch.keys.count(account)).sum();
-        let written = self.runs.keys.iter().map(|run| match heavy(run, account) {
-            0 => run.entries.min(HEAVY - 1),
-            count => count,
-        });
-        recent + written.sum::<u64>()
+        let written = self.runs.heavy.get(&account).copied().unwrap_or(0);
+        let runs = u64::try_from(self.runs.keys.len()).unwrap_or(u64::MAX);
+        recent.saturating_add(written).saturating_add(runs.saturating_mul(HEAVY - 1))
     }
 }
 

@@ -15,6 +15,7 @@ mod imports;
 mod incarnations;
 mod index;
 mod keys;
+mod load;
 mod log;
 mod mailbox;
 mod messages;
@@ -51,6 +52,7 @@ use attendance::Attendance;
 use cache::Cache;
 use flush::Flush;
 use imports::Import;
+use load::Load;
 use log::{Batch, Keyed, Log, LogError, Record, Slice};
 use mailbox::Quota;
 use opaque::Opaque;
@@ -80,6 +82,7 @@ pub(crate) struct Engine<L> {
     running: Option<(Duration, Instant)>,
     /// The highest number of a run ever. It grows when the state is made anew too: pages planned before are still read.
     run_numbers: u64,
+    load: Load,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -178,6 +181,7 @@ impl<L: Log> Engine<L> {
             health: Health::Good,
             running: None,
             run_numbers: 0,
+            load: Load::new(),
         };
         engine.rebuild()?;
         Ok(engine)
@@ -401,6 +405,7 @@ impl<L: Log> Backend for Engine<L> {
         {
             self.fail(error);
         }
+        self.load.add(operations.iter().map(Operation::weight).sum());
         let outcomes: Vec<_> =
             operations.into_iter().map(|operation| self.apply(operation, now)).collect();
         let committed = self.commit();

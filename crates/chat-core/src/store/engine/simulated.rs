@@ -1,6 +1,7 @@
 //! [`SimulatedLog`]: a log in memory that can fail the way a disk does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -417,18 +418,15 @@ impl Tables {
                 self.run_blocks.insert((*run, first.clone()), entries.clone());
             }
             RunChange::Drop { run, blocks } => {
-                let doomed: Vec<_> =
-                    self.blocks_of(*run).take(*blocks).map(|(key, _)| key.clone()).collect();
+                let of_run = (*run, Box::default())..(*run + 1, Box::default());
+                let keys = self.run_blocks.range(of_run).take(*blocks).map(|(key, _)| key.clone());
+                let doomed: Vec<_> = keys.collect();
                 if doomed.len() < *blocks {
                     self.runs.remove(run);
                 }
-                self.run_blocks.retain(|key, _| !doomed.contains(key));
+                doomed.iter().for_each(|key| drop(self.run_blocks.remove(key)));
             }
         }
-    }
-
-    fn blocks_of(&self, run: u64) -> impl DoubleEndedIterator<Item = (&BlockKey, &Box<[u8]>)> {
-        self.run_blocks.range((run, Box::default())..(run + 1, Box::default()))
     }
 }
 
@@ -555,26 +553,21 @@ impl View for SimulatedLog {
 
     fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
-        let mut blocks = disk.tables.blocks_of(run).rev();
-        Ok(blocks
-            .find(|((_, first), _)| **first <= *key)
-            .map(|((_, first), entries)| (first.clone(), entries.clone())))
+        let upto = (run, Box::default())..=(run, key.into());
+        Ok(disk.tables.run_blocks.range(upto).next_back().map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
-        let mut blocks = disk.tables.blocks_of(run);
-        Ok(blocks
-            .find(|((_, first), _)| **first > *key)
-            .map(|((_, first), entries)| (first.clone(), entries.clone())))
+        let after =
+            (Bound::Excluded((run, key.into())), Bound::Excluded((run + 1, Box::default())));
+        Ok(disk.tables.run_blocks.range(after).next().map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
-        let mut blocks = disk.tables.blocks_of(run).rev();
-        Ok(blocks
-            .find(|((_, first), _)| **first < *key)
-            .map(|((_, first), entries)| (first.clone(), entries.clone())))
+        let before = (run, Box::default())..(run, key.into());
+        Ok(disk.tables.run_blocks.range(before).next_back().map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {
@@ -591,10 +584,12 @@ impl View for SimulatedLog {
     }
 
     fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError> {
-        use std::ops::Bound::{Excluded, Unbounded};
         let disk = self.lock();
-        let numbers =
-            disk.tables.keys.range::<str, _>((Excluded(key), Unbounded)).map(|(_, number)| number);
+        let numbers = disk
+            .tables
+            .keys
+            .range::<str, _>((Bound::Excluded(key), Bound::Unbounded))
+            .map(|(_, number)| number);
         Ok(numbers
             .filter_map(|number| disk.tables.accounts.get(number))
             .take(limit)

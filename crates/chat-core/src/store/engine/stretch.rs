@@ -1,6 +1,8 @@
 //! [`Stretch`]: what is looked up by content and not in a run yet, and how it gets there.
 
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt as _};
+use indexmap::IndexMap;
 
 use super::keys::Known;
 use super::log::{Record, RunKind, Slice};
@@ -10,7 +12,7 @@ use crate::store::{AccountNumber, PostKey, SentId};
 /// The newest stretch of the log, by what its messages are looked up by.
 #[derive(Debug, Default)]
 pub(super) struct Stretch {
-    pub(super) conversations: Pieces,
+    pub(super) conversations: Pieces<()>,
     pub(super) keys: RecentKeys,
 }
 
@@ -18,7 +20,7 @@ impl Stretch {
     /// Takes note of a message at its position; `id` is what its sender knows it by.
     pub(super) fn push(&mut self, position: u64, record: &Record, id: SentId) {
         let Record::Message { mailbox, message, key } = record else { return };
-        self.conversations.push(Key([message.sender.0, mailbox.0, position]));
+        self.conversations.push(Key([message.sender.0, mailbox.0, position]), ());
         if let Some(keyed) = key {
             let known = Known { request: keyed.request, id, time: message.time };
             self.keys.push(message.sender, keyed.key, known);
@@ -31,10 +33,11 @@ impl Stretch {
         self.keys.order.close();
     }
 
-    fn of(&self, kind: RunKind) -> &Pieces {
-        match kind {
-            RunKind::Conversations => &self.conversations,
-            RunKind::Keys => &self.keys.order,
+    /// The next one, which is likely to become as long.
+    pub(super) fn successor(&self) -> Self {
+        Self {
+            conversations: Pieces::default(),
+            keys: RecentKeys::with_room(self.keys.known.len()),
         }
     }
 }
@@ -42,22 +45,27 @@ impl Stretch {
 /// Keys that no run has yet.
 #[derive(Debug)]
 pub(super) struct RecentKeys {
-    known: HashMap<Key, Known>,
+    known: IndexMap<Key, Known, RandomState>,
     /// How many each account has.
     counts: HashMap<AccountNumber, u64>,
-    order: Pieces,
+    order: Pieces<Known>,
 }
 
 impl Default for RecentKeys {
     fn default() -> Self {
-        Self { known: HashMap::new(), counts: HashMap::new(), order: Pieces::default() }
+        Self::with_room(0)
     }
 }
 
 impl RecentKeys {
+    fn with_room(keys: usize) -> Self {
+        let known = IndexMap::with_capacity_and_hasher(keys, RandomState::default());
+        Self { known, counts: HashMap::new(), order: Pieces::default() }
+    }
+
     fn push(&mut self, account: AccountNumber, key: PostKey, known: Known) {
         let key = key.of(account);
-        self.order.push(key);
+        self.order.push(key, known);
         self.known.insert(key, known);
         *self.counts.entry(account).or_default() += 1;
     }
@@ -74,7 +82,8 @@ impl RecentKeys {
 /// Writes a closed stretch as runs.
 #[derive(Debug)]
 pub(super) struct StretchWriter {
-    runs: Vec<(RunKind, Writer, InOrder)>,
+    conversations: Option<(Writer, InOrder)>,
+    keys: Option<(Writer, InOrder)>,
 }
 
 impl StretchWriter {
@@ -84,31 +93,33 @@ impl StretchWriter {
         mut number: impl FnMut() -> u64,
         slice: &mut Slice,
     ) -> Self {
-        let mut runs = Vec::new();
-        for kind in [RunKind::Conversations, RunKind::Keys] {
-            let pieces = stretch.of(kind);
-            if let Ok(entries @ 1..) = u64::try_from(pieces.len()) {
-                let writer = Writer::new(number(), kind, entries, slice);
-                runs.push((kind, writer, InOrder::new(pieces)));
-            }
-        }
-        Self { runs }
+        let mut begin = |kind, entries: usize, order| {
+            let entries = u64::try_from(entries).ok().filter(|entries| *entries > 0)?;
+            Some((Writer::new(number(), kind, entries, slice), order))
+        };
+        let Stretch { conversations, keys } = stretch;
+        let order = InOrder::new(conversations);
+        let conversations = begin(RunKind::Conversations, conversations.len(), order);
+        let keys = begin(RunKind::Keys, keys.order.len(), InOrder::new(&keys.order));
+        Self { conversations, keys }
     }
 
     /// Goes on by one slice; whether everything is written.
     pub(super) fn step(&mut self, stretch: &Stretch, slice: &mut Slice) -> bool {
-        let mut room = ENTRIES_A_SLICE;
-        for (kind, writer, order) in &mut self.runs {
-            while let Some(key) = (room > 0).then(|| order.next(stretch.of(*kind))).flatten() {
-                let known = stretch.keys.get(key).filter(|_| *kind == RunKind::Keys);
-                match known {
-                    Some(known) => writer.push(key, &known.bytes(), slice),
-                    None => writer.push(key, &[], slice),
-                }
-                room -= 1;
+        let mut room = 0..ENTRIES_A_SLICE;
+        if let Some((writer, order)) = &mut self.conversations {
+            while room.next().is_some() {
+                let Some((key, ())) = order.next(&stretch.conversations) else { break };
+                writer.push(key, &[], slice);
             }
         }
-        room > 0
+        if let Some((writer, order)) = &mut self.keys {
+            while room.next().is_some() {
+                let Some((key, known)) = order.next(&stretch.keys.order) else { break };
+                writer.push(key, &known.bytes(), slice);
+            }
+        }
+        !room.is_empty()
     }
 
     /// Completes the runs; `covered` is the newest position they have, `running` the running time in seconds.
@@ -118,13 +129,10 @@ impl StretchWriter {
         running: u64,
         slice: &mut Slice,
     ) -> Vec<(RunKind, Run)> {
-        let finish = |(kind, writer, _): (RunKind, Writer, InOrder)| {
-            let until = match kind {
-                RunKind::Conversations => covered,
-                RunKind::Keys => running,
-            };
-            (kind, writer.finish(until, slice))
-        };
-        self.runs.into_iter().map(finish).collect()
+        let Self { conversations, keys } = self;
+        let conversations = conversations
+            .map(|(writer, _)| (RunKind::Conversations, writer.finish(covered, slice)));
+        let keys = keys.map(|(writer, _)| (RunKind::Keys, writer.finish(running, slice)));
+        conversations.into_iter().chain(keys).collect()
     }
 }

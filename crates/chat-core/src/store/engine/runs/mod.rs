@@ -14,6 +14,8 @@ mod summary;
 mod upkeep;
 mod writer;
 
+use std::collections::HashMap;
+
 use super::log::{LogError, RunKind, RunRow};
 use crate::store::AccountNumber;
 pub(crate) use block::Key;
@@ -57,6 +59,8 @@ impl Run {
 pub(crate) struct Runs {
     pub(crate) conversations: Vec<Run>,
     pub(crate) keys: Vec<Run>,
+    /// How many keys each account has in runs where it has many.
+    pub(crate) heavy: HashMap<AccountNumber, u64>,
     /// What is not read any more, or never was.
     doomed: Vec<u64>,
     merge: Option<Merge>,
@@ -77,6 +81,7 @@ impl Runs {
     /// Takes in a run that is complete.
     pub(crate) fn add(&mut self, kind: RunKind, run: Run) {
         self.of(kind).push(run);
+        self.count_heavy();
     }
 
     fn of(&mut self, kind: RunKind) -> &mut Vec<Run> {
@@ -90,6 +95,19 @@ impl Runs {
     fn doom(&mut self, kind: RunKind, numbers: &[u64]) {
         self.of(kind).retain(|run| !numbers.contains(&run.number));
         self.doomed.extend(numbers);
+        self.count_heavy();
+    }
+
+    fn count_heavy(&mut self) {
+        self.heavy.clear();
+        for (account, count) in self.keys.iter().flat_map(|run| &run.heavy) {
+            *self.heavy.entry(*account).or_default() += count;
+        }
+    }
+
+    /// Whether there is so much to do that it must not wait until the store has little else to do.
+    fn are_many(&self) -> bool {
+        [self.keys.len(), self.conversations.len(), self.doomed.len()].iter().any(|n| *n > MANY)
     }
 }
 
@@ -100,3 +118,5 @@ fn level(entries: u64) -> u8 {
 
 /// Entries written or merged in one slice, which everybody waits for. Tests cut small.
 pub(crate) const ENTRIES_A_SLICE: usize = if cfg!(test) { 3 } else { 8_192 };
+/// More runs of a kind than this slow readers down.
+const MANY: usize = 64;

@@ -5,8 +5,13 @@ use super::super::{Engine, State};
 use super::{Merge, Runs};
 
 impl<L: Log> Engine<L> {
-    /// One slice of work on the runs; whether there may be more.
+    /// One slice of work on the runs; whether there may be more. While the store is busy it waits, unless much is left
+    /// to do already.
     pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
+        let Some(state) = &self.state else { return Ok(false) };
+        if self.load.is_busy() && !state.runs.are_many() {
+            return Ok(false);
+        }
         self.log.begin()?;
         let mut slice = Slice::default();
         let worked = self.expire_keys(&mut slice)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::rig::{Rig, TestClock, options, outgoing};
-use crate::store::backend::Pages;
+use crate::store::backend::{Pages, PlannedHistory as _};
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::index::IndexRow;
 use crate::store::engine::log::{AccountRow, Block, LogError, PageSource, Parked, Record, View};
@@ -134,5 +134,43 @@ fn a_page_costs_the_page_at_any_place_in_any_mailbox() {
     // 50 messages lie in at most two index rows.
     for (size, after) in [(1_000, 0), (20_000, 0), (20_000, 9_973), (20_000, 17_000)] {
         assert!(reads(size, after) <= 52, "{size} messages, after {after}");
+    }
+}
+
+/// How many reads a page of 50 takes of a conversation of that many messages, among as many again: the newest page, and
+/// one behind so many messages.
+fn history_reads(size: u64, behind: usize) -> usize {
+    let clock = TestClock::default();
+    let options = StoreOptions {
+        stretch: 1_000,
+        recent_bytes: 0,
+        mailbox_messages: u64::MAX,
+        mailbox_bytes: u64::MAX,
+        ..options(&clock)
+    };
+    let mut rig = Rig::with(SimulatedLog::new(), clock, &options).unwrap();
+    let [messi, lineker, arini] = ["messi", "lineker", "arini"].map(|name| rig.join(name));
+    for round in 0..size / 100 {
+        let (from, to) = if round % 2 == 0 { (messi, "lineker") } else { (lineker, "messi") };
+        rig.run(Operation::Send(vec![outgoing(from, to, "halo"); 100])).unwrap();
+        rig.run(Operation::Send(vec![outgoing(arini, "messi", "halo"); 100])).unwrap();
+        rig.work(10_000);
+    }
+    let cursor = (behind > 0).then(|| rig.history(messi, "lineker", None, behind).unwrap().next);
+    let account = rig.engine.live_account("messi").unwrap().number;
+    let mut plan = rig.engine.plan_history(account, "lineker", cursor.flatten(), 50).unwrap();
+    let counting = Arc::new(Counting { source: plan.source, reads: AtomicUsize::new(0) });
+    plan.source = Arc::<Counting>::clone(&counting);
+    let page = plan.read(PageLimit::bodies(50, usize::MAX)).unwrap();
+    assert_eq!(page.entries.len(), 50);
+    counting.reads.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_page_of_a_conversation_costs_the_page_and_two_reads_a_run() {
+    for (size, behind) in [(1_000, 0), (30_000, 0), (30_000, 14_000), (30_000, 29_800)] {
+        let reads = history_reads(size, behind);
+        // A block holds a dozen entries here; a run costs two look-ups and a last look whether it still is there.
+        assert!(reads <= 50 + 10 + 12 * 3, "{reads} of {size} messages, behind {behind}");
     }
 }

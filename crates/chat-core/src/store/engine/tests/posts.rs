@@ -208,8 +208,8 @@ fn an_account_has_so_many_keys_and_no_more() {
         // Whoever has few keys is not held up.
         rig.post(others[0], &format!("few{}", keys / 10), "well", "x").unwrap();
     };
-    // Where few keys of an account are in a run, it is taken to have one more there than it may have.
-    assert!((36..=40).contains(&keys), "{keys}");
+    // In each run it is taken to have one more than it may have.
+    assert!((30..=40).contains(&keys), "{keys}");
     let StoreError::TooManyKeys { retry_after } = refused else { panic!("{refused}") };
     assert!(rig.post(messi, "key3", "well", "x").unwrap().duplicate, "repeats are answered");
     rig.send(messi, "well", "without a key").unwrap();
