@@ -91,7 +91,7 @@ async fn live(seed: u64, bug: Option<PlantedBug>) -> Arc<World> {
 /// Chaos, then calm, then the judgement.
 async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
     let (mut acting, calm) = (JoinSet::new(), CancellationToken::new());
-    let operations = rng.usize(5..40);
+    let operations = rng.usize(5..25);
     for (number, user) in devices.iter().enumerate() {
         let actor = Actor::new(world, *user, number, &mut rng);
         acting.spawn(actor.live(operations));
