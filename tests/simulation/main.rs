@@ -7,6 +7,7 @@
     reason = "helpers of tests fail by panicking, too"
 )]
 
+mod app;
 mod chaos;
 mod device;
 mod history;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::chaos::Chaos;
 use crate::device::{Device, Style};
 use crate::history::{History, Verdict};
@@ -90,11 +91,10 @@ async fn live(seed: u64, bug: Option<PlantedBug>) -> Arc<World> {
 /// Chaos, then calm, then the judgement.
 async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
     let (mut acting, calm) = (JoinSet::new(), CancellationToken::new());
-    let operations = rng.usize(5..40);
+    let operations = rng.usize(5..25);
     for (number, user) in devices.iter().enumerate() {
-        let style = if rng.bool() { Style::Old } else { Style::Explicit };
-        let device = Device::new(Arc::clone(world), *user, number, style, rng.fork());
-        acting.spawn(device.live(operations));
+        let actor = Actor::new(world, *user, number, &mut rng);
+        acting.spawn(actor.live(operations));
     }
     let chaos = Chaos::new(Arc::clone(world), host, devices.len(), rng.fork());
     let mut raging = JoinSet::new();
@@ -110,8 +110,13 @@ async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
     if timeout(PATIENCE, gather(&mut acting, &mut done)).await.is_err() {
         return world.fail("a device does not come to an end");
     }
+    let mut answered = Vec::new();
+    let mut waiting: JoinSet<_> = done.into_iter().map(Actor::get_answers).collect();
+    if timeout(PATIENCE, gather(&mut waiting, &mut answered)).await.is_err() {
+        return world.fail("a device does not get its answers");
+    }
     let mut settling: JoinSet<()> =
-        done.into_iter().map(|device| device.settle_down(QUIET)).collect();
+        answered.into_iter().map(|actor| actor.settle_down(QUIET)).collect();
     if timeout(PATIENCE, async { while settling.join_next().await.is_some() {} }).await.is_err() {
         return world.fail("a device does not settle down");
     }
@@ -126,9 +131,47 @@ async fn play(world: &Arc<World>, host: Host, devices: &[usize], mut rng: Rng) {
 }
 
 /// Takes those that are done.
-async fn gather(acting: &mut JoinSet<Device>, done: &mut Vec<Device>) {
-    while let Some(device) = acting.join_next().await {
-        done.extend(device.ok());
+async fn gather(acting: &mut JoinSet<Actor>, done: &mut Vec<Actor>) {
+    while let Some(actor) = acting.join_next().await {
+        done.extend(actor.ok());
+    }
+}
+
+/// What a user has.
+enum Actor {
+    Device(Device),
+    App(App),
+}
+
+impl Actor {
+    fn new(world: &Arc<World>, user: usize, link: usize, rng: &mut Rng) -> Self {
+        let world = Arc::clone(world);
+        match rng.u32(0..3) {
+            0 => Self::Device(Device::new(world, user, link, Style::Old, rng.fork())),
+            1 => Self::Device(Device::new(world, user, link, Style::Explicit, rng.fork())),
+            _ => Self::App(App::new(world, user, link, rng.fork())),
+        }
+    }
+
+    async fn live(self, operations: usize) -> Self {
+        match self {
+            Self::Device(device) => Self::Device(device.live(operations).await),
+            Self::App(app) => Self::App(app.live(operations).await),
+        }
+    }
+
+    async fn get_answers(self) -> Self {
+        match self {
+            Self::Device(device) => Self::Device(device.get_answers().await),
+            Self::App(app) => Self::App(app.get_answers().await),
+        }
+    }
+
+    async fn settle_down(self, quiet: Duration) {
+        match self {
+            Self::Device(device) => device.settle_down(quiet).await,
+            Self::App(app) => app.settle_down(quiet).await,
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub use chat_core::protocol::{
     HistoryMessage, HistoryPage, Limits, List, MessageStatus, Resume, SentMessage, SessionEntry,
     Whoami,
 };
-pub use chat_core::{FullName, MessageId, Timestamp, Token};
+pub use chat_core::{FullName, MessageId, Random, SystemRandom, Timestamp, Token};
 pub use client::Client;
 pub use connection::CloseReason;
 pub use connector::{Connector, TcpConnector};
@@ -67,7 +67,6 @@ pub use event::{Event, Gap, GapReason, IncomingMessage, WatchEnd};
 pub use options::ConnectOptions;
 pub use people::{Privacy, PrivacySubject};
 pub use post::{Receipt, Sent};
-pub use random::{Random, SystemRandom};
 pub use server::ServerInfo;
 pub use status::ConnectionState;
 pub use watch::Watch;

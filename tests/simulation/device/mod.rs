@@ -115,8 +115,8 @@ impl Device {
         self
     }
 
-    /// Gets the answers it is still owed, and if it watches, everything there is.
-    pub(crate) async fn settle_down(mut self, quiet: Duration) {
+    /// Gets the answers it is still owed.
+    pub(crate) async fn get_answers(mut self) -> Self {
         while !self.open.is_empty() {
             if self.is_ready().await
                 && let Err(lost) = self.post_again().await
@@ -124,6 +124,11 @@ impl Device {
                 self.lose(&lost);
             }
         }
+        self
+    }
+
+    /// If it watches, gets everything there is.
+    pub(crate) async fn settle_down(mut self, quiet: Duration) {
         loop {
             match self.wait_for_all(quiet).await {
                 Ok(()) => break,

@@ -113,7 +113,7 @@ impl Device {
         let number = self.connection()?.line.number;
         let longest = if percent(&mut self.rng, 90) { 30 } else { 600 };
         let filling = "x".repeat(self.rng.usize(0..longest));
-        let (tag, text) = self.world.history().send(self.user, to, number, &filling);
+        let (tag, text) = self.world.history().send(self.user, to, Some(number), &filling);
         Ok((tag, to, text))
     }
 

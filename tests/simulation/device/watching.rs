@@ -103,7 +103,7 @@ impl Device {
                     to: text(frame, "to"),
                     text: text(frame, "body"),
                 };
-                history.sent_copy(self.user, &copy, connection.line.number, connection.made)
+                history.sent_copy(self.user, &copy, Some(connection.line.number), connection.made)
             }
             "gap" => history.skip(stream, id(frame, "from"), id(frame, "to")),
             _ => Ok(()),

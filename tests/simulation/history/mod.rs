@@ -91,7 +91,7 @@ impl History {
         self.set_back.push((then, now));
         for (tag, sent) in self.sent.iter_mut().enumerate() {
             if sent.stored.is_none_or(|at| at >= then) {
-                sent.excused = true;
+                (sent.excused, sent.stored) = (true, None);
                 self.mailboxes[sent.to].unseen.remove(&tag);
             }
         }
