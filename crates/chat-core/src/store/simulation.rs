@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::engine::{Bug, Engine, Fault, Moment, SimulatedLog};
 use super::{Blocking, Durability, OpenError, Store, StoreOptions};
-use crate::account::PasswordParams;
+use crate::account::{Hasher, PasswordParams};
 
 /// A disk that outlives the stores on it. Clones are the same disk.
 #[derive(Debug, Clone)]
@@ -78,9 +78,9 @@ impl SimulatedDisk {
         let engine = Engine::new(self.log.clone(), &options).map_err(|error| {
             OpenError::Engine { path: "(simulated)".into(), reason: error.to_string() }
         })?;
-        let (store, actor) = Store::with_actor(engine, &options, Some(Durability::PowerLoss));
         let blocking = Blocking::Simulated(Arc::clone(&options.random), LONGEST_BLOCKING);
-        Ok((store.with_blocking(&options, blocking), actor))
+        let hasher = Hasher::simulated(options.password, blocking.clone());
+        Ok(Store::with_actor(engine, &options, Some(Durability::PowerLoss), (hasher, blocking)))
     }
 
     /// From now on the disk fails like this; `None` heals it, and undoes [`fail_at`](Self::fail_at).

@@ -305,6 +305,6 @@ mod tests {
     #[test]
     fn an_idle_watch_is_small() {
         let size = size_of::<Watch>() + size_of::<Feed>();
-        assert!(size <= 480, "{size}");
+        assert!(size <= 400, "{size}");
     }
 }

@@ -554,20 +554,35 @@ impl View for SimulatedLog {
     fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
         let upto = (run, Box::default())..=(run, key.into());
-        Ok(disk.tables.run_blocks.range(upto).next_back().map(|((_, first), entries)| (first.clone(), entries.clone())))
+        Ok(disk
+            .tables
+            .run_blocks
+            .range(upto)
+            .next_back()
+            .map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
         let after =
             (Bound::Excluded((run, key.into())), Bound::Excluded((run + 1, Box::default())));
-        Ok(disk.tables.run_blocks.range(after).next().map(|((_, first), entries)| (first.clone(), entries.clone())))
+        Ok(disk
+            .tables
+            .run_blocks
+            .range(after)
+            .next()
+            .map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
         let disk = self.lock();
         let before = (run, Box::default())..(run, key.into());
-        Ok(disk.tables.run_blocks.range(before).next_back().map(|((_, first), entries)| (first.clone(), entries.clone())))
+        Ok(disk
+            .tables
+            .run_blocks
+            .range(before)
+            .next_back()
+            .map(|((_, first), entries)| (first.clone(), entries.clone())))
     }
 
     fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {

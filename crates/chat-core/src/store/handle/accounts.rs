@@ -17,7 +17,7 @@ impl Store {
     pub async fn create_account(&self, account: NewAccount) -> Result<AccountNumber, StoreError> {
         let NewAccount { username, name, password } = account;
         check_new_password(&password, &username)?;
-        let hash = self.hasher.hash(password).await?;
+        let hash = self.shared.hasher.hash(password).await?;
         match self.ask(Operation::Create(HashedAccount { username, name, hash })).await {
             Ok(Answer::Number(number)) => Ok(number),
             other => unexpected(other),
@@ -34,7 +34,7 @@ impl Store {
             other => return unexpected(other),
         };
         check_new_password(password, &name)?;
-        let hash = self.hasher.hash(password.into()).await?;
+        let hash = self.shared.hasher.hash(password.into()).await?;
         self.count(Operation::SetPassword { username: username.into(), hash }).await
     }
 

@@ -186,7 +186,7 @@ impl Store {
         if let Some(Found { messages, more }) = plan.in_memory(limit) {
             return Ok(Page { messages, more, ..plan.page });
         }
-        let pages = Arc::clone(&self.pages);
+        let pages = Arc::clone(&self.shared.pages);
         self.reading(move || {
             let Found { messages, more } = pages.read(&plan, limit)?;
             Ok(Page { messages, more, ..plan.page })
@@ -199,11 +199,11 @@ impl Store {
         &self,
         read: impl FnOnce() -> Result<T, PageError> + Send + 'static,
     ) -> Result<T, PageError> {
-        let permit = Arc::clone(&self.readers)
+        let permit = Arc::clone(&self.shared.readers)
             .acquire_owned()
             .await
             .map_err(|_| PageError::Store(StoreError::Internal))?;
-        let reading = self.blocking.run(move || {
+        let reading = self.shared.blocking.run(move || {
             let _permit = permit;
             read()
         });

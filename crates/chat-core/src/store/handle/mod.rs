@@ -34,6 +34,11 @@ use crate::{Clock, Timestamp};
 #[derive(Clone)]
 pub struct Store {
     requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+/// What all handles of a store have in common.
+struct Shared {
     pages: Arc<dyn Pages>,
     /// One permit for each page being read.
     readers: Arc<Semaphore>,
@@ -94,7 +99,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         // An error means that it is closed, or about to be.
         let _ = self.requests.send(Request::Close).await;
-        let mut ended = self.ended.clone();
+        let mut ended = self.shared.ended.clone();
         let end = ended.wait_for(Option::is_some).await.map_err(|_| StoreError::Internal)?;
         end.clone().unwrap_or(Err(StoreError::Internal))
     }
@@ -102,19 +107,19 @@ impl Store {
     /// What an acknowledged message survives; `None` if it is only in memory.
     #[must_use]
     pub fn durability(&self) -> Option<Durability> {
-        self.durability
+        self.shared.durability
     }
 
     /// The time by the store's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.shared.clock.now()
     }
 
     /// The longest message body it takes, in bytes.
     #[must_use]
     pub fn message_bytes(&self) -> usize {
-        self.message_bytes
+        self.shared.message_bytes
     }
 
     /// Runs the actor on a thread of its own, since every commit blocks.
@@ -123,7 +128,8 @@ impl Store {
         options: &StoreOptions,
         durability: Option<Durability>,
     ) -> Result<Self, OpenError> {
-        let (store, actor) = Self::with_actor(backend, options, durability);
+        let on_threads = (Hasher::new(options.password), Blocking::Threads);
+        let (store, actor) = Self::with_actor(backend, options, durability, on_threads);
         let failed = |error: std::io::Error| OpenError::Engine {
             path: "(thread)".into(),
             reason: error.to_string(),
@@ -142,30 +148,24 @@ impl Store {
         backend: B,
         options: &StoreOptions,
         durability: Option<Durability>,
+        (hasher, blocking): (Hasher, Blocking),
     ) -> (Self, impl Future<Output = ()> + Send + 'static + use<B>) {
         let (requests, receiver) = mpsc::channel(options.queue.max(1));
         let (ending, ended) = watch::channel(None);
-        let store = Self {
-            requests,
+        let shared = Arc::new(Shared {
             ended,
             message_bytes: options.message_bytes,
             durability,
             clock: Arc::clone(&options.clock),
             pages: backend.pages(),
             readers: Arc::new(Semaphore::new(READERS)),
-            hasher: Hasher::new(options.password),
-            blocking: Blocking::Threads,
+            hasher,
+            blocking,
             random: Arc::clone(&options.random),
             hide_unknown_users: options.hide_unknown_users,
-        };
+        });
         let actor = ActorOptions { batch: options.batch.max(1), clock: Arc::clone(&options.clock) };
-        (store, actor::run(receiver, backend, actor, ending))
-    }
-
-    /// The same with blocking work, hashing included, done elsewhere than on threads.
-    #[cfg(feature = "simulation")]
-    pub(super) fn with_blocking(self, options: &StoreOptions, blocking: Blocking) -> Self {
-        Self { hasher: Hasher::simulated(options.password, blocking.clone()), blocking, ..self }
+        (Self { requests, shared }, actor::run(receiver, backend, actor, ending))
     }
 }
 
@@ -175,8 +175,7 @@ impl Store {
     pub(super) fn unserved(pages: Arc<dyn Pages>) -> (Self, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(16);
         let options = StoreOptions::default();
-        let store = Self {
-            requests,
+        let shared = Arc::new(Shared {
             ended: watch::channel(None).1,
             message_bytes: options.message_bytes,
             durability: None,
@@ -187,8 +186,8 @@ impl Store {
             blocking: Blocking::Threads,
             random: options.random,
             hide_unknown_users: false,
-        };
-        (store, receiver)
+        });
+        (Self { requests, shared }, receiver)
     }
 }
 

@@ -15,8 +15,11 @@ impl Store {
     /// [`hide_unknown_users`](crate::store::StoreOptions::hide_unknown_users)); [`StoreError::Busy`] when too many
     /// logins wait.
     pub async fn login(&self, username: &str, password: &str) -> Result<Token, StoreError> {
-        let unknown =
-            if self.hide_unknown_users { StoreError::BadPassword } else { StoreError::NoSuchUser };
+        let unknown = if self.shared.hide_unknown_users {
+            StoreError::BadPassword
+        } else {
+            StoreError::NoSuchUser
+        };
         let found = match self.ask(Operation::Credentials { username: username.into() }).await {
             Ok(Answer::Credentials { account, hash, .. }) => Some((account, hash)),
             Err(StoreError::NoSuchUser) => None,
@@ -24,16 +27,16 @@ impl Store {
         };
         // An unknown user costs a hash too, so that time does not tell who exists.
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
-        let matches = self.hasher.verify(password.into(), hash).await?;
+        let matches = self.shared.hasher.verify(password.into(), hash).await?;
         let (account, verified) = found.ok_or(unknown)?;
         if !matches {
             return Err(StoreError::BadPassword);
         }
-        let rehash = match self.hasher.is_outdated(&verified) {
-            true => Some(self.hasher.hash(password.into()).await?),
+        let rehash = match self.shared.hasher.is_outdated(&verified) {
+            true => Some(self.shared.hasher.hash(password.into()).await?),
             false => None,
         };
-        let token = Token::from_random(&*self.random);
+        let token = Token::from_random(&*self.shared.random);
         let session = SessionKey::of(&token);
         self.done(Operation::OpenSession { account, verified, session, rehash }).await?;
         Ok(token)
@@ -108,11 +111,11 @@ impl Store {
             Ok(Answer::Credentials { username, hash, .. }) => (username, hash),
             other => return unexpected(other),
         };
-        if !self.hasher.verify(old.into(), Some(verified.clone())).await? {
+        if !self.shared.hasher.verify(old.into(), Some(verified.clone())).await? {
             return Err(StoreError::BadPassword);
         }
         check_new_password(new, &username)?;
-        let new = self.hasher.hash(new.into()).await?;
+        let new = self.shared.hasher.hash(new.into()).await?;
         self.count(Operation::ChangePassword { session, verified, new }).await
     }
 }
