@@ -27,7 +27,6 @@ pub(crate) enum First {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for one command")]
 enum Way {
     /// The running daemon.
     Daemon(Client),
