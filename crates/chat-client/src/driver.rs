@@ -182,8 +182,8 @@ impl<C: Connector> Driver<C> {
 
     /// Takes and answers requests. Returns when no more can come.
     ///
-    /// The order of the branches is that of their urgency and not left to chance, so that a simulation can repeat a run. None
-    /// starves the last: what comes before it is bounded by what may be in flight.
+    /// The order of the branches is that of their urgency and not left to chance, so that a simulation can repeat a
+    /// run. None starves the last: what comes before it is bounded by what may be in flight.
     async fn serve(&mut self, connection: &mut Connection<C::Stream>) -> Result<(), CloseReason> {
         let mut batch = Vec::new();
         loop {
