@@ -83,10 +83,10 @@ pub(crate) enum Cmd {
     },
     /// Write what happens as it happens, a JSON object a line: for scripts and bots.
     ///
-    /// First everything undelivered, or everything behind the message that --after and --incarnation name, then what is
-    /// new, until the login ends or the program is stopped. When the connection is lost it is made again, and the
-    /// messages go on where they were: none twice, none left out without a line that says so ("gap"). That the connection
-    /// is lost, and is there again, is told on standard error.
+    /// First everything undelivered, or everything behind the message that --after and --incarnation name, then what
+    /// is new, until the login ends or the program is stopped. When the connection is lost it is made again, and the
+    /// messages go on where they were: none twice, none left out without a line that says so ("gap"). That the
+    /// connection is lost, and is there again, is told on standard error.
     ///
     /// Messages stay undelivered unless --ack is given: they come again next time, also to other devices.
     #[command(after_long_help = WATCH_JSON)]

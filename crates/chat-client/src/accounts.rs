@@ -99,8 +99,8 @@ impl Client {
     /// Makes an account, where the server allows it. Does not log in.
     ///
     /// # Errors
-    /// Codes `not_allowed`, `user_exists`, `bad_username`, `weak_password`; [`Unsupported`](ClientError::Unsupported) by
-    /// an old server; and those of any request.
+    /// Codes `not_allowed`, `user_exists`, `bad_username`, `weak_password`; [`Unsupported`](ClientError::Unsupported)
+    /// by an old server; and those of any request.
     ///
     /// # Cancel safety
     /// The account may have been made.

@@ -27,10 +27,10 @@ use crate::{
 /// Clones share the connection and the login. Requests of all handles go out in the order of the calls, many at
 /// once, and each call gets its own reply.
 ///
-/// A connection that is lost is made again, with growing pauses ([`Backoff`](crate::Backoff)), and [`state`](Self::state) tells
-/// of it. Calls wait meanwhile, each at most its request timeout. What had been sent and not answered goes out again if that
-/// can do nothing twice; `auth`, `register`, `passwd`, `revoke` and the plain `send` fail with
-/// [`Closed`](ClientError::Closed) instead. Logins go on: the server keeps them.
+/// A connection that is lost is made again, with growing pauses ([`Backoff`](crate::Backoff)), and
+/// [`state`](Self::state) tells of it. Calls wait meanwhile, each at most its request timeout. What had been sent and
+/// not answered goes out again if that can do nothing twice; `auth`, `register`, `passwd`, `revoke` and the plain
+/// `send` fail with [`Closed`](ClientError::Closed) instead. Logins go on: the server keeps them.
 ///
 /// It ends when the last handle (or [`Delivery`](crate::Delivery), or [`Watch`](crate::Watch)) is dropped, or by
 /// [`close`](Self::close).
@@ -69,8 +69,8 @@ impl Client {
     /// The same over streams of another kind.
     ///
     /// Besides what the connector does, the client uses Tokio's clock and
-    /// [`ConnectOptions::random`](ConnectOptions::random) only, and one task on the current runtime: given both and paused
-    /// time, it does the same every time.
+    /// [`ConnectOptions::random`](ConnectOptions::random) only, and one task on the current runtime: given both and
+    /// paused time, it does the same every time.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -86,9 +86,9 @@ impl Client {
         Ok(Self::start(connector, connection, server, options))
     }
 
-    /// Says `hello` over a stream that is already connected: a pipe, a tunnel, a test. It is the only one: the client ends
-    /// with it. Must be called on a Tokio runtime, where the client's task then runs. Of the options the address, the
-    /// connect timeout and those of reconnecting are not used.
+    /// Says `hello` over a stream that is already connected: a pipe, a tunnel, a test. It is the only one: the client
+    /// ends with it. Must be called on a Tokio runtime, where the client's task then runs. Of the options the
+    /// address, the connect timeout and those of reconnecting are not used.
     ///
     /// # Errors
     /// [`Closed`](ClientError::Closed), [`Timeout`](ClientError::Timeout) or [`BadReply`](ClientError::BadReply), the

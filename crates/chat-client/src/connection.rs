@@ -148,11 +148,11 @@ impl<T: AsyncRead + AsyncWrite> Connection<T> {
         self.bounds.in_flight_requests.saturating_sub(self.in_flight.len()).min(BATCH_REQUESTS)
     }
 
-    /// Writes or reads once; without `may_read` only that what is written. Cancel safe: what was read is in `input`, what was
-    /// not written in `output`.
+    /// Writes or reads once; without `may_read` only that what is written. Cancel safe: what was read is in `input`,
+    /// what was not written in `output`.
     ///
-    /// Writing comes first so that the order does not depend on chance. It cannot starve reading, because what there is to
-    /// write is bounded by what may be in flight.
+    /// Writing comes first so that the order does not depend on chance. It cannot starve reading, because what there
+    /// is to write is bounded by what may be in flight.
     pub(crate) async fn turn(&mut self, may_read: bool) -> Result<(), CloseReason> {
         self.input.reserve(READ_BYTES);
         let broken = self.broken.is_some();

@@ -9,8 +9,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// Makes the streams that a [`Client`](crate::Client) connects over, each time anew. [`TcpConnector`] is the usual one; a tunnel,
-/// TLS or a simulated network is another.
+/// Makes the streams that a [`Client`](crate::Client) connects over, each time anew. [`TcpConnector`] is the usual
+/// one; a tunnel, TLS or a simulated network is another.
 ///
 /// It is called within [`connect_timeout`](crate::ConnectOptions::connect_timeout) and its future is dropped when that
 /// passes.
@@ -22,8 +22,8 @@ pub trait Connector: Send + Sync + 'static {
     fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// Connects over TCP. Its sockets find a dead network out by themselves: keepalive probes begin after 60 s of silence, and on
-/// Linux a connection whose data is not acknowledged for 20 s is given up.
+/// Connects over TCP. Its sockets find a dead network out by themselves: keepalive probes begin after 60 s of
+/// silence, and on Linux a connection whose data is not acknowledged for 20 s is given up.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct TcpConnector {}

@@ -66,8 +66,8 @@ pub enum ClientError {
         /// Whether the request may have reached the server. If not, it never will.
         sent: bool,
     },
-    /// The outcome of a [`send`](crate::Client::send) is not known. [`post`](crate::Client::post) with this key finds out: it
-    /// sends the message if that was not done, and does nothing twice.
+    /// The outcome of a [`send`](crate::Client::send) is not known. [`post`](crate::Client::post) with this key finds
+    /// out: it sends the message if that was not done, and does nothing twice.
     #[error("whether the message was sent is not known")]
     Unconfirmed {
         /// The key it was posted under.
@@ -115,7 +115,8 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call may work if repeated (after [`retry_after`](Self::retry_after)), and cannot do anything twice.
+    /// Whether the same call may work if repeated (after [`retry_after`](Self::retry_after)), and cannot do anything
+    /// twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

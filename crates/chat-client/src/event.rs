@@ -31,7 +31,8 @@ pub enum Event {
     Gap(Gap),
     /// The reader of this stream was too slow for what came; what follows is taken from the server's store.
     Lagging,
-    /// What comes now is new.
+    /// The server has nothing more in its store: what comes now is new. Follows a `Lagging` of the server's; when it
+    /// was this client that stopped the server, there is none.
     Live,
     /// The server is about to close the connection. A client that reconnects goes on by itself.
     Shutdown,
@@ -81,8 +82,8 @@ pub struct Gap {
 pub enum GapReason {
     /// The server says that it does not keep them any more, in this word (`retention`).
     Announced(String),
-    /// The mailbox has another incarnation: the store was restored from an older copy. What was given under these ids may
-    /// be lost on the server, and other messages will come under them.
+    /// The mailbox has another incarnation: the store was restored from an older copy. What was given under these ids
+    /// may be lost on the server, and other messages will come under them.
     Restored {
         /// The incarnation that was.
         before: Arc<str>,
@@ -95,8 +96,8 @@ pub enum GapReason {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum WatchEnd {
-    /// The session that watched was ended, for this reason in the server's word: `logout`, `revoked`, `password_changed`,
-    /// `expired` or `account_removed`.
+    /// The session that watched was ended, for this reason in the server's word: `logout`, `revoked`,
+    /// `password_changed`, `expired` or `account_removed`.
     SessionEnded {
         /// The word.
         reason: String,

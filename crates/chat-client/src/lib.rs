@@ -17,17 +17,42 @@
 //! # }
 //! ```
 //!
+//! And as they come, over lost connections:
+//!
+//! ```no_run
+//! # async fn example(client: chat_client::Client) -> Result<(), chat_client::ClientError> {
+//! use chat_client::Event;
+//!
+//! let mut watch = client.watch().await?;
+//! while let Some(event) = watch.next().await {
+//!     match event {
+//!         Event::Message(message) => {
+//!             println!("{}: {}", message.from, message.body);
+//!             watch.ack(&message).await?;
+//!         }
+//!         Event::Gap(gap) => println!("lost: {gap:?}"),
+//!         Event::Ended(end) => println!("over: {end:?}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! * [`Client`] is a cheap handle. Clones share one connection and one login, and may have many requests in
 //!   flight at once; replies are matched to them in order. [`Client::with_token`] makes a handle for another
-//!   login on the same connection.
+//!   login on the same connection. A connection that is lost is made again; [`Client::state`] tells of it.
+//! * [`Watch`] is a user's events as a stream: no message twice, none left out without an [`Event::Gap`].
+//! * [`Sent`] says whether a message was stored exactly once, with a receipt, or sent the old way.
 //! * [`Delivery`] is what [`Client::inbox`] gives: messages that stay undelivered until [`Delivery::ack`].
-//! * [`ConnectOptions`] sets time limits and bounds, each with a default.
+//! * [`ConnectOptions`] sets time limits and bounds, each with a default; [`Connector`] and [`Random`] are the seams for
+//!   other transports and for simulations.
 //! * [`ClientError`] says whose fault it was, what the server's code is, and whether to try again.
 //!
 //! # Cancel safety
-//! Dropping any future of this crate leaves the connection in step: a request not yet handed to the connection
-//! is never sent, and the reply to one that was is read and thrown away. Whether the server acted on it is then
-//! not known. Each method says what that means for it.
+//! Dropping any future of this crate leaves the connection in step: a request not yet written is never written, nor
+//! is one that waits to be repeated, and the reply to one that was is read and thrown away. Whether the server acted
+//! on it is then not known. Each method says what that means for it.
 
 mod accounts;
 mod backoff;

@@ -72,7 +72,8 @@ impl Client {
         }
     }
 
-    /// How far a message that this user sent has come, by the id that [`post`](Self::post) or [`send`](Self::send) gave.
+    /// How far a message that this user sent has come, by the id that [`post`](Self::post) or [`send`](Self::send)
+    /// gave.
     ///
     /// # Errors
     /// Code `no_such_message`; [`Unsupported`](ClientError::Unsupported) by a server without `status`; and those of any
@@ -89,12 +90,12 @@ impl Client {
     }
 
     /// The conversation with somebody, delivered or not: without `cursor` its newest page, with the
-    /// [`next`](HistoryPage::next) of a page the one before it in time. At most `limit` messages (the server has a limit of its
-    /// own), oldest first.
+    /// [`next`](HistoryPage::next) of a page the one before it in time. At most `limit` messages (the server has a
+    /// limit of its own), oldest first.
     ///
     /// # Errors
-    /// Codes `no_such_user`, `bad_arguments` (a cursor that is none); [`Unsupported`](ClientError::Unsupported) by a server
-    /// without `history`; and those of any request.
+    /// Codes `no_such_user`, `bad_arguments` (a cursor that is none); [`Unsupported`](ClientError::Unsupported) by a
+    /// server without `history`; and those of any request.
     ///
     /// # Cancel safety
     /// It changes nothing.

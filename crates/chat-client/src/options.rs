@@ -96,23 +96,24 @@ impl ConnectOptions {
         self
     }
 
-    /// How long the server may owe a reply without sending anything, before the connection counts as dead and another is
-    /// made. Default: 20 s, below the request timeout, so that what may be repeated still can be.
+    /// How long the server may owe a reply without sending anything, before the connection counts as dead and another
+    /// is made. Default: 20 s, below the request timeout, so that what may be repeated still can be.
     #[must_use]
     pub fn reply_timeout(mut self, limit: Duration) -> Self {
         self.reply_timeout = limit;
         self
     }
 
-    /// How a lost connection is made again. Default: [`Backoff::default`]. With `None` it is not, and the client is over
-    /// with its first connection.
+    /// How a lost connection is made again. Default: [`Backoff::default`]. With `None` it is not, and the client is
+    /// over with its first connection.
     #[must_use]
     pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
         self.backoff = backoff.into();
         self
     }
 
-    /// After how long a silence a client that watches asks the server for a sign of life. `None` for never. Default: 60 s.
+    /// After how long a silence a client that watches asks the server for a sign of life. `None` for never. Default:
+    /// 60 s.
     #[must_use]
     pub fn keepalive(mut self, silence: impl Into<Option<Duration>>) -> Self {
         self.keepalive = silence.into();
@@ -177,7 +178,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A full queue of the longest lines (64 KiB) is 16 MiB.
 const QUEUED_REQUESTS: usize = 256;
-/// Enough to keep a server's group commit full; what is in flight costs this side a few dozen bytes each.
+/// Enough to keep a server's group commit full. Each costs its line until it is answered, because it may have to be sent
+/// again.
 const IN_FLIGHT_REQUESTS: usize = 1024;
 /// The current server's pages end at 1 MiB; the old servers put a whole mailbox into one reply.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;

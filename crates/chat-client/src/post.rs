@@ -47,14 +47,15 @@ impl Sent {
 }
 
 impl Client {
-    /// Sends a message: a [`post`](Self::post) under a random key where the server has that, else one plain `send`. Once
-    /// this returns `Ok`, a current server keeps it through a crash of its machine.
+    /// Sends a message: a [`post`](Self::post) under a random key where the server has that, else one plain `send`.
+    /// Once this returns `Ok`, a current server keeps it through a crash of its machine.
     ///
     /// # Errors
     /// [`Invalid`](ClientError::Invalid) for what cannot be a message (empty, over the server's limit, a control
-    /// character other than tab) or a recipient; codes `no_such_recipient`, `inbox_full`, `not_allowed`; and those of any
-    /// request. [`Unconfirmed`](ClientError::Unconfirmed) has the key with which a `post` finds out and makes good. Without
-    /// `post`, sending again after [`is_outcome_unknown`](ClientError::is_outcome_unknown) may send it twice.
+    /// character other than tab) or a recipient; codes `no_such_recipient`, `inbox_full`, `not_allowed`; and those of
+    /// any request. [`Unconfirmed`](ClientError::Unconfirmed) has the key with which a `post` finds out and makes
+    /// good. Without `post`, sending again after [`is_outcome_unknown`](ClientError::is_outcome_unknown) may send it
+    /// twice.
     ///
     /// # Cancel safety
     /// The message may have been sent, and nobody has its key. Use [`post`](Self::post) where that matters.
@@ -72,12 +73,12 @@ impl Client {
         }
     }
 
-    /// Sends a message that is stored once for its `key`, however often this is called (for at least a day). Keys are the
-    /// user's own: 1 to 128 printable ASCII characters, no space.
+    /// Sends a message that is stored once for its `key`, however often this is called (for at least a day). Keys are
+    /// the user's own: 1 to 128 printable ASCII characters, no space.
     ///
-    /// While the outcome is not known it is repeated, on other connections too, and so it is when the server has no time or
-    /// asks to wait, until the request timeout. Messages that are posted at the same time keep the order of the calls unless
-    /// the server refuses one of them for the moment.
+    /// While the outcome is not known it is repeated, on other connections too, and so it is when the server has no
+    /// time or asks to wait, until the request timeout. Messages that are posted at the same time keep the order of
+    /// the calls unless the server refuses one of them for the moment.
     ///
     /// # Errors
     /// As [`send`](Self::send), code `key_conflict` (the key was used for another message), and

@@ -21,14 +21,15 @@ use crate::{Client, ClientError, CloseReason, Event, IncomingMessage, WatchEnd};
 /// event is [`Event::Ended`].
 ///
 /// # A slow reader
-/// loses no message and stops nobody. Once the stream holds [`event_buffer`](crate::ConnectOptions::event_buffer) events, the
-/// client reads no further, so the server notices and says `lagging`. But it reads on while a reply is awaited, up to
-/// eight times as many events, so that calls (such as [`ack`](Self::ack)) may be awaited between events. When that is not enough,
-/// or reading has stood still for 5 s (the server cuts off who does not read for 30 s), the client asks the server to stop,
-/// drops what still comes, and goes on from the server's store once half of `event_buffer` is free, after an [`Event::Lagging`].
+/// loses no message and stops nobody. Once the stream holds [`event_buffer`](crate::ConnectOptions::event_buffer)
+/// events, the client reads no further, so the server notices and says `lagging`. But it reads on while a reply is
+/// awaited, up to eight times as many events, so that calls (such as [`ack`](Self::ack)) may be awaited between
+/// events. When that is not enough, or reading has stood still for 5 s (the server cuts off who does not read for 30
+/// s), the client asks the server to stop, drops what still comes, and goes on from the server's store once half of
+/// `event_buffer` is free, after an [`Event::Lagging`].
 ///
-/// Dropping it ends the watch: the client tells the server, or closes the connection if this was the last handle on it. Until
-/// then it keeps the connection open, as a clone of the [`Client`] does.
+/// Dropping it ends the watch: the client tells the server, or closes the connection if this was the last handle on
+/// it. Until then it keeps the connection open, as a clone of the [`Client`] does.
 #[derive(Debug)]
 #[must_use = "events come only while it is read"]
 pub struct Watch {
@@ -47,8 +48,8 @@ impl Client {
     /// A client has one watch at a time, whatever handle it was made by.
     ///
     /// # Errors
-    /// [`AlreadyWatching`](ClientError::AlreadyWatching); [`Unsupported`](ClientError::Unsupported) by a server that has no
-    /// `watch`; and those of any request.
+    /// [`AlreadyWatching`](ClientError::AlreadyWatching); [`Unsupported`](ClientError::Unsupported) by a server that
+    /// has no `watch`; and those of any request.
     ///
     /// # Cancel safety
     /// A watch that was begun is ended again. Nothing is delivered.
@@ -56,8 +57,8 @@ impl Client {
         self.begin_watch(None).await
     }
 
-    /// The same, but first everything stored behind the message `after` of that `incarnation` of the mailbox, delivered or not.
-    /// When the mailbox has another incarnation by now, the first event is an [`Event::Gap`].
+    /// The same, but first everything stored behind the message `after` of that `incarnation` of the mailbox,
+    /// delivered or not. When the mailbox has another incarnation by now, the first event is an [`Event::Gap`].
     ///
     /// # Errors
     /// As [`watch`](Self::watch).
@@ -112,12 +113,12 @@ impl Watch {
         self.or_end(event)
     }
 
-    /// Tells the server that this message and all before it have arrived. Say so once they are shown or stored, and not before:
-    /// what was not acknowledged comes again in the next watch, here or on another device.
+    /// Tells the server that this message and all before it have arrived. Say so once they are shown or stored, and
+    /// not before: what was not acknowledged comes again in the next watch, here or on another device.
     ///
     /// # Errors
-    /// As [`Client::ack`]. [`ErrorCode::StaleIncarnation`](crate::ErrorCode) means that the store was restored from an older
-    /// copy since; an [`Event::Gap`] says more.
+    /// As [`Client::ack`]. [`ErrorCode::StaleIncarnation`](crate::ErrorCode) means that the store was restored from
+    /// an older copy since; an [`Event::Gap`] says more.
     ///
     /// # Cancel safety
     /// As [`Client::ack`].

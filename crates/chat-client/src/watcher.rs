@@ -123,8 +123,8 @@ impl Watcher {
         Step::Park
     }
 
-    /// Waits until there is something to do that the server did not cause: the stream was dropped, or has room again. Cancel
-    /// safe.
+    /// Waits until there is something to do that the server did not cause: the stream was dropped, or has room again.
+    /// Cancel safe.
     pub(crate) async fn stirred(&self) {
         let capacity = self.events.max_capacity();
         let room = match self.phase {
@@ -285,8 +285,8 @@ impl Watcher {
         self.give_and_move(Event::Gap(gap), Position { id: to, incarnation })
     }
 
-    /// Something beyond the next message came. The first time the server is asked again; if it does the same once more, the
-    /// stream is told.
+    /// Something beyond the next message came. The first time the server is asked again; if it does the same once
+    /// more, the stream is told.
     fn hole(&mut self, position: &Position, to: MessageId) -> Step {
         if self.hole_after != Some(position.id) {
             self.hole_after = Some(position.id);

@@ -50,8 +50,9 @@ impl Screen {
         let _ = spawn_blocking(move || print(&printer, line)).await;
     }
 
-    /// Waits until what was said at `said` can be seen: the editor has been at work for a while since then. (It does not tell
-    /// when it has written what it was handed. If a line has just been entered, that is when the next one is typed.)
+    /// Waits until what was said at `said` can be seen: the editor has been at work for a while since then. (It does
+    /// not tell when it has written what it was handed. If a line has just been entered, that is when the next one is
+    /// typed.)
     ///
     /// Cancel safe.
     pub(super) async fn seen(&self, said: Instant) {
