@@ -40,13 +40,20 @@ impl Terminal {
 
     /// Waits until that is shown, behind what was waited for before.
     fn expect(&mut self, text: &str) {
+        self.expect_all(&[text]);
+    }
+
+    /// The same of several, in whatever order.
+    fn expect_all(&mut self, texts: &[&str]) {
         loop {
-            if let Some(at) = self.shown.find(text) {
-                self.shown.drain(..at + text.len());
+            let ends: Option<Vec<_>> =
+                texts.iter().map(|text| Some(self.shown.find(text)? + text.len())).collect();
+            if let Some(ends) = ends {
+                self.shown.drain(..ends.into_iter().max().unwrap());
                 return;
             }
             let more = self.output.recv_timeout(Duration::from_secs(20));
-            let more = more.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.shown));
+            let more = more.unwrap_or_else(|_| panic!("no {texts:?} in {:?}", self.shown));
             self.shown.push_str(&String::from_utf8_lossy(&more));
         }
     }
@@ -128,10 +135,9 @@ fn a_connection_that_is_lost_is_made_again_in_sight() {
     terminal.expect(": satu");
     terminal.press("send line");
     world.restart_server();
-    terminal.expect("(the server is shutting down)");
-    terminal.expect("(connection lost: ");
-    terminal.expect("; reconnecting…)");
-    terminal.expect("(connected again)");
+    // What the server said and what became of the connection are told by different tasks.
+    let lost = ["(connection lost: ", "; reconnecting…)", "(connected again)"];
+    terminal.expect_all(&[&["(the server is shutting down)"], &lost[..]].concat());
     terminal.press("ker dua\r");
     terminal.expect("message sent to lineker");
     world.chat(&["send", "messi", "tiga"], "");
