@@ -18,6 +18,21 @@ pub(super) struct Ledger {
     /// Those owners, and when they had been registered.
     pub(super) registered: Vec<(String, usize)>,
     pub(super) churns: Vec<Churn>,
+    /// In the order of each connection.
+    pub(super) posts: Vec<Post>,
+}
+
+/// A message that was posted and answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Post {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) key: String,
+    pub(super) body: String,
+    /// What its sender was told it is known by.
+    pub(super) id: String,
+    /// When that had left.
+    pub(super) left: usize,
 }
 
 /// A mailbox in the whole run.
@@ -66,6 +81,8 @@ pub(super) struct Account {
     pub(super) sessions: BTreeSet<String>,
 }
 
+/// How many posts are posted again after a cut.
+const REPEATED: usize = 40;
 /// Never.
 pub(super) const NEVER: usize = usize::MAX;
 
@@ -98,6 +115,15 @@ impl Ledger {
         left.map(|(owner, token, _)| (owner.as_str(), token.as_str()))
     }
 
+    /// The last posts that had been answered by then, with the tokens of who posted them.
+    pub(super) fn last_posts(&self, cut: usize) -> Vec<(&Post, &str)> {
+        let tokens: HashMap<_, _> = self.known_tokens(cut).collect();
+        let mut posts: Vec<_> = self.posts.iter().filter(|post| post.left <= cut).collect();
+        posts.sort_by_key(|post| std::cmp::Reverse(post.left));
+        let last = posts.into_iter().take(REPEATED);
+        last.filter_map(|post| Some((post, *tokens.get(post.from.as_str())?))).collect()
+    }
+
     fn add(&mut self, heard: &Heard<'_>, sent: &mut Vec<Vec<Sent>>) {
         if heard.conversation.about_account {
             self.churns.push(churn(heard));
@@ -109,12 +135,16 @@ impl Ledger {
                 Action::Register { user, .. } => {
                     self.registered.push((user.clone(), heard.left(at)));
                 }
-                Action::Send { from, to, body } => sent_here.push(Sent {
-                    from: from.clone(),
-                    to: to.clone(),
-                    body: body.clone(),
-                    left: heard.left(at),
-                }),
+                Action::Send { from, to, body, key } => {
+                    let (from, to, body) = (from.clone(), to.clone(), body.clone());
+                    if let (Some(key), Some(reply)) = (key, heard.replies.get(at)) {
+                        let id = reply.value["id"].as_str().expect("an id").to_owned();
+                        let (from, to, body) = (from.clone(), to.clone(), body.clone());
+                        let (key, left) = (key.clone(), reply.left);
+                        self.posts.push(Post { from, to, key, body, id, left });
+                    }
+                    sent_here.push(Sent { from, to, body, left: heard.left(at) });
+                }
                 Action::Login { user } if heard.left(at) != NEVER => {
                     let token = token(&heard.replies[at].value);
                     self.tokens.push((user.clone(), token, heard.left(at)));

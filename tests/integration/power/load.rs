@@ -250,8 +250,15 @@ fn login(user: &str, password: &str) -> (Action, String) {
 }
 
 fn message(people: &People, from: usize, to: usize, body: String) -> (Action, String) {
-    let line = format!("send {} {} {body}", people.tokens[from], name(to));
-    (Action::Send { from: name(from), to: name(to), body }, line)
+    let (token, recipient) = (&people.tokens[from], name(to));
+    // About one of two is posted.
+    let key =
+        body.len().is_multiple_of(2).then(|| format!("{recipient}/{}", body.trim_end_matches('x')));
+    let line = match &key {
+        Some(key) => format!("post {token} {key} {recipient} {body}"),
+        None => format!("send {token} {recipient} {body}"),
+    };
+    (Action::Send { from: name(from), to: recipient, body, key }, line)
 }
 
 pub(super) fn token(reply: &Value) -> String {

@@ -10,7 +10,7 @@ use chat_tests::daemon::Site;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::ledger::{Account, Ledger};
+use super::ledger::{Account, Ledger, Post};
 use super::load::{PASSWORD, shown_in_peek};
 
 /// What was found.
@@ -22,6 +22,8 @@ pub(super) struct Reopened {
     pub(super) shut_out: Vec<String>,
     /// The session and the password that work, of each account in [`Ledger::churns`].
     pub(super) accounts: Vec<Account>,
+    /// Posts that were posted again and not known for such, with the answers.
+    pub(super) forgotten: Vec<(Post, String)>,
     /// What a mailbox held after one more message was sent to it; or why that did not work.
     pub(super) went_on: Result<(String, Found), String>,
 }
@@ -51,6 +53,7 @@ impl Reopened {
         let shut_out = look.shut_out().await?;
         let accounts = look.accounts().await?;
         let went_on = look.go_on(&mailboxes).await?;
+        let forgotten = look.forgotten().await?;
         // The daemon would give a connection time before it resets it.
         drop(look);
         daemon.terminate();
@@ -58,7 +61,7 @@ impl Reopened {
         if !status.success() {
             return Err(format!("chatd ended with {status}").into());
         }
-        Ok(Self { mailboxes, shut_out, accounts, went_on })
+        Ok(Self { mailboxes, shut_out, accounts, forgotten, went_on })
     }
 }
 
@@ -99,6 +102,19 @@ impl Look<'_> {
             });
         }
         Ok(accounts)
+    }
+
+    /// Posts again what had been posted: each gets its first answer.
+    async fn forgotten(&mut self) -> io::Result<Vec<(Post, String)>> {
+        let posts = self.ledger.last_posts(self.cut);
+        let line = |(post, token): &(&Post, &str)| {
+            format!("post {token} {} {} {}", post.key, post.to, post.body)
+        };
+        let replies = all(&mut self.client, posts.iter().map(line)).await?;
+        let repeats = posts.into_iter().map(|(post, _)| post).zip(replies);
+        let forgotten =
+            repeats.filter(|(post, reply)| reply["id"] != *post.id || reply["duplicate"] != true);
+        Ok(forgotten.map(|(post, reply)| (post.clone(), reply.to_string())).collect())
     }
 
     /// Registers somebody new who sends a message, to the owner of a mailbox if there is one yet.

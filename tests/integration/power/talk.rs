@@ -31,6 +31,8 @@ pub(super) enum Action {
         from: String,
         to: String,
         body: String,
+        /// With one it is a `post`.
+        key: Option<String>,
     },
     Peek {
         user: String,

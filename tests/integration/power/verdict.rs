@@ -2,7 +2,7 @@
 
 use chat_tests::client::Kept;
 
-use super::ledger::{Account, Ledger, Mailbox};
+use super::ledger::{Account, Ledger, Mailbox, Post};
 use super::reopened::{Found, NEWCOMER, NEWS, Reopened};
 
 /// What can be wrong after a cut.
@@ -26,6 +26,8 @@ pub(super) enum Fault {
     ShutOut { user: String },
     /// Password and sessions are none of what they may be.
     WrongAccount { user: String, found: Account, possible: Vec<Account> },
+    /// A message that was posted is posted again and gets another answer than the first time.
+    Forgotten { post: Post, answer: String },
     /// A new message does not stand where it belongs.
     Misplaced { owner: String },
 }
@@ -38,6 +40,7 @@ impl Fault {
             Self::NewIncarnation { .. }
             | Self::NoSession { .. }
             | Self::ShutOut { .. }
+            | Self::Forgotten { .. }
             | Self::WrongAccount { .. } => true,
             Self::DoesNotWork(_)
             | Self::Wrong { .. }
@@ -67,6 +70,8 @@ pub(super) fn judge(ledger: &Ledger, cut: usize, reopened: &Reopened) -> Vec<Fau
             faults.push(Fault::WrongAccount { user, found: found.clone(), possible });
         }
     }
+    let forgotten = reopened.forgotten.iter().cloned();
+    faults.extend(forgotten.map(|(post, answer)| Fault::Forgotten { post, answer }));
     match &reopened.went_on {
         Ok((owner, found)) if goes_on(ledger, cut, reopened, owner, found) => {}
         Ok((owner, _)) => faults.push(Fault::Misplaced { owner: owner.clone() }),
@@ -196,6 +201,7 @@ mod the_judge {
             mailboxes: [("ana".to_owned(), Ok(found))].into(),
             shut_out: Vec::new(),
             accounts: vec![ledger().churns[0].states[1].clone()],
+            forgotten: Vec::new(),
             went_on: Ok(("ana".to_owned(), after)),
         }
     }
@@ -248,6 +254,15 @@ mod the_judge {
         refused.shut_out.push("dedi".to_owned());
         refused.accounts = vec![ledger().churns[0].states[3].clone()];
         refused.went_on = Err("busy".to_owned());
+        let post = Post {
+            from: "budi".to_owned(),
+            to: owner(),
+            key: "k".to_owned(),
+            body: "m1".to_owned(),
+            id: "0a".to_owned(),
+            left: 1,
+        };
+        refused.forgotten = vec![(post.clone(), "{}".to_owned())];
         let churn = &ledger().churns[0];
         let wanted = [
             Fault::NoSession { owner: owner(), code: "no_session".to_owned() },
@@ -257,6 +272,7 @@ mod the_judge {
                 found: churn.states[3].clone(),
                 possible: churn.states[1..=2].to_vec(),
             },
+            Fault::Forgotten { post, answer: "{}".to_owned() },
             Fault::DoesNotWork("busy".to_owned()),
         ];
         assert_eq!(verdict(&refused), wanted);
