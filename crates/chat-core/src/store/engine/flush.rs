@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::index::{IndexRow, last_below};
 use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailbox::{Head, Mailbox};
-use super::runs::Run;
+use super::runs::{Run, Runs};
 use super::stretch::{Stretch, StretchWriter};
 use super::{Engine, FLUSH_EVERY, State, Timer};
 use crate::store::AccountNumber;
@@ -54,12 +54,12 @@ impl<L: Log> Engine<L> {
             }
         }
         let runs = match slice.weight() {
-            0 => flush.write_runs(&mut self.run_numbers, running, &mut slice),
+            0 => flush.write_runs(&mut self.run_numbers, &mut state.runs, running, &mut slice),
             _ => Vec::new(),
         };
         self.log.put(&slice)?;
         settle(state, &slice, written, self.options.cached_mailboxes);
-        runs.into_iter().for_each(|(kind, run)| state.runs.add(kind, run));
+        runs.into_iter().for_each(|(kind, run)| state.runs.add_written(kind, run));
         if slice.covered.is_some() {
             state.flush_timer = Timer::starting(now, FLUSH_EVERY);
         }
@@ -80,6 +80,7 @@ impl Flush {
     fn write_runs(
         &mut self,
         numbers: &mut u64,
+        runs: &mut Runs,
         running: Duration,
         slice: &mut Slice,
     ) -> Vec<(RunKind, Run)> {
@@ -89,7 +90,7 @@ impl Flush {
         };
         let mut writer =
             self.writer.take().unwrap_or_else(|| StretchWriter::new(&self.stretch, number, slice));
-        if !writer.step(&self.stretch, slice) {
+        if !writer.step(&self.stretch, runs, slice) {
             self.writer = Some(writer);
             return Vec::new();
         }

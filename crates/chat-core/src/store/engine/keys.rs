@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::log::{Keyed, Log, LogError, RunKind, View};
-use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Run};
+use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Run, Runs};
 use super::{Engine, State};
 use crate::Timestamp;
 use crate::store::{AccountNumber, PostKey, Receipt, SentId, StoreError};
@@ -57,7 +57,7 @@ impl<L: Log> Engine<L> {
         let key = keyed.key.of(account);
         let known = match state.stretches().find_map(|stretch| stretch.keys.get(key)) {
             Some(known) => known,
-            None => match find(&self.log, &state.runs.keys, key).map_err(Self::unreadable)? {
+            None => match find(&self.log, &state.runs, key).map_err(Self::unreadable)? {
                 Some(known) => known,
                 None => return Ok(None),
             },
@@ -70,12 +70,12 @@ impl<L: Log> Engine<L> {
 
     /// Whether the account may use one more key.
     pub(super) fn check_room_for_key(&mut self, account: AccountNumber) -> Result<(), StoreError> {
-        let running = self.running().as_secs();
         let most = self.options.keys_per_account;
-        let state = self.state()?;
-        if state.most_keys(account) < most {
+        if self.state()?.most_keys(account) < most {
             return Ok(());
         }
+        let running = self.running().as_secs();
+        let state = self.state()?;
         let heavy = state.runs.keys.iter().filter(|run| heavy(run, account) > 0);
         let until = heavy.map(|run| run.until).min().unwrap_or(running);
         let free = until.saturating_add(KEYS_LIVE_S).saturating_sub(running).max(1);
@@ -101,12 +101,11 @@ fn heavy(run: &Run, account: AccountNumber) -> u64 {
 }
 
 /// What the runs know of a key.
-fn find(view: &impl View, runs: &[Run], key: Key) -> Result<Option<Known>, LogError> {
-    let probe = Probe::new(key.0);
-    for run in runs.iter().filter(|run| run.may_have(&probe)) {
-        let found = Forward::from(view, RunKind::Keys, run.number, key)?;
+fn find(view: &impl View, runs: &Runs, key: Key) -> Result<Option<Known>, LogError> {
+    for run in runs.keys_that_may_have(&Probe::new(key.0)) {
+        let found = Forward::from(view, RunKind::Keys, run, key)?;
         if found.key() == Some(key) {
-            let damaged = || LogError::Failed(format!("sorted run {} is damaged", run.number));
+            let damaged = || LogError::Failed(format!("sorted run {run} is damaged"));
             return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
         }
     }

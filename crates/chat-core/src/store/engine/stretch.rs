@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::keys::Known;
 use super::log::{Record, RunKind, Slice};
-use super::runs::{ENTRIES_A_SLICE, InOrder, Key, Pieces, Run, Writer};
+use super::runs::{ENTRIES_A_SLICE, InOrder, Key, Pieces, Run, Runs, Writer};
 use crate::store::{AccountNumber, PostKey, SentId};
 
 /// The newest stretch of the log, by what its messages are looked up by.
@@ -105,18 +105,20 @@ impl StretchWriter {
     }
 
     /// Goes on by one slice; whether everything is written.
-    pub(super) fn step(&mut self, stretch: &Stretch, slice: &mut Slice) -> bool {
+    pub(super) fn step(&mut self, stretch: &Stretch, runs: &mut Runs, slice: &mut Slice) -> bool {
         let mut room = 0..ENTRIES_A_SLICE;
         if let Some((writer, order)) = &mut self.conversations {
             while room.next().is_some() {
                 let Some((key, ())) = order.next(&stretch.conversations) else { break };
-                writer.push(key, &[], slice);
+                writer.push(key, &[], None, slice);
             }
         }
         if let Some((writer, order)) = &mut self.keys {
+            let keys = u64::try_from(stretch.keys.order.len()).unwrap_or(u64::MAX);
+            let mut shared = runs.shared_filter(keys);
             while room.next().is_some() {
                 let Some((key, known)) = order.next(&stretch.keys.order) else { break };
-                writer.push(key, &known.bytes(), slice);
+                writer.push(key, &known.bytes(), shared.as_deref_mut(), slice);
             }
         }
         !room.is_empty()

@@ -20,7 +20,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins a run with at most so many items to filter by.
+    /// Begins a run with at most so many items to filter by. Of conversations there is no filter if they are too many; of
+    /// keys there always is one, and merges keep them few.
     pub(crate) fn new(number: u64, kind: RunKind, items: u64, slice: &mut Slice) -> Self {
         let row = RunRow {
             number,
@@ -35,21 +36,28 @@ impl Writer {
         Self {
             row,
             block: Builder::default(),
-            filter: Filter::for_items(items),
+            filter: (kind == RunKind::Keys || items <= MOST_FILTERED)
+                .then(|| Filter::for_items(items)),
             items: 0,
             last: None,
             heavy: Vec::new(),
         }
     }
 
-    /// Writes an entry behind all others.
-    pub(crate) fn push(&mut self, key: Key, value: &[u8], slice: &mut Slice) {
+    /// Writes an entry behind all others; what it is filtered by goes into the other filter as well.
+    pub(crate) fn push(
+        &mut self,
+        key: Key,
+        value: &[u8],
+        shared: Option<&mut Filter>,
+        slice: &mut Slice,
+    ) {
         let item = item(self.row.kind, key);
         if self.last.is_none_or(|last| self::item(self.row.kind, last) != item) {
             self.items += 1;
-            if let Some(filter) = &mut self.filter {
-                filter.insert(&Probe::new(item));
-            }
+            let probe = Probe::new(item);
+            let filters = self.filter.iter_mut().chain(shared);
+            filters.for_each(|filter| filter.insert(&probe));
         }
         self.last = Some(key);
         if self.row.kind == RunKind::Keys {
@@ -113,3 +121,5 @@ fn item(kind: RunKind, key: Key) -> [u64; 3] {
 
 /// From how many entries on in a run an account's are counted there: whoever has fewer is far from any limit.
 pub(crate) const HEAVY: u64 = if cfg!(test) { 2 } else { 256 };
+/// The most items that one filter is made for: it has 3 MiB then, and is put with one slice.
+pub(super) const MOST_FILTERED: u64 = 1 << 20;
