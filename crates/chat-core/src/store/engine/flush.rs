@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::index::{IndexRow, last_below};
 use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailbox::{Head, Mailbox};
-use super::runs::{Run, Runs};
+use super::runs::Run;
 use super::stretch::{Stretch, StretchWriter};
 use super::{Engine, FLUSH_EVERY, State, Timer};
 use crate::store::AccountNumber;
@@ -54,12 +54,14 @@ impl<L: Log> Engine<L> {
             }
         }
         let runs = match slice.weight() {
-            0 => flush.write_runs(&mut self.run_numbers, &mut state.runs, running, &mut slice),
+            0 => flush.write_runs(&mut self.run_numbers, running, &mut slice),
             _ => Vec::new(),
         };
         self.log.put(&slice)?;
+        for (kind, run) in runs {
+            state.runs.add_written(kind, run, &flush.stretch.keys.filters);
+        }
         settle(state, &slice, written, self.options.cached_mailboxes);
-        runs.into_iter().for_each(|(kind, run)| state.runs.add_written(kind, run));
         if slice.covered.is_some() {
             state.flush_timer = Timer::starting(now, FLUSH_EVERY);
         }
@@ -69,8 +71,7 @@ impl<L: Log> Engine<L> {
 
 impl Flush {
     fn new(state: &mut State, target: u64) -> Self {
-        let next = state.stretch.successor();
-        let mut stretch = std::mem::replace(&mut state.stretch, next);
+        let mut stretch = std::mem::take(&mut state.stretch);
         stretch.close();
         let mailboxes = state.cache.take_dirty().into_iter();
         Self { target, mailboxes, stretch, writer: None }
@@ -80,7 +81,6 @@ impl Flush {
     fn write_runs(
         &mut self,
         numbers: &mut u64,
-        runs: &mut Runs,
         running: Duration,
         slice: &mut Slice,
     ) -> Vec<(RunKind, Run)> {
@@ -90,7 +90,7 @@ impl Flush {
         };
         let mut writer =
             self.writer.take().unwrap_or_else(|| StretchWriter::new(&self.stretch, number, slice));
-        if !writer.step(&self.stretch, runs, slice) {
+        if !writer.step(&self.stretch, slice) {
             self.writer = Some(writer);
             return Vec::new();
         }

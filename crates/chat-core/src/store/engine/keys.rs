@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::log::{Keyed, Log, LogError, RunKind, View};
-use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Run, Runs};
+use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Run};
 use super::{Engine, State};
 use crate::Timestamp;
 use crate::store::{AccountNumber, PostKey, Receipt, SentId, StoreError};
@@ -54,14 +54,8 @@ impl<L: Log> Engine<L> {
         keyed: Keyed,
     ) -> Result<Option<Receipt>, StoreError> {
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
-        let key = keyed.key.of(account);
-        let known = match state.stretches().find_map(|stretch| stretch.keys.get(key)) {
-            Some(known) => known,
-            None => match find(&self.log, &state.runs, key).map_err(Self::unreadable)? {
-                Some(known) => known,
-                None => return Ok(None),
-            },
-        };
+        let known = state.find_key(&self.log, keyed.key.of(account)).map_err(Self::unreadable)?;
+        let Some(known) = known else { return Ok(None) };
         match known.request == keyed.request {
             true => Ok(Some(Receipt { id: known.id, time: known.time, duplicate: true })),
             false => Err(StoreError::KeyConflict),
@@ -84,6 +78,23 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
+    fn find_key(&self, view: &impl View, key: Key) -> Result<Option<Known>, LogError> {
+        let probe = Probe::new(key.0);
+        if self.runs.may_expect(&probe)
+            && let Some(known) = self.stretches().find_map(|stretch| stretch.keys.get(key))
+        {
+            return Ok(Some(known));
+        }
+        for run in self.runs.keys_that_may_have(&probe) {
+            let found = Forward::from(view, RunKind::Keys, run, key)?;
+            if found.key() == Some(key) {
+                let damaged = || LogError::Failed(format!("sorted run {run} is damaged"));
+                return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
+            }
+        }
+        Ok(None)
+    }
+
     /// How many keys the account has, or a few more: beside where it has many, it is taken to have in each run as many
     /// as one can have that is not counted there.
     fn most_keys(&self, account: AccountNumber) -> u64 {
@@ -98,16 +109,4 @@ impl State {
 fn heavy(run: &Run, account: AccountNumber) -> u64 {
     let at = run.heavy.binary_search_by_key(&account, |(account, _)| *account);
     at.ok().and_then(|at| run.heavy.get(at)).map_or(0, |(_, count)| *count)
-}
-
-/// What the runs know of a key.
-fn find(view: &impl View, runs: &Runs, key: Key) -> Result<Option<Known>, LogError> {
-    for run in runs.keys_that_may_have(&Probe::new(key.0)) {
-        let found = Forward::from(view, RunKind::Keys, run, key)?;
-        if found.key() == Some(key) {
-            let damaged = || LogError::Failed(format!("sorted run {run} is damaged"));
-            return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
-        }
-    }
-    Ok(None)
 }

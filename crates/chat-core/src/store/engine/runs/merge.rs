@@ -68,7 +68,7 @@ impl Merge {
             };
             let Some(source) = self.sources.get_mut(at) else { continue };
             match self.kind {
-                RunKind::Keys => self.writer.push(key, source.value(), None, slice),
+                RunKind::Keys => self.writer.push(key, source.value(), slice),
                 RunKind::Conversations => {}
             }
             source.advance(view)?;
@@ -92,7 +92,7 @@ impl Merge {
         if let Some(held @ Key([from, to, position])) = held {
             let newest = next.is_none_or(|Key([a, b, _])| (a, b) != (from, to));
             if newest || position >= start {
-                self.writer.push(held, &[], None, slice);
+                self.writer.push(held, &[], slice);
             }
         }
     }

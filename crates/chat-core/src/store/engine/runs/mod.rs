@@ -10,6 +10,7 @@ mod filter;
 mod merge;
 mod pieces;
 mod plan;
+mod shared;
 mod summary;
 mod upkeep;
 mod writer;
@@ -23,6 +24,8 @@ pub(crate) use cursor::{Backward, Forward};
 pub(crate) use filter::{Filter, Probe};
 use merge::Merge;
 pub(crate) use pieces::{InOrder, Pieces};
+pub(crate) use shared::FilterId;
+use shared::SharedFilters;
 pub(super) use upkeep::KEYS_LIVE_S;
 pub(crate) use writer::{HEAVY, Writer};
 
@@ -39,15 +42,6 @@ pub(crate) struct Run {
     pub(crate) heavy: Vec<(AccountNumber, u64)>,
     /// Of keys `None` if they are in a filter that several runs share.
     filter: Option<Filter>,
-}
-
-/// A filter of the keys of several runs, written one after the other: one look for all of them.
-#[derive(Debug)]
-struct Shared {
-    filter: Filter,
-    /// How many items more it takes.
-    room: u64,
-    runs: Vec<u64>,
 }
 
 impl Run {
@@ -69,8 +63,7 @@ impl Run {
 pub(crate) struct Runs {
     pub(crate) conversations: Vec<Run>,
     pub(crate) keys: Vec<Run>,
-    /// The last one is for the runs to come.
-    shared: Vec<Shared>,
+    shared: SharedFilters,
     /// How many keys each account has in runs where it has many.
     pub(crate) heavy: HashMap<AccountNumber, u64>,
     /// What is not read any more, or never was.
@@ -88,36 +81,6 @@ impl Runs {
             }
         }
         Ok(runs)
-    }
-
-    /// The runs that may have a key.
-    pub(crate) fn keys_that_may_have(&self, probe: &Probe) -> impl Iterator<Item = u64> {
-        let shared = self.shared.iter().filter(|shared| shared.filter.may_have(probe));
-        let with_own = self
-            .keys
-            .iter()
-            .filter(|run| run.filter.as_ref().is_some_and(|filter| filter.may_have(probe)));
-        let with_own = with_own.map(|run| run.number);
-        shared.flat_map(|shared| shared.runs.iter().copied()).chain(with_own)
-    }
-
-    /// The filter that the keys of a run about to be written go into as well, so many of them.
-    pub(crate) fn shared_filter(&mut self, keys: u64) -> Option<&mut Filter> {
-        if self.shared.last().is_none_or(|last| last.room < keys) {
-            let room = keys.max(SHARED_KEYS);
-            self.shared.push(Shared { filter: Filter::for_items(room), room, runs: Vec::new() });
-        }
-        self.shared.last_mut().map(|last| &mut last.filter)
-    }
-
-    /// Takes in a run just written, all of whose keys are in the shared filter.
-    pub(crate) fn add_written(&mut self, kind: RunKind, mut run: Run) {
-        if let Some(last) = self.shared.last_mut().filter(|_| kind == RunKind::Keys) {
-            last.room = last.room.saturating_sub(run.items);
-            last.runs.push(run.number);
-            run.filter = None;
-        }
-        self.add(kind, run);
     }
 
     /// Takes in a run that is complete.
@@ -138,12 +101,7 @@ impl Runs {
         self.of(kind).retain(|run| !numbers.contains(&run.number));
         self.doomed.extend(numbers);
         self.count_heavy();
-        for shared in &mut self.shared {
-            shared.runs.retain(|run| !numbers.contains(run));
-        }
-        let open = self.shared.pop();
-        self.shared.retain(|shared| !shared.runs.is_empty());
-        self.shared.extend(open);
+        self.shared.forget(numbers);
     }
 
     fn count_heavy(&mut self) {
@@ -168,5 +126,3 @@ fn level(entries: u64) -> u8 {
 pub(crate) const ENTRIES_A_SLICE: usize = if cfg!(test) { 3 } else { 8_192 };
 /// More runs of a kind than this slow readers down.
 const MANY: usize = 64;
-/// Keys in a filter that runs share: with ten million keys a look is taken at ten of them.
-const SHARED_KEYS: u64 = if cfg!(test) { 20 } else { 1 << 20 };

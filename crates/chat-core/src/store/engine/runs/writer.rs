@@ -44,20 +44,14 @@ impl Writer {
         }
     }
 
-    /// Writes an entry behind all others; what it is filtered by goes into the other filter as well.
-    pub(crate) fn push(
-        &mut self,
-        key: Key,
-        value: &[u8],
-        shared: Option<&mut Filter>,
-        slice: &mut Slice,
-    ) {
+    /// Writes an entry behind all others.
+    pub(crate) fn push(&mut self, key: Key, value: &[u8], slice: &mut Slice) {
         let item = item(self.row.kind, key);
         if self.last.is_none_or(|last| self::item(self.row.kind, last) != item) {
             self.items += 1;
-            let probe = Probe::new(item);
-            let filters = self.filter.iter_mut().chain(shared);
-            filters.for_each(|filter| filter.insert(&probe));
+            if let Some(filter) = &mut self.filter {
+                filter.insert(&Probe::new(item));
+            }
         }
         self.last = Some(key);
         if self.row.kind == RunKind::Keys {
