@@ -58,8 +58,10 @@ impl<L: Log> Engine<L> {
             _ => Vec::new(),
         };
         self.log.put(&slice)?;
+        for (kind, run) in runs {
+            state.runs.add_written(kind, run, &flush.stretch.keys.filters);
+        }
         settle(state, &slice, written, self.options.cached_mailboxes);
-        runs.into_iter().for_each(|(kind, run)| state.runs.add(kind, run));
         if slice.covered.is_some() {
             state.flush_timer = Timer::starting(now, FLUSH_EVERY);
         }
@@ -69,8 +71,7 @@ impl<L: Log> Engine<L> {
 
 impl Flush {
     fn new(state: &mut State, target: u64) -> Self {
-        let next = state.stretch.successor();
-        let mut stretch = std::mem::replace(&mut state.stretch, next);
+        let mut stretch = std::mem::take(&mut state.stretch);
         stretch.close();
         let mailboxes = state.cache.take_dirty().into_iter();
         Self { target, mailboxes, stretch, writer: None }

@@ -54,14 +54,8 @@ impl<L: Log> Engine<L> {
         keyed: Keyed,
     ) -> Result<Option<Receipt>, StoreError> {
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
-        let key = keyed.key.of(account);
-        let known = match state.stretches().find_map(|stretch| stretch.keys.get(key)) {
-            Some(known) => known,
-            None => match find(&self.log, &state.runs.keys, key).map_err(Self::unreadable)? {
-                Some(known) => known,
-                None => return Ok(None),
-            },
-        };
+        let known = state.find_key(&self.log, keyed.key.of(account)).map_err(Self::unreadable)?;
+        let Some(known) = known else { return Ok(None) };
         match known.request == keyed.request {
             true => Ok(Some(Receipt { id: known.id, time: known.time, duplicate: true })),
             false => Err(StoreError::KeyConflict),
@@ -70,12 +64,12 @@ impl<L: Log> Engine<L> {
 
     /// Whether the account may use one more key.
     pub(super) fn check_room_for_key(&mut self, account: AccountNumber) -> Result<(), StoreError> {
-        let running = self.running().as_secs();
         let most = self.options.keys_per_account;
-        let state = self.state()?;
-        if state.most_keys(account) < most {
+        if self.state()?.most_keys(account) < most {
             return Ok(());
         }
+        let running = self.running().as_secs();
+        let state = self.state()?;
         let heavy = state.runs.keys.iter().filter(|run| heavy(run, account) > 0);
         let until = heavy.map(|run| run.until).min().unwrap_or(running);
         let free = until.saturating_add(KEYS_LIVE_S).saturating_sub(running).max(1);
@@ -84,6 +78,23 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
+    fn find_key(&self, view: &impl View, key: Key) -> Result<Option<Known>, LogError> {
+        let probe = Probe::new(key.0);
+        if self.runs.may_expect(&probe)
+            && let Some(known) = self.stretches().find_map(|stretch| stretch.keys.get(key))
+        {
+            return Ok(Some(known));
+        }
+        for run in self.runs.keys_that_may_have(&probe) {
+            let found = Forward::from(view, RunKind::Keys, run, key)?;
+            if found.key() == Some(key) {
+                let damaged = || LogError::Failed(format!("sorted run {run} is damaged"));
+                return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
+            }
+        }
+        Ok(None)
+    }
+
     /// How many keys the account has, or a few more: beside where it has many, it is taken to have in each run as many
     /// as one can have that is not counted there.
     fn most_keys(&self, account: AccountNumber) -> u64 {
@@ -98,17 +109,4 @@ impl State {
 fn heavy(run: &Run, account: AccountNumber) -> u64 {
     let at = run.heavy.binary_search_by_key(&account, |(account, _)| *account);
     at.ok().and_then(|at| run.heavy.get(at)).map_or(0, |(_, count)| *count)
-}
-
-/// What the runs know of a key.
-fn find(view: &impl View, runs: &[Run], key: Key) -> Result<Option<Known>, LogError> {
-    let probe = Probe::new(key.0);
-    for run in runs.iter().filter(|run| run.may_have(&probe)) {
-        let found = Forward::from(view, RunKind::Keys, run.number, key)?;
-        if found.key() == Some(key) {
-            let damaged = || LogError::Failed(format!("sorted run {} is damaged", run.number));
-            return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
-        }
-    }
-    Ok(None)
 }

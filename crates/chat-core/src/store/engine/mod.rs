@@ -145,7 +145,7 @@ impl State {
         let position = self.pending.next();
         let id = self.sent_id(mailbox, message.id, position);
         let record = Record::Message { mailbox, message, key };
-        self.stretch.push(position, &record, id);
+        self.stretch.push(position, &record, id, &mut self.runs);
         self.pending.records.push(record);
         id
     }
@@ -156,7 +156,7 @@ impl State {
         for (position, record) in records {
             if let Record::Message { mailbox, message, .. } = record {
                 let id = self.sent_id(*mailbox, message.id, *position);
-                self.stretch.push(*position, record, id);
+                self.stretch.push(*position, record, id, &mut self.runs);
             }
         }
     }

@@ -1,13 +1,11 @@
 //! [`Stretch`]: what is looked up by content and not in a run yet, and how it gets there.
 
-use foldhash::fast::RandomState;
-use foldhash::{HashMap, HashMapExt as _};
-use indexmap::IndexMap;
+use foldhash::HashMap;
 
 use super::keys::Known;
 use super::log::{Record, RunKind, Slice};
-use super::runs::{ENTRIES_A_SLICE, InOrder, Key, Pieces, Run, Writer};
-use crate::store::{AccountNumber, PostKey, SentId};
+use super::runs::{ENTRIES_A_SLICE, FilterId, InOrder, Key, Pieces, Run, Runs, Writer};
+use crate::store::{AccountNumber, SentId};
 
 /// The newest stretch of the log, by what its messages are looked up by.
 #[derive(Debug, Default)]
@@ -17,13 +15,15 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// Takes note of a message at its position; `id` is what its sender knows it by.
-    pub(super) fn push(&mut self, position: u64, record: &Record, id: SentId) {
+    /// Takes note of a message at its position; `id` is what its sender knows it by. Its key goes into the filters too.
+    pub(super) fn push(&mut self, position: u64, record: &Record, id: SentId, runs: &mut Runs) {
         let Record::Message { mailbox, message, key } = record else { return };
         self.conversations.push(Key([message.sender.0, mailbox.0, position]), ());
         if let Some(keyed) = key {
             let known = Known { request: keyed.request, id, time: message.time };
-            self.keys.push(message.sender, keyed.key, known);
+            let key = keyed.key.of(message.sender);
+            self.keys.push(message.sender, key, known);
+            runs.expect(key, &mut self.keys.filters);
         }
     }
 
@@ -32,46 +32,27 @@ impl Stretch {
         self.conversations.close();
         self.keys.order.close();
     }
-
-    /// The next one, which is likely to become as long.
-    pub(super) fn successor(&self) -> Self {
-        Self {
-            conversations: Pieces::default(),
-            keys: RecentKeys::with_room(self.keys.known.len()),
-        }
-    }
 }
 
-/// Keys that no run has yet.
-#[derive(Debug)]
+/// Keys that no run has yet. Whoever looks for one asks the filters that they are in first, so that for a new key nothing
+/// is searched.
+#[derive(Debug, Default)]
 pub(super) struct RecentKeys {
-    known: IndexMap<Key, Known, RandomState>,
+    order: Pieces<Known>,
     /// How many each account has.
     counts: HashMap<AccountNumber, u64>,
-    order: Pieces<Known>,
-}
-
-impl Default for RecentKeys {
-    fn default() -> Self {
-        Self::with_room(0)
-    }
+    /// The filters that they are in.
+    pub(super) filters: Vec<FilterId>,
 }
 
 impl RecentKeys {
-    fn with_room(keys: usize) -> Self {
-        let known = IndexMap::with_capacity_and_hasher(keys, RandomState::default());
-        Self { known, counts: HashMap::new(), order: Pieces::default() }
-    }
-
-    fn push(&mut self, account: AccountNumber, key: PostKey, known: Known) {
-        let key = key.of(account);
+    fn push(&mut self, account: AccountNumber, key: Key, known: Known) {
         self.order.push(key, known);
-        self.known.insert(key, known);
         *self.counts.entry(account).or_default() += 1;
     }
 
     pub(super) fn get(&self, key: Key) -> Option<Known> {
-        self.known.get(&key).copied()
+        self.order.get(key)
     }
 
     pub(super) fn count(&self, account: AccountNumber) -> u64 {

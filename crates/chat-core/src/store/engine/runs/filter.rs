@@ -34,10 +34,10 @@ impl Probe {
 }
 
 impl Filter {
-    /// An empty one with room for that many items; `None` if it were too large.
-    pub(crate) fn for_items(items: u64) -> Option<Self> {
-        let items = usize::try_from(items).ok().filter(|items| *items <= MOST_ITEMS)?;
-        Some(Self { lines: vec![Line::default(); lines_for(items)] })
+    /// An empty one with room for that many items.
+    pub(crate) fn for_items(items: u64) -> Self {
+        let items = usize::try_from(items).unwrap_or(usize::MAX);
+        Self { lines: vec![Line::default(); lines_for(items)] }
     }
 
     pub(crate) fn insert(&mut self, probe: &Probe) {
@@ -110,15 +110,13 @@ fn mix(mut number: u64) -> u64 {
 
 /// Items in a line: 25 bits each.
 const MOST_A_LINE: usize = 20;
-/// The most a filter is made for: it has 3 MiB then, and is put in one go.
-pub(super) const MOST_ITEMS: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn filled(room: u64, items: u64) -> Filter {
-        let mut filter = Filter::for_items(room).unwrap();
+        let mut filter = Filter::for_items(room);
         (0..items).for_each(|n| filter.insert(&Probe::new([1, n, 7])));
         filter
     }
@@ -144,6 +142,5 @@ mod tests {
         }
         assert_eq!(Filter::from_bytes(&[0; 63]), None);
         assert_eq!(Filter::from_bytes(&[]), None);
-        assert!(Filter::for_items(u64::MAX).is_none());
     }
 }

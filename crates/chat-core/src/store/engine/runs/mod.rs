@@ -10,11 +10,12 @@ mod filter;
 mod merge;
 mod pieces;
 mod plan;
+mod shared;
 mod summary;
 mod upkeep;
 mod writer;
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::log::{LogError, RunKind, RunRow};
 use crate::store::AccountNumber;
@@ -23,6 +24,8 @@ pub(crate) use cursor::{Backward, Forward};
 pub(crate) use filter::{Filter, Probe};
 use merge::Merge;
 pub(crate) use pieces::{InOrder, Pieces};
+pub(crate) use shared::FilterId;
+use shared::SharedFilters;
 pub(super) use upkeep::KEYS_LIVE_S;
 pub(crate) use writer::{HEAVY, Writer};
 
@@ -37,6 +40,7 @@ pub(crate) struct Run {
     items: u64,
     /// Whose entries are many, and how many.
     pub(crate) heavy: Vec<(AccountNumber, u64)>,
+    /// Of keys `None` if they are in a filter that several runs share.
     filter: Option<Filter>,
 }
 
@@ -59,6 +63,7 @@ impl Run {
 pub(crate) struct Runs {
     pub(crate) conversations: Vec<Run>,
     pub(crate) keys: Vec<Run>,
+    shared: SharedFilters,
     /// How many keys each account has in runs where it has many.
     pub(crate) heavy: HashMap<AccountNumber, u64>,
     /// What is not read any more, or never was.
@@ -96,6 +101,7 @@ impl Runs {
         self.of(kind).retain(|run| !numbers.contains(&run.number));
         self.doomed.extend(numbers);
         self.count_heavy();
+        self.shared.forget(numbers);
     }
 
     fn count_heavy(&mut self) {

@@ -39,6 +39,13 @@ impl<V: Copy> Pieces<V> {
         self.sorted.iter().map(Vec::len).sum::<usize>() + self.open.len()
     }
 
+    /// What stands beside a key.
+    pub(crate) fn get(&self, key: Key) -> Option<V> {
+        let sorted = self.sorted.iter().filter_map(|piece| from(piece, key).first());
+        let mut found = sorted.chain(&self.open).filter(|(other, _)| *other == key);
+        found.next().map(|(_, value)| *value)
+    }
+
     /// The largest key below this one.
     pub(crate) fn last_below(&self, key: Key) -> Option<Key> {
         let sorted = self.sorted.iter().filter_map(|piece| below(piece, key).last());
@@ -126,6 +133,7 @@ mod tests {
             let all: BTreeSet<_> = keys.iter().map(|n| key(*n)).collect();
             prop_assert_eq!(pieces.last_below(key(high)), all.range(..key(high)).next_back().copied());
             prop_assert_eq!(pieces.first_from(key(low)), all.range(key(low)..).next().copied());
+            prop_assert!((0..60).all(|n| pieces.get(key(n)) == keys.contains(&n).then_some(n)));
             let found: BTreeSet<_> = pieces.range(key(low), key(high), 100).collect();
             let expected: BTreeSet<_> = all.iter().filter(|k| (key(low)..key(high)).contains(k)).copied().collect();
             prop_assert_eq!(found, expected);

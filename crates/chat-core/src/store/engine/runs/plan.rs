@@ -1,7 +1,7 @@
 //! Which runs are merged next.
 
 use super::super::log::RunKind;
-use super::filter::MOST_ITEMS;
+use super::writer::MOST_FILTERED;
 use super::{Run, Runs, level};
 
 impl Runs {
@@ -51,7 +51,7 @@ fn by_size(mut runs: Vec<&Run>) -> Vec<&Run> {
 
 /// The first of them, as long as one filter holds them all; at least two.
 fn fitting(runs: Vec<&Run>) -> Option<Vec<&Run>> {
-    let mut room = u64::try_from(MOST_ITEMS).unwrap_or(u64::MAX);
+    let mut room = MOST_FILTERED;
     let fits = |run: &&Run| match room.checked_sub(run.items) {
         Some(rest) => {
             room = rest;

@@ -20,7 +20,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins a run with at most so many items to filter by.
+    /// Begins a run with at most so many items to filter by. Of conversations there is no filter if they are too many; of
+    /// keys there always is one, and merges keep them few.
     pub(crate) fn new(number: u64, kind: RunKind, items: u64, slice: &mut Slice) -> Self {
         let row = RunRow {
             number,
@@ -35,7 +36,8 @@ impl Writer {
         Self {
             row,
             block: Builder::default(),
-            filter: Filter::for_items(items),
+            filter: (kind == RunKind::Keys || items <= MOST_FILTERED)
+                .then(|| Filter::for_items(items)),
             items: 0,
             last: None,
             heavy: Vec::new(),
@@ -113,3 +115,5 @@ fn item(kind: RunKind, key: Key) -> [u64; 3] {
 
 /// From how many entries on in a run an account's are counted there: whoever has fewer is far from any limit.
 pub(crate) const HEAVY: u64 = if cfg!(test) { 2 } else { 256 };
+/// The most items that one filter is made for: it has 3 MiB then, and is put with one slice.
+pub(super) const MOST_FILTERED: u64 = 1 << 20;
