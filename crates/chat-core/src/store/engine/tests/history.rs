@@ -157,7 +157,7 @@ fn age_alone_limits_it_and_who_wrote_to_whom_is_never_forgotten<L: Log>(mut rig:
     let [messi, lineker, _] = users;
     rig.send(messi, "arini", "once, long ago").unwrap();
     let mut expected = Vec::new();
-    for day in 0..45_i64 {
+    for day in 0..90_i64 {
         for n in 0..4 {
             let text = format!("{day}.{n}");
             let (from, to) = if n % 2 == 0 { (messi, "lineker") } else { (lineker, "messi") };

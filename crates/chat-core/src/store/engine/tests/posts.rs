@@ -172,7 +172,19 @@ fn a_crash_makes_keys_live_longer_not_shorter<L: Log>(mut rig: Rig<L>) {
     }
 }
 
+fn running_time_is_written_with_each_flush<L: Log>(mut rig: Rig<L>) {
+    let messi = rig.join("messi");
+    rig.join("well");
+    for hours in 1..4 {
+        rig.run_for(HOUR);
+        bury(&mut rig, messi, 10);
+        rig = rig.restart();
+        assert!(rig.engine.running() >= HOUR * hours);
+    }
+}
+
 on_both_logs! {
+    running_time_is_written_with_each_flush
     a_repeat_gets_the_first_reply_wherever_its_key_lies
     another_message_under_the_key_is_a_conflict
     a_repeat_is_answered_whatever_became_of_the_recipient
