@@ -67,6 +67,11 @@ fn a_cursor_that_goes_back_at_a_restart_is_found() {
     finds(PlantedBug::CursorForgotten);
 }
 
+#[test]
+fn a_key_that_is_forgotten_is_found() {
+    finds(PlantedBug::KeysForgotten);
+}
+
 fn finds(bug: PlantedBug) {
     let report = first_fault(0, 2_000, Some(bug)).expect("2,000 seeds do not find it");
     assert!(report.fault.is_some(), "{bug:?} is found by seed {}", report.seed);
