@@ -16,12 +16,15 @@ use crate::device::{Device, Style};
 use crate::history::{History, Verdict};
 use crate::host::Host;
 use crate::network::{Network, Weather};
+use crate::rng::percent;
 use crate::trace::Trace;
 
 /// What everybody in a world shares.
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) users: usize,
+    /// Most messages go to this user, if there is one who is written to more than others.
+    favourite: Option<usize>,
     trace: Mutex<Trace>,
     history: Mutex<History>,
     fault: Mutex<Option<Verdict>>,
@@ -70,6 +73,7 @@ async fn live(seed: u64, bug: Option<PlantedBug>) -> Arc<World> {
     let world = Arc::new(World {
         network,
         users,
+        favourite: rng.bool().then_some(0),
         trace: Mutex::new(Trace::new()),
         history: Mutex::new(History::new(users, host.keeps())),
         fault: Mutex::default(),
@@ -199,6 +203,14 @@ impl World {
 
     pub(crate) fn note(&self, who: &str, what: &str) {
         self.trace.lock().unwrap().note(who, what);
+    }
+
+    /// To whom somebody writes.
+    pub(crate) fn recipient(&self, rng: &mut Rng) -> usize {
+        match self.favourite.filter(|_| percent(rng, 80)) {
+            Some(favourite) => favourite,
+            None => rng.usize(0..self.users),
+        }
     }
 
     pub(crate) fn connection_number(&self) -> u64 {

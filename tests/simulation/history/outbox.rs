@@ -18,6 +18,7 @@ pub(super) struct Sent {
     pub(super) refused: bool,
     /// Tries whose outcome is not known. Each may still be on its way.
     open: usize,
+    /// And when the connection was made over which it came.
     receipt: Option<(Receipt, Moment)>,
     state: State,
     /// The disk was set back to before the answer, so the message may be gone.
@@ -151,7 +152,7 @@ impl History {
             }
             _ => {}
         }
-        self.sent[tag].receipt = Some((receipt, now));
+        self.sent[tag].receipt = Some((receipt, connected));
         self.stored(tag, connected);
         Ok(())
     }
