@@ -37,7 +37,6 @@ pub(crate) struct World {
 
 /// What became of a seed.
 pub(crate) struct Report {
-    pub(crate) seed: u64,
     pub(crate) fault: Option<String>,
     /// Of everything that happened.
     pub(crate) digest: u64,
@@ -242,7 +241,7 @@ impl World {
         let fault = self.fault.lock().unwrap();
         let fault = fault.as_ref().map(|verdict| story(seed, verdict, trace.lines()));
         let (digest, trace) = (trace.digest(), trace.take());
-        Report { seed, fault, digest, trace, counts: self.history().counts() }
+        Report { fault, digest, trace, counts: self.history().counts() }
     }
 }
 
