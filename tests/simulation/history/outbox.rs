@@ -199,8 +199,8 @@ impl History {
         self.set_back.is_empty() && self.mailboxes[self.sent[tag].to].is_delivered(tag)
     }
 
-    /// `status` was answered. When it was asked the message was delivered, as far as that was known. A recipient who blocks the
-    /// sender tells nothing.
+    /// `status` was answered. Whether the message was delivered is known from before it was asked. A recipient who blocks
+    /// the sender tells nothing.
     pub(crate) fn status(
         &mut self,
         tag: Tag,
