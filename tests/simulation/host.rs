@@ -226,12 +226,14 @@ async fn paced(actor: impl Future<Output = ()>, fall: Fall, down: Arc<Notify>, m
 fn small_store(rng: &mut Rng) -> StoreOptions {
     let mut options = StoreOptions::default();
     options.message_bytes = 1_000;
-    options.mailbox_messages = rng.u64(10..60);
-    options.mailbox_bytes = rng.u64(2_000..6_000);
+    if rng.bool() {
+        options.mailbox_messages = rng.u64(10..60);
+        options.mailbox_bytes = rng.u64(2_000..6_000);
+    }
     if rng.bool() {
         options.retention = Duration::from_secs(rng.u64(1..600));
     }
-    options.retention_messages = rng.u64(1..60);
+    options.retention_messages = rng.u64(1..100);
     options.queue = rng.usize(1..8);
     options.batch = rng.usize(1..8);
     options.stretch = rng.u64(1..16);

@@ -16,12 +16,15 @@ use crate::device::{Device, Style};
 use crate::history::{History, Verdict};
 use crate::host::Host;
 use crate::network::{Network, Weather};
+use crate::rng::percent;
 use crate::trace::Trace;
 
 /// What everybody in a world shares.
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) users: usize,
+    /// Most messages go to this user, if there is one who is written to more than others.
+    favourite: Option<usize>,
     trace: Mutex<Trace>,
     history: Mutex<History>,
     fault: Mutex<Option<Verdict>>,
@@ -34,7 +37,6 @@ pub(crate) struct World {
 
 /// What became of a seed.
 pub(crate) struct Report {
-    pub(crate) seed: u64,
     pub(crate) fault: Option<String>,
     /// Of everything that happened.
     pub(crate) digest: u64,
@@ -70,6 +72,7 @@ async fn live(seed: u64, bug: Option<PlantedBug>) -> Arc<World> {
     let world = Arc::new(World {
         network,
         users,
+        favourite: rng.bool().then_some(0),
         trace: Mutex::new(Trace::new()),
         history: Mutex::new(History::new(users, host.keeps())),
         fault: Mutex::default(),
@@ -201,6 +204,14 @@ impl World {
         self.trace.lock().unwrap().note(who, what);
     }
 
+    /// To whom somebody writes.
+    pub(crate) fn recipient(&self, rng: &mut Rng) -> usize {
+        match self.favourite.filter(|_| percent(rng, 80)) {
+            Some(favourite) => favourite,
+            None => rng.usize(0..self.users),
+        }
+    }
+
     pub(crate) fn connection_number(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
@@ -230,7 +241,7 @@ impl World {
         let fault = self.fault.lock().unwrap();
         let fault = fault.as_ref().map(|verdict| story(seed, verdict, trace.lines()));
         let (digest, trace) = (trace.digest(), trace.take());
-        Report { seed, fault, digest, trace, counts: self.history().counts() }
+        Report { fault, digest, trace, counts: self.history().counts() }
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct App {
     open: Vec<(Tag, usize, String)>,
     /// The longest pause between two operations.
     pause: Duration,
+    /// How often in 100 it does not read events during a pause.
+    absent: u32,
 }
 
 /// The program between two of its starts.
@@ -71,6 +73,7 @@ impl App {
         Self {
             name: format!("d{link}/u{user}"),
             pause: Duration::from_millis(rng.u64(0..3_000)),
+            absent: *rng.choice(&[0, 30, 95]).expect("three"),
             world,
             user,
             link,
@@ -86,7 +89,11 @@ impl App {
         let mut done = 0;
         while done < operations {
             let pause = millis(&mut self.rng, self.pause);
-            self.rest(pause).await;
+            match percent(&mut self.rng, self.absent) {
+                // Events pile up meanwhile.
+                true => sleep(pause).await,
+                false => self.rest(pause).await,
+            }
             if !self.is_ready().await {
                 continue;
             }
@@ -260,7 +267,7 @@ impl App {
     }
 
     fn compose(&mut self) -> (Tag, usize, String) {
-        let to = self.rng.usize(0..self.world.users);
+        let to = self.world.recipient(&mut self.rng);
         let longest = if percent(&mut self.rng, 90) { 30 } else { 600 };
         let filling = "x".repeat(self.rng.usize(0..longest));
         let (tag, text) = self.world.history().send(self.user, to, None, &filling);

@@ -64,6 +64,8 @@ struct Connection {
     incarnation: Option<String>,
     /// The end of the page that the next request confirms, and whether it is sure to.
     unconfirmed: Option<(u64, bool)>,
+    /// It has pages in flight that only `ack` confirms.
+    has_read_inbox: bool,
     /// The last id that was shown here.
     shown: u64,
     /// It watches.
@@ -264,6 +266,7 @@ impl Device {
             made,
             incarnation: None,
             unconfirmed: None,
+            has_read_inbox: false,
             shown: 0,
             stream: None,
         });

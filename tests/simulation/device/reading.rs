@@ -13,6 +13,7 @@ impl Device {
     pub(super) async fn read(&mut self) -> Result<(), Lost> {
         match self.style {
             Style::Old => self.inbox().await,
+            Style::Explicit if self.rng.u32(0..4) == 0 => self.inbox().await,
             Style::Explicit => {
                 let (page, _) = self.peek(None, None).await?;
                 match page.last() {
@@ -45,16 +46,23 @@ impl Device {
             })
             .collect();
         messages.sort_by_key(|seen| seen.id);
-        let is_all = reply["more"] != true && confirms.is_none();
-        let page = Page { messages, is_all, skips: false };
+        // What was shown here already is not shown again.
+        let is_first = confirms.is_none() && !self.connection()?.has_read_inbox;
+        let is_all = reply["more"] != true && is_first;
+        // What is in flight on this connection comes before it, and is neither shown nor delivered.
+        let page = Page { messages, is_all, skips: !is_first && self.style == Style::Explicit };
         let last = page.messages.last().map(|seen| seen.id);
         let judged = self.world.history().page(self.user, &incarnation, question, &page);
         self.world.judge(judged);
         if let Some(last) = last {
-            let sure = !self.world.disk_trouble.load(Ordering::Relaxed);
-            self.world.history().acking(self.user, last);
+            if self.style == Style::Old {
+                let sure = !self.world.disk_trouble.load(Ordering::Relaxed);
+                self.world.history().acking(self.user, last);
+                self.connection()?.unconfirmed = Some((last, sure));
+            }
+            let explicit = self.style == Style::Explicit;
             let connection = self.connection()?;
-            connection.unconfirmed = Some((last, sure));
+            connection.has_read_inbox = explicit;
             connection.shown = last;
         }
         Ok(())

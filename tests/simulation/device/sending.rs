@@ -22,7 +22,7 @@ impl Posting {
 impl Device {
     /// Sends one message, or several at once.
     pub(super) async fn send(&mut self) -> Result<(), Lost> {
-        let count = if percent(&mut self.rng, 70) { 1 } else { self.rng.usize(2..6) };
+        let count = if percent(&mut self.rng, 70) { 1 } else { self.rng.usize(2..8) };
         let (token, asked) = (self.token()?, self.world.history().moment());
         let (mut lines, mut tags) = (String::new(), Vec::new());
         for _ in 0..count {
@@ -109,7 +109,7 @@ impl Device {
     }
 
     fn compose(&mut self) -> Result<(Tag, usize, String), Lost> {
-        let to = self.rng.usize(0..self.world.users);
+        let to = self.world.recipient(&mut self.rng);
         let number = self.connection()?.line.number;
         let longest = if percent(&mut self.rng, 90) { 30 } else { 600 };
         let filling = "x".repeat(self.rng.usize(0..longest));

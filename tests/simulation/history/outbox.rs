@@ -18,6 +18,7 @@ pub(super) struct Sent {
     pub(super) refused: bool,
     /// Tries whose outcome is not known. Each may still be on its way.
     open: usize,
+    /// And when the connection was made over which it came.
     receipt: Option<(Receipt, Moment)>,
     state: State,
     /// The disk was set back to before the answer, so the message may be gone.
@@ -151,7 +152,7 @@ impl History {
             }
             _ => {}
         }
-        self.sent[tag].receipt = Some((receipt, now));
+        self.sent[tag].receipt = Some((receipt, connected));
         self.stored(tag, connected);
         Ok(())
     }
@@ -198,8 +199,8 @@ impl History {
         self.set_back.is_empty() && self.mailboxes[self.sent[tag].to].is_delivered(tag)
     }
 
-    /// `status` was answered. When it was asked the message was delivered, as far as that was known. A recipient who blocks the
-    /// sender tells nothing.
+    /// `status` was answered. Whether the message was delivered is known from before it was asked. A recipient who blocks
+    /// the sender tells nothing.
     pub(crate) fn status(
         &mut self,
         tag: Tag,

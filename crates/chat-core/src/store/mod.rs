@@ -24,6 +24,7 @@ pub use error::{OpenError, StoreError};
 pub use handle::Store;
 #[cfg(feature = "embedded")]
 pub use options::SqliteOptions;
+pub(crate) use options::WatchBounds;
 pub use options::{Durability, StoreOptions};
 pub use types::{
     AccountNumber, AccountSummary, AckBasis, Conversation, ConversationEntry, DeliveryStatus,

@@ -52,6 +52,8 @@ pub struct StoreOptions {
     pub clock: Arc<dyn Clock>,
     /// What tokens and names that must be new are made from. Default the system's source.
     pub random: Arc<dyn Random>,
+    /// What a watch holds in memory.
+    pub(crate) watch: WatchBounds,
 }
 
 impl Default for StoreOptions {
@@ -75,8 +77,28 @@ impl Default for StoreOptions {
             hide_unknown_users: false,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            watch: if cfg!(test) { WatchBounds::SMALL } else { WatchBounds::USUAL },
         }
     }
+}
+
+/// What a watch may hold in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WatchBounds {
+    /// Most events that wait to be taken.
+    pub(crate) events: usize,
+    /// Most messages that are read from the store at once.
+    pub(crate) page_messages: usize,
+    /// Most bytes of their bodies.
+    pub(crate) page_bytes: usize,
+}
+
+impl WatchBounds {
+    /// A commit of that many messages to one user goes through without lagging, and catching up costs no more.
+    pub(crate) const USUAL: Self =
+        Self { events: 1_024, page_messages: 256, page_bytes: 256 * 1024 };
+    /// For tests: so little that much happens between.
+    pub(crate) const SMALL: Self = Self { events: 16, page_messages: 8, page_bytes: 200 };
 }
 
 impl std::fmt::Debug for StoreOptions {

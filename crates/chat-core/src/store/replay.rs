@@ -75,7 +75,8 @@ impl Reader {
                     None => return Ok(None),
                 },
             };
-            let limit = PageLimit::bodies(REPLAY_MESSAGES, REPLAY_BYTES);
+            let bounds = self.store.watch_bounds();
+            let limit = PageLimit::bodies(bounds.page_messages, bounds.page_bytes);
             match self.store.read(plan, limit).await {
                 Ok(page) => return Ok(Some(Read { gap, page })),
                 Err(PageError::Outdated) => {}
@@ -100,8 +101,3 @@ impl Reader {
         }
     }
 }
-
-/// Most messages that a watch reads at once, and most bytes of their bodies: what catching up holds in memory.
-/// Tests read little, so that much happens between.
-pub(super) const REPLAY_MESSAGES: usize = if cfg!(test) { 8 } else { 256 };
-const REPLAY_BYTES: usize = if cfg!(test) { 200 } else { 256 * 1024 };

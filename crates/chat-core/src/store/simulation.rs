@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::{Bug, Engine, Fault, Moment, SimulatedLog};
-use super::{Blocking, Durability, OpenError, Store, StoreOptions};
+use super::{Blocking, Durability, OpenError, Store, StoreOptions, WatchBounds};
 use crate::account::{Hasher, PasswordParams};
 
 /// A disk that outlives the stores on it. Clones are the same disk.
@@ -40,12 +40,14 @@ pub enum DiskFault {
 /// A fault built in on purpose, to see that a simulation finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlantedBug {
-    /// A commit is acknowledged before it is synced; the next one's sync makes up for it.
+    /// One commit in sixteen is acknowledged before it is synced; the next one's sync makes up for it.
     AckBeforeSync,
     /// The first slice written behind claims that all of the log is covered, while others are still to come.
     CoveredEarly,
     /// What is written behind leaves out how far a mailbox was delivered.
     CursorForgotten,
+    /// The log does not keep the keys of posted messages.
+    KeysForgotten,
 }
 
 /// What a disk held, for [`SimulatedDisk::put_back`].
@@ -66,7 +68,8 @@ impl SimulatedDisk {
     }
 
     /// Opens the store on it, and gives the actor that must be run for the store to answer. Passwords are hashed as cheaply
-    /// as can be. The one before must be gone: its actor dropped, or at its end after [`Store::close`].
+    /// as can be, and watches hold little, so that they lag. The one before must be gone: its actor dropped, or at its end
+    /// after [`Store::close`].
     ///
     /// # Errors
     /// [`OpenError::Engine`] if the disk fails, or holds what no store could have written.
@@ -75,6 +78,7 @@ impl SimulatedDisk {
         mut options: StoreOptions,
     ) -> Result<(Store, impl Future<Output = ()> + Send + 'static + use<>), OpenError> {
         options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
+        options.watch = WatchBounds { events: 4, page_messages: 3, ..WatchBounds::SMALL };
         let engine = Engine::new(self.log.clone(), &options).map_err(|error| {
             OpenError::Engine { path: "(simulated)".into(), reason: error.to_string() }
         })?;
@@ -133,6 +137,7 @@ impl SimulatedDisk {
             PlantedBug::AckBeforeSync => Bug::AckBeforeSync,
             PlantedBug::CoveredEarly => Bug::CoveredEarly,
             PlantedBug::CursorForgotten => Bug::CursorForgotten,
+            PlantedBug::KeysForgotten => Bug::KeysForgotten,
         });
     }
 }

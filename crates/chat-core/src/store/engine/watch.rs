@@ -10,7 +10,6 @@ use super::{Engine, Timer};
 use crate::protocol::Resume;
 use crate::store::backend::{Replay, Watching};
 use crate::store::feed::Feed;
-use crate::store::replay::REPLAY_MESSAGES;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{
     AccountNumber, Incarnation, Resumed, SessionEnd, SessionKey, StoreError, WatchFrom, WatchId,
@@ -27,7 +26,8 @@ impl<L: Log> Engine<L> {
     ) -> Outcome {
         let account = self.user(session, now)?;
         let resumed = self.resume(account, from, now)?;
-        let feed = self.watchers.add(account, session, resumed.after);
+        let most_events = self.options.watch.events;
+        let feed = self.watchers.add(account, session, resumed.after, most_events);
         let replay = self.replay(account, &feed, resumed.after)?;
         Ok(Answer::Watching(Box::new(Watching { feed, resumed, replay })))
     }
@@ -102,9 +102,10 @@ impl<L: Log> Engine<L> {
         let first = self.first_kept(account, after)?.get();
         let (next, before) = (after.get().saturating_add(1), MessageId::new(first - 1));
         let gap = (first > next).then(|| (MessageId::new(next), before));
-        let plan = self.plan_after(account, before, REPLAY_MESSAGES)?;
+        let most = self.options.watch.page_messages;
+        let plan = self.plan_after(account, before, most)?;
         let left = plan.last.get().saturating_sub(before.get());
-        let reaches_end = usize::try_from(left).is_ok_and(|left| left <= REPLAY_MESSAGES);
+        let reaches_end = usize::try_from(left).is_ok_and(|left| left <= most);
         feed.seam(reaches_end.then_some(plan.last));
         Ok(Replay { gap, plan })
     }

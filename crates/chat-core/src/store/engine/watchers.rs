@@ -51,9 +51,10 @@ impl Watchers {
         account: AccountNumber,
         session: SessionKey,
         shown: MessageId,
+        most_events: usize,
     ) -> Arc<Feed> {
         self.last_id += 1;
-        let feed = Arc::new(Feed::new(WatchId(self.last_id), shown));
+        let feed = Arc::new(Feed::new(WatchId(self.last_id), shown, most_events));
         // Most users have one.
         let watchers = self.by_account.entry(account).or_insert_with(|| Vec::with_capacity(1));
         clear_gone(account, watchers, &mut self.pushed);

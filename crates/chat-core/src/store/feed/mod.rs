@@ -17,6 +17,7 @@ pub(crate) use marks::Marks;
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) id: WatchId,
+    most_events: usize,
     state: Mutex<State>,
 }
 
@@ -55,7 +56,7 @@ pub(crate) struct StoreClosed;
 /// The actor's side. What wakes the watch is for the caller to call, when the whole batch is offered.
 impl Feed {
     /// Takes no messages until there is a [`seam`](Self::seam). Its watch had everything up to `shown`.
-    pub(crate) fn new(id: WatchId, shown: MessageId) -> Self {
+    pub(crate) fn new(id: WatchId, shown: MessageId, most_events: usize) -> Self {
         let state = State {
             queue: VecDeque::new(),
             bytes: 0,
@@ -65,7 +66,7 @@ impl Feed {
             waker: None,
             marks: Marks::new(shown),
         };
-        Self { id, state: Mutex::new(state) }
+        Self { id, most_events, state: Mutex::new(state) }
     }
 
     /// Adds an event, if it is one that the watch does not get from the store.
@@ -76,7 +77,7 @@ impl Feed {
             return None;
         }
         let bytes = body_bytes(&event);
-        let full = state.queue.len() >= MOST_EVENTS || state.bytes + bytes > MOST_BYTES;
+        let full = state.queue.len() >= self.most_events || state.bytes + bytes > MOST_BYTES;
         if full && !state.queue.is_empty() {
             state.lagging = true;
         } else {
@@ -222,10 +223,7 @@ fn body_bytes(event: &WatchEvent) -> usize {
     }
 }
 
-/// Most events that wait for one watch, and most bytes of their bodies: what a watcher that does not read costs. A commit
-/// of that many messages to one user goes through without lagging.
-/// Tests are kept short.
-const MOST_EVENTS: usize = if cfg!(test) { 16 } else { 1_024 };
+/// Most bytes of the bodies of events that wait for one watch.
 const MOST_BYTES: usize = 256 * 1024;
 /// Room that the queue of an idle watch keeps.
 const IDLE_EVENTS: usize = 4;
@@ -249,7 +247,7 @@ mod tests {
     }
 
     fn feed() -> Feed {
-        let feed = Feed::new(WatchId(1), MessageId::ZERO);
+        let feed = Feed::new(WatchId(1), MessageId::ZERO, 16);
         feed.seam(Some(MessageId::ZERO));
         feed
     }

@@ -14,7 +14,7 @@ use super::backend::{Backend, Pages};
 use super::blocking::Blocking;
 use super::engine::{Engine, SimulatedLog};
 use super::request::{Answer, Operation, Outcome, Request};
-use super::{Durability, OpenError, StoreError, StoreOptions};
+use super::{Durability, OpenError, StoreError, StoreOptions, WatchBounds};
 #[cfg(feature = "embedded")]
 use super::{SqliteOptions, engine};
 use crate::Random;
@@ -45,6 +45,7 @@ struct Shared {
     hasher: Hasher,
     blocking: Blocking,
     random: Arc<dyn Random>,
+    watch: WatchBounds,
     hide_unknown_users: bool,
     message_bytes: usize,
     durability: Option<Durability>,
@@ -162,6 +163,7 @@ impl Store {
             hasher,
             blocking,
             random: Arc::clone(&options.random),
+            watch: options.watch,
             hide_unknown_users: options.hide_unknown_users,
         });
         let actor = ActorOptions { batch: options.batch.max(1), clock: Arc::clone(&options.clock) };
@@ -185,6 +187,7 @@ impl Store {
             hasher: Hasher::new(options.password),
             blocking: Blocking::Threads,
             random: options.random,
+            watch: options.watch,
             hide_unknown_users: false,
         });
         (Self { requests, shared }, receiver)
@@ -193,6 +196,11 @@ impl Store {
 
 /// Talking to the actor.
 impl Store {
+    /// What a watch may hold in memory.
+    pub(super) fn watch_bounds(&self) -> WatchBounds {
+        self.shared.watch
+    }
+
     pub(super) async fn ask(&self, operation: Operation) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let request = Request::Run(operation, Some(answer));
