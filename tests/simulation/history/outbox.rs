@@ -298,7 +298,9 @@ impl History {
                     .iter()
                     .filter_map(|(tag, id)| {
                         let sent = &self.sent[*tag];
-                        Some((sent.connection?, sent.answered?, *id, *tag))
+                        // What was stored once more after it was undone has another place.
+                        let connection = sent.connection.filter(|_| !sent.excused)?;
+                        Some((connection, sent.answered?, *id, *tag))
                     })
                     .collect();
                 answers.sort_unstable();
