@@ -55,10 +55,9 @@ impl Mailbox {
         self.lives.values().map(|life| life.shown.len()).sum()
     }
 
-    /// How many messages came after it, as far as they were shown.
-    pub(super) fn followed_by(&self, tag: Tag) -> u64 {
-        let after = |life: &Life| Some(life.shown.keys().next_back()? - life.ids.get(&tag)?);
-        self.lives.values().filter_map(after).max().unwrap_or(u64::MAX)
+    /// The lowest id it was shown under.
+    pub(super) fn id(&self, tag: Tag) -> Option<u64> {
+        self.lives.values().filter_map(|life| life.ids.get(&tag)).min().copied()
     }
 
     /// Whether it was delivered, and that was answered.
