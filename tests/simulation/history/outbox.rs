@@ -177,7 +177,7 @@ impl History {
         }
         if let Some((receipt, at)) = &sent.receipt
             && receipt.id != copy.id
-            && !self.may_be_undone(*at, now)
+            && !self.may_be_undone((*at).min(connected), now)
         {
             return fault(format!("{copy:?} has not the id of {receipt:?}"), Some(tag));
         }
