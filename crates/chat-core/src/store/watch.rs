@@ -122,6 +122,8 @@ pub struct Watch {
     stage: Stage,
     /// [`WatchEvent::Lagging`] was told, and [`WatchEvent::Live`] was not yet.
     is_lagging: bool,
+    /// [`WatchEvent::Lagging`] is told next: the feed was full while the store was read.
+    lagged: bool,
 }
 
 /// Where what comes after the page is found.
@@ -149,6 +151,7 @@ impl Watch {
             page: VecDeque::new(),
             stage: Stage::Feed,
             is_lagging: false,
+            lagged: false,
         };
         if plan.from <= plan.last {
             watch.stage = Stage::Store(Some(Reading::planned(watch.reader(), plan)));
@@ -213,6 +216,10 @@ impl Watch {
     /// An event that is at hand without waiting or reading from disk.
     #[must_use]
     pub fn try_next(&mut self) -> Option<WatchEvent> {
+        if std::mem::take(&mut self.lagged) {
+            self.is_lagging = true;
+            return Some(WatchEvent::Lagging);
+        }
         if let Some((from, to)) = self.gap.take() {
             self.last = to;
             return Some(WatchEvent::Gap(from, to));
@@ -275,6 +282,8 @@ impl Watch {
         };
         let read = reading.done().await;
         self.stage = Stage::Store(None);
+        // Told already where it is what this reads for.
+        self.lagged = self.feed.take_missed() && !self.is_lagging;
         if let Some(Read { gap, page }) = read? {
             self.gap = gap;
             self.username = page.username;

@@ -1,12 +1,13 @@
 //! [`Attendance`]: who came and who went, and telling it to those who watch.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
 use super::cache::entries;
 use super::log::{Log, LogError};
+use super::sessions::Sessions;
 use super::{Engine, State, Timer};
 use crate::store::{AccountNumber, PrivacyChoice, SessionKey, StoreError};
 use crate::{MessageId, Timestamp};
@@ -28,12 +29,19 @@ pub(super) struct Attendance {
 
 impl Attendance {
     /// Begins the next round, if it is time to.
-    fn begin(&mut self, noted: &mut HashSet<AccountNumber, FixedState>, now: Timestamp) {
+    fn begin(&mut self, sessions: &mut Sessions, now: Timestamp) {
         if !self.round.is_empty() || !self.timer.is_due(now, ROUND_EVERY) {
             return;
         }
+        // By a clock that was set back, the times of those who are here are too far off.
+        let set_back = self.timer.is_ahead(now, ROUND_EVERY);
         self.timer = Timer::starting(now, ROUND_EVERY);
-        self.round.extend(noted.drain());
+        self.round.extend(sessions.noted().drain());
+        if set_back {
+            sessions.set_back(now);
+            self.round
+                .extend(std::mem::take(&mut self.until).into_iter().map(|(_, account)| account));
+        }
         while self.until.first().is_some_and(|(until, _)| *until <= now) {
             self.round.extend(self.until.pop_first().map(|(_, account)| account));
         }
@@ -84,7 +92,7 @@ impl<L: Log> Engine<L> {
         let Self { state: Some(State { sessions, .. }), attendance, presence, .. } = self else {
             return None;
         };
-        attendance.begin(sessions.noted(), now);
+        attendance.begin(sessions, now);
         for _ in 0..LOOKS {
             let account = attendance.round.pop()?;
             let until = sessions.active_until(account, presence, now);

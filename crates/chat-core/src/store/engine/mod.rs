@@ -230,6 +230,7 @@ impl<L: Log> Engine<L> {
             let name = self.options.random.bytes();
             state.begin_incarnation(&mut self.log, name, now)?;
         }
+        state.sessions.set_back(now);
         state.sessions.note_active(&self.presence, now);
         self.attendance.here().for_each(|account| state.sessions.note(account));
         self.log.recovered()?;
@@ -494,7 +495,12 @@ impl Timer {
 
     /// Due from the start, when the time has come, and when it is further off than it can be: the clock went back.
     fn is_due(self, now: Timestamp, every: Duration) -> bool {
-        self.0.is_none_or(|due| now >= due || now.plus(every) < due)
+        self.0.is_none_or(|due| now >= due) || self.is_ahead(now, every)
+    }
+
+    /// Whether it is further off than it can be.
+    fn is_ahead(self, now: Timestamp, every: Duration) -> bool {
+        self.0.is_some_and(|due| now.plus(every) < due)
     }
 }
 

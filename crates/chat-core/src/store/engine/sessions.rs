@@ -11,7 +11,8 @@ use crate::store::{AccountNumber, SessionKey};
 
 /// How long after its last use a session still makes its user active (`docs/protocol.md`, active users).
 const ACTIVE: Duration = Duration::from_secs(5 * 60);
-/// The last use is written down at most this often.
+/// The last use is written down at most this often, and often enough for what a restart forgets to be a small part of how
+/// long a session lives.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,9 @@ pub(crate) struct Session {
     pub(crate) row: SessionRow,
     /// The last use that was written down.
     written: Timestamp,
+    /// The last use, as far as it makes a user active: not ahead of a clock that was set back, as that of the row may be,
+    /// which only prolongs the session.
+    seen: Timestamp,
 }
 
 /// Open connections by the session they use. Outlives a rebuild of the rest from disk.
@@ -126,12 +130,13 @@ impl Sessions {
         if is_expired(&session.row, self.idle, now) {
             return None;
         }
-        if now.since(session.row.last_used) >= ACTIVE {
+        if now.since(session.seen) >= ACTIVE {
             self.noted.insert(session.row.account);
         }
+        session.seen = now;
         session.row.last_used = session.row.last_used.max(now);
         let row = session.row;
-        let change = (now.since(session.written) >= WRITE_EVERY).then(|| {
+        let change = (now.since(session.written) >= WRITE_EVERY.min(self.idle / 8)).then(|| {
             session.written = now;
             SessionChange::Put(key, row)
         });
@@ -212,11 +217,20 @@ impl Sessions {
         presence: &Presence,
         now: Timestamp,
     ) -> Option<Timestamp> {
+        let seen = |key| self.by_key.get(&key).map_or(now, |session| session.seen);
         let until = |(key, row): (SessionKey, SessionRow)| match presence.is_attached(key) {
             true => self.expiry(&row),
-            false => self.expiry(&row).min(row.last_used.plus(ACTIVE)),
+            false => self.expiry(&row).min(seen(key).plus(ACTIVE)),
         };
         self.of(account, now).map(until).max().filter(|until| *until > now)
+    }
+
+    /// The clock was set back: uses that it notes as still to come count as just now, since how long ago they were cannot
+    /// be told any more.
+    pub(crate) fn set_back(&mut self, now: Timestamp) {
+        for session in self.by_key.values_mut() {
+            session.seen = session.seen.min(now);
+        }
     }
 
     /// Notes that a user's activity may have changed.
@@ -232,7 +246,7 @@ impl Sessions {
     /// Notes everybody who may be active.
     pub(crate) fn note_active(&mut self, presence: &Presence, now: Timestamp) {
         let active = self.by_key.iter().filter(|(key, session)| {
-            presence.is_attached(**key) || now.since(session.row.last_used) < ACTIVE
+            presence.is_attached(**key) || now.since(session.seen) < ACTIVE
         });
         self.noted.extend(active.map(|(_, session)| session.row.account));
     }
@@ -287,7 +301,7 @@ impl Sessions {
     fn insert(&mut self, key: SessionKey, row: SessionRow) {
         self.next_number = self.next_number.max(row.number.saturating_add(1));
         self.by_account.entry(row.account).or_default().push(key);
-        self.by_key.insert(key, Session { row, written: row.last_used });
+        self.by_key.insert(key, Session { row, written: row.last_used, seen: row.last_used });
         self.note_candidate(row.account);
     }
 
@@ -341,6 +355,17 @@ mod tests {
         let writes =
             (1..=180).filter(|s| sessions.touch(key(1), at(*s)).unwrap().1.is_some()).count();
         assert_eq!(writes, 3);
+    }
+
+    #[test]
+    fn what_a_restart_forgets_of_a_short_session_is_little() {
+        let idle = Duration::from_secs(8);
+        let mut sessions = Sessions::new(Vec::new(), idle);
+        sessions.open(key(1), MESSI, at(0), 100);
+        let written = (1..=20).filter_map(|s| sessions.touch(key(1), at(s)).unwrap().1).last();
+        let Some(SessionChange::Put(key, row)) = written else { panic!("never written") };
+        let mut sessions = Sessions::new(vec![(key, row)], idle);
+        assert!(sessions.touch(key, at(26)).is_some());
     }
 
     #[test]

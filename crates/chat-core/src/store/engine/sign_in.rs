@@ -179,7 +179,8 @@ impl<L: Log> Engine<L> {
         let mut listing = Listing { more, ..Listing::default() };
         for account in active {
             let cached = self.cached(account)?;
-            if shows(cached.presence, account, asker) {
+            let blocked = cached.blocks.contains(asker);
+            if !blocked && shows(cached.presence, account, asker) {
                 listing.active.push(Arc::clone(&cached.username));
             }
         }
@@ -206,17 +207,18 @@ impl<L: Log> Engine<L> {
                 break;
             };
             after = last;
-            let Self { state: Some(state), presence, .. } = self else {
-                return Err(StoreError::Unavailable);
-            };
-            for row in rows.iter().filter(|row| row.removed.is_none() && !state.is_hidden(row)) {
+            for row in rows {
+                let Self { state: Some(state), presence, .. } = self else {
+                    return Err(StoreError::Unavailable);
+                };
+                if row.removed.is_some() || state.is_hidden(&row) {
+                    continue;
+                }
                 let active = shows(row.presence, row.number, asker)
                     && state.sessions.is_active(row.number, presence, now);
-                let entry = DirectoryEntry {
-                    username: row.username.clone(),
-                    name: row.name.clone(),
-                    active,
-                };
+                // Of who is not active there is nothing to hide.
+                let active = active && !self.cached(row.number)?.blocks.contains(asker);
+                let entry = DirectoryEntry { username: row.username, name: row.name, active };
                 directory.entries.push(entry);
             }
         }

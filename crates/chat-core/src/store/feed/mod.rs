@@ -29,6 +29,8 @@ struct State {
     /// Messages up to this id come from the store; all of them, without one.
     after: Option<MessageId>,
     lagging: bool,
+    /// It lagged, and a seam ended that before the watch came to see it.
+    missed: bool,
     end: Option<End>,
     waker: Option<Waker>,
     marks: Marks,
@@ -62,6 +64,7 @@ impl Feed {
             bytes: 0,
             after: None,
             lagging: false,
+            missed: false,
             end: None,
             waker: None,
             marks: Marks::new(shown),
@@ -98,7 +101,7 @@ impl Feed {
     /// From here on it takes the messages after this id, or none; what it has of them already is taken back.
     pub(crate) fn seam(&self, after: Option<MessageId>) {
         let mut state = self.lock();
-        state.lagging = false;
+        state.missed |= std::mem::take(&mut state.lagging);
         state.after = after;
         state.queue.retain(|event| !matches!(event, WatchEvent::Message(_)));
         state.bytes = state.queue.iter().map(body_bytes).sum();
@@ -174,6 +177,11 @@ impl Feed {
             none => *none = Some(context.waker().clone()),
         }
         Poll::Pending
+    }
+
+    /// Whether something was missed that no page brings, since this was asked last.
+    pub(crate) fn take_missed(&self) -> bool {
+        std::mem::take(&mut self.lock().missed)
     }
 
     /// Why the session ended, if it did, whatever is in the queue.

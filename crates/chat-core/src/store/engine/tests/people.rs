@@ -259,7 +259,29 @@ fn lists_leave_out_who_wants_nobody_to_know<L: Log>(mut rig: Rig<L>) {
     assert_eq!(listed(lineker, PrivacyChoice::Default), (true, true));
 }
 
+fn lists_do_not_tell_who_is_blocked<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker, arini) = (rig.join("messi"), rig.join("lineker"), rig.join("arini"));
+    let listed = |rig: &mut Rig<L>, session| {
+        let directory = Some(("".into(), 10));
+        match rig.run(Operation::List { session, directory }).unwrap() {
+            Answer::Listing(listing) => {
+                let entries = listing.directory.unwrap().entries;
+                let messi = entries.iter().find(|entry| &*entry.username == "messi").unwrap();
+                (listing.active.iter().any(|user| &**user == "messi"), messi.active)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    block(&mut rig, messi, "lineker", true).unwrap();
+    assert_eq!(listed(&mut rig, lineker), (false, false));
+    assert_eq!(listed(&mut rig, arini), (true, true));
+    assert_eq!(listed(&mut rig, messi), (true, true), "to oneself");
+    block(&mut rig, messi, "lineker", false).unwrap();
+    assert_eq!(listed(&mut rig, lineker), (true, true));
+}
+
 on_both_logs! {
+    lists_do_not_tell_who_is_blocked
     lists_leave_out_who_wants_nobody_to_know
     a_blocked_sender_is_refused_and_nobody_else
     blocking_again_changes_nothing

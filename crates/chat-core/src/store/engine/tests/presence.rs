@@ -159,6 +159,30 @@ fn a_clock_that_is_set_changes_nothing_for_who_is_connected<L: Log>(mut rig: Rig
     assert_eq!(round(&mut rig), [(1, false)]);
 }
 
+fn who_was_here_by_a_clock_that_was_wrong_goes_in_time<L: Log>(mut rig: Rig<L>) {
+    const TWO_DAYS: i64 = 2 * 24 * 60 * MINUTE;
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.clock.advance(TWO_DAYS);
+    for session in [messi, lineker] {
+        attach(&mut rig, session).unwrap();
+        rig.peek_all(session).unwrap();
+    }
+    detach(&mut rig, lineker);
+    assert_eq!(changes(&mut rig), [(1, true), (2, true)]);
+    rig.clock.advance(-TWO_DAYS);
+    assert_eq!(round(&mut rig), NOBODY, "when that was cannot be told");
+    rig.clock.advance(4 * MINUTE);
+    rig.peek_all(messi).unwrap();
+    detach(&mut rig, messi);
+    assert_eq!(round(&mut rig), NOBODY);
+    rig.clock.advance(MINUTE);
+    assert_eq!(changes(&mut rig), [(2, false)]);
+    rig.clock.advance(4 * MINUTE);
+    assert_eq!(changes(&mut rig), [(1, false)]);
+    rig.peek_all(lineker).unwrap();
+    assert_eq!(round(&mut rig), [(2, true)], "the session lives");
+}
+
 fn after_a_restart_who_was_here_lately_still_is<L: Log>(mut rig: Rig<L>) {
     rig.join("messi");
     rig.clock.advance(6 * MINUTE);
@@ -236,6 +260,7 @@ on_both_logs! {
     who_goes_and_comes_back_at_once_is_not_mentioned
     one_looks_once_a_second
     the_end_of_the_last_session_is_going
+    who_was_here_by_a_clock_that_was_wrong_goes_in_time
     a_clock_that_is_set_changes_nothing_for_who_is_connected
     after_a_restart_who_was_here_lately_still_is
     a_crowd_is_looked_at_in_steps

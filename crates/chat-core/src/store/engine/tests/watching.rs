@@ -245,6 +245,23 @@ async fn a_watch_that_takes_nothing_holds_nobody_up() {
     assert_eq!(told, expected);
 }
 
+/// What is not in the store and did not fit while the store was read is missed for ever, so it has to be said.
+#[tokio::test(start_paused = true)]
+async fn what_did_not_fit_while_it_was_catching_up_is_not_passed_over() {
+    let mut served = Served::new(SimulatedLog::new());
+    let (messi, lineker) = (served.rig.join("messi"), served.rig.join("lineker"));
+    served.send(lineker, "messi", &["halo"; 30]);
+    let mut watch = served.undelivered(messi).await;
+    served.send(messi, "lineker", &["baik"; 50]);
+    let told = served.told(&mut watch).await;
+    let sent = told.iter().filter(|said| *said == "sent baik").count();
+    assert!(sent < 50, "{told:?}");
+    let lost: Vec<_> = told.iter().filter(|said| *said == "lagging" || *said == "live").collect();
+    assert_eq!(lost, ["lagging", "live"]);
+    served.send(messi, "lineker", &["sekarang"]);
+    assert_eq!(served.told(&mut watch).await, ["sent sekarang"]);
+}
+
 #[test]
 fn a_batch_that_failed_left_no_watch() {
     let (mut rig, log) = Rig::simulated();
