@@ -143,12 +143,12 @@ fn at_least(least: usize, text: &str) -> Result<usize, String> {
 const EXAMPLES: &str = "\
 Examples:
   chat-load                                       100 clients on the demo accounts of a local server
-  chat-load -c 100 -k 16 --pid $(pidof chatd)     16 requests in flight each, and what they cost the server
+  chat-load -c 100 -k 16 --pid $(pidof chatd)     16 in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
   chat-load verify --help                         how to see that nothing is lost
 
-A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full). Spread the load
-over enough accounts, or use --drain.
+A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full).
+Spread the load over enough accounts, or use --drain.
 
 Exit status: 0 when every send was acknowledged, 1 when one was not or the server cannot be used, 2 for bad options.";
 

@@ -265,12 +265,13 @@ const WATCH_JSON: &str = "\
 JSON, with or without --json; other kinds may be added:
   {\"event\": \"message\", \"id\": ID, \"incarnation\": WORD, \"time\": TIME, \"from\": USER, \"from_name\": NAME,
    \"to\": USER, \"body\": TEXT}
-  {\"event\": \"sent\", \"id\": ID, \"time\": TIME, \"from\": USER, \"from_name\": NAME, \"to\": USER, \"body\": TEXT}
+  {\"event\": \"sent\", \"id\": ID, \"time\": TIME, \"from\": USER, \"from_name\": NAME, \"to\": USER,
+   \"body\": TEXT}
       what you sent from another connection
   {\"event\": \"presence\", \"user\": USER, \"active\": BOOLEAN}
   {\"event\": \"gap\", \"from\": ID, \"to\": ID or null, \"reason\": WORD, \"incarnation\": WORD}
-      messages that will not come: `retention`, `restored` (the server has an older copy; a new incarnation
-      begins), `unannounced`
+      messages that will not come: `retention`, `restored` (the server has an
+      older copy; a new incarnation begins), `unannounced`
   {\"event\": \"lagging\"}, {\"event\": \"live\"}, {\"event\": \"shutdown\"}
   {\"event\": \"session_ended\", \"reason\": WORD}
       the last line; exit code 4";
