@@ -1,9 +1,11 @@
 //! What happens by itself on a terminal: messages come, connections go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use chat_client::{ClientError, ErrorCode, Event, IncomingMessage, Watch, WatchEnd};
+use chat_client::{
+    ClientError, ErrorCode, Event, Gap, GapReason, IncomingMessage, MessageId, Watch, WatchEnd,
+};
 use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,6 +23,8 @@ pub(super) struct Live {
     zone: TimeZone,
     /// Set when the login that watches is over.
     login_over: Arc<AtomicBool>,
+    /// The newest message that was shown, here or by `inbox`.
+    newest: Arc<AtomicU64>,
     /// The last message shown and not acknowledged, and when it was.
     shown: Option<(IncomingMessage, Instant)>,
     acks: JoinSet<Option<IncomingMessage>>,
@@ -32,8 +36,9 @@ impl Live {
         screen: Screen,
         zone: TimeZone,
         login_over: Arc<AtomicBool>,
+        newest: Arc<AtomicU64>,
     ) -> Self {
-        Self { watch, screen, zone, login_over, shown: None, acks: JoinSet::new() }
+        Self { watch, screen, zone, login_over, newest, shown: None, acks: JoinSet::new() }
     }
 
     /// Runs until the watch is over.
@@ -58,6 +63,16 @@ impl Live {
     async fn show(&mut self, event: Event) {
         if let Event::Ended(end) = &event {
             self.end(end);
+        }
+        if let Event::Gap(Gap { reason: GapReason::Restored { .. }, .. }) = &event {
+            // Ids begin to mean something else.
+            self.newest.store(0, Ordering::Relaxed);
+        }
+        let seen = |message: &IncomingMessage| !is_new(&self.newest, message.id);
+        if let Event::Message(message) = &event
+            && seen(message)
+        {
+            return;
         }
         if let Some(line) = line_of(&event, &self.zone) {
             self.screen.say(line).await;
@@ -89,6 +104,11 @@ impl Live {
             self.login_over.store(true, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether a message is newer than all that were shown; then it is the newest.
+pub(super) fn is_new(newest: &AtomicU64, id: MessageId) -> bool {
+    newest.fetch_max(id.get(), Ordering::Relaxed) < id.get()
 }
 
 /// Says when the connection is lost and when there is another.

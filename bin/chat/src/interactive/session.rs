@@ -2,10 +2,10 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chat_client::{Client, ClientError, ConnectOptions, ErrorCode, ServerInfo, Token};
+use chat_client::{Client, ClientError, ConnectOptions, ErrorCode, Message, ServerInfo, Token};
 use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
@@ -33,6 +33,8 @@ pub(super) struct Session<W> {
     watching: JoinSet<()>,
     /// Set when the server has ended the login by itself.
     login_over: Arc<AtomicBool>,
+    /// The newest message that this login was shown, by whatever way.
+    shown: Arc<AtomicU64>,
     /// The id of the message sent last.
     last_sent: Option<String>,
 }
@@ -49,6 +51,7 @@ impl<W: Write> Session<W> {
             telling: JoinSet::new(),
             watching: JoinSet::new(),
             login_over: Arc::default(),
+            shown: Arc::default(),
             last_sent: None,
         }
     }
@@ -230,6 +233,7 @@ impl<W: Write> Session<W> {
     async fn watch(&mut self, client: &Client) -> Result<(), Failure> {
         self.watching.shutdown().await;
         self.login_over = Arc::default();
+        self.shown = Arc::default();
         let Some(screen) = self.screen.clone().filter(|_| client.server().lists("watch")) else {
             return Ok(());
         };
@@ -237,7 +241,8 @@ impl<W: Write> Session<W> {
             self.say(&unread)?;
         }
         let (zone, over) = (self.zone.clone(), Arc::clone(&self.login_over));
-        let live = Live::new(client.watch().await?, screen, zone, over);
+        let watch = client.watch().await?;
+        let live = Live::new(watch, screen, zone, over, Arc::clone(&self.shown));
         self.watching.spawn(live.run());
         Ok(())
     }
@@ -253,13 +258,16 @@ impl<W: Write> Session<W> {
     /// Shows a page, and says that it has arrived once it is written out.
     async fn inbox(&mut self) -> Result<(), Failure> {
         let delivery = self.client().await?.inbox().await?;
-        for message in delivery.messages() {
-            let line = message_line(message, &self.zone);
+        // What came by itself and is not acknowledged yet is not shown again.
+        let new = |message: &&Message| message.id.is_none_or(|id| live::is_new(&self.shown, id));
+        let messages: Vec<_> = delivery.messages().iter().filter(new).collect();
+        for message in &messages {
+            let line = message_line(*message, &self.zone);
             writeln!(self.out, "{line}").map_err(Failure::Output)?;
         }
         self.out.flush().map_err(Failure::Output)?;
         delivery.ack().await?;
-        if delivery.messages().is_empty() {
+        if messages.is_empty() && !delivery.more() {
             self.say(phrases::NO_MESSAGES)
         } else if delivery.more() {
             self.say(phrases::MORE_MESSAGES)

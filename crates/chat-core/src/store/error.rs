@@ -73,6 +73,9 @@ pub enum StoreError {
     /// The disk refuses. Whether a write took place is not known.
     #[error("the store is unavailable")]
     Unavailable,
+    /// The store was closed.
+    #[error("the store was closed")]
+    Closed,
     /// A fault in the store itself. Whether a write took place is not known.
     #[error("internal error")]
     Internal,
@@ -100,7 +103,7 @@ impl StoreError {
             Self::InboxFull => ErrorCode::InboxFull,
             Self::StaleIncarnation => ErrorCode::StaleIncarnation,
             Self::Busy { .. } => ErrorCode::Busy,
-            Self::Unavailable => ErrorCode::Unavailable,
+            Self::Unavailable | Self::Closed => ErrorCode::Unavailable,
             Self::Internal => ErrorCode::Internal,
         }
     }

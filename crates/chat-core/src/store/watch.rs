@@ -193,8 +193,8 @@ impl Watch {
     ///
     /// # Errors
     /// [`StoreError::StaleIncarnation`] for ever once the mailbox has a new incarnation: the ids that were shown may not
-    /// mean what they meant, so watch again. [`StoreError::Unavailable`] when the store cannot be read, or was closed;
-    /// asking again tries again.
+    /// mean what they meant, so watch again. [`StoreError::Unavailable`] when the store cannot be read: wait a
+    /// little and ask again. [`StoreError::Closed`] once the store was closed, now and for ever.
     ///
     /// # Cancel safety
     /// No event is lost, and what is being read goes on where it was.
@@ -207,7 +207,7 @@ impl Watch {
                 Stage::Store(_) => self.read_on().await?,
                 Stage::Feed => std::future::poll_fn(|context| self.feed.poll_ready(context))
                     .await
-                    .map_err(|StoreClosed| StoreError::Unavailable)?,
+                    .map_err(|StoreClosed| StoreError::Closed)?,
                 Stage::Over => std::future::pending().await,
             }
         }

@@ -51,7 +51,7 @@ async fn a_closed_store_wakes_who_waits() {
     let mut watch = watch(&store, messi).await;
     let (event, closed) = tokio::join!(watch.next(), store.close());
     closed.unwrap();
-    assert_eq!(event.unwrap_err(), chat_core::store::StoreError::Unavailable);
+    assert_eq!(event.unwrap_err(), chat_core::store::StoreError::Closed);
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Outcome {
         let account = self.user(session, now)?;
+        if self.watchers.are_full(account) {
+            return Err(StoreError::Busy { retry_after: RETRY_FULL });
+        }
         let resumed = self.resume(account, from, now)?;
         let most_events = self.options.watch.events;
         let feed = self.watchers.add(account, session, resumed.after, most_events);
@@ -75,6 +78,7 @@ impl<L: Log> Engine<L> {
                 return Ok(Resumed { resume: Resume::Exact, after: id, gap: None });
             }
             true => {
+                self.watchers.may_renew(account)?;
                 self.renew(account, now)?;
                 self.watchers.unsettle(account);
                 tracing::error!(
@@ -173,3 +177,6 @@ const TOUCH_EVERY: Duration = Duration::from_secs(60 * 60);
 const SLICE_SESSIONS: usize = 400;
 /// How often watches that were dropped are looked for where nothing else does.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// When a user may try again who watches too often already: connections come and go within seconds.
+const RETRY_FULL: Duration = Duration::from_secs(1);

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
+use tokio::time::Instant;
 
 use super::log::{Batch, Record, SessionChange};
 use super::{State, Timer};
 use crate::store::feed::{Feed, Marks};
-use crate::store::{AccountNumber, Message, SentCopy, SessionEnd, SessionKey, WatchEvent, WatchId};
+use crate::store::{
+    AccountNumber, Message, SentCopy, SessionEnd, SessionKey, StoreError, WatchEvent, WatchId,
+};
 use crate::{MessageId, Timestamp};
 
 /// All open watches. Outlives a rebuild of the rest from disk.
@@ -24,6 +28,8 @@ pub(super) struct Watchers {
     ending: Vec<(AccountNumber, SessionKey, SessionEnd)>,
     /// What watches that are gone had pushed, until it is delivered.
     pushed: HashMap<AccountNumber, Marks, FixedState>,
+    /// Mailboxes that lately got an incarnation of their own, and when.
+    renewed: HashMap<AccountNumber, Instant>,
     /// Sessions still to be touched in this round.
     pub(super) to_touch: Vec<(AccountNumber, SessionKey)>,
     pub(super) touch_timer: Timer,
@@ -204,8 +210,27 @@ impl Watchers {
         }
     }
 
+    /// Whether a user watches as often as one may: every message is given to each.
+    pub(super) fn are_full(&self, account: AccountNumber) -> bool {
+        self.of(account).take(MOST_WATCHES).count() == MOST_WATCHES
+    }
+
+    /// Whether a mailbox may get another incarnation because a client says so, which may lie: once in a while.
+    pub(super) fn may_renew(&mut self, account: AccountNumber) -> Result<(), StoreError> {
+        let now = Instant::now();
+        if let Some(at) = self.renewed.get(&account) {
+            let retry_after = RENEW_EVERY.saturating_sub(now - *at);
+            if !retry_after.is_zero() {
+                return Err(StoreError::Busy { retry_after });
+            }
+        }
+        self.renewed.insert(account, now);
+        Ok(())
+    }
+
     /// Lets go of watches that were dropped.
     pub(super) fn sweep(&mut self) {
+        self.renewed.retain(|_, at| at.elapsed() < RENEW_EVERY);
         let pushed = &mut self.pushed;
         self.by_account.retain(|account, watchers| {
             clear_gone(*account, watchers, pushed);
@@ -269,5 +294,9 @@ fn ended<'a>(
     })
 }
 
+/// Most watches of one user (`docs/protocol.md`): as many as sessions.
+const MOST_WATCHES: usize = 100;
+/// At most this often a client can have its mailbox get another incarnation; each time is written, and told the operator.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// For how many users it is remembered what watches that are gone had pushed: 10 MiB at most.
 const MOST_PUSHED: usize = 10_000;

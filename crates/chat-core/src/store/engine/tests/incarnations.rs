@@ -232,3 +232,19 @@ async fn what_the_count_took_is_announced() {
     let watch = served.watch(messi, after(400, &incarnation)).await;
     assert_eq!(resumed(&watch), (Resume::Gap, 0, Some((1, 400))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_so_again_and_again_is_not_believed() {
+    let mut served = Served::new(SimulatedLog::new());
+    let messi = served.rig.join("messi");
+    let first = served.undelivered(messi).await.incarnation().to_string();
+    let second = served.watch(messi, after(7, &first)).await.incarnation().to_string();
+    let claim = || Operation::Watch { session: messi, from: after(7, &second) };
+    let minute = std::time::Duration::from_secs(60);
+    let refused = served.rig.run(claim()).unwrap_err();
+    assert_eq!(refused, StoreError::Busy { retry_after: minute });
+    assert_eq!(served.undelivered(messi).await.incarnation().as_str(), second);
+    tokio::time::advance(minute).await;
+    served.rig.run(claim()).unwrap();
+    assert_ne!(served.undelivered(messi).await.incarnation().as_str(), second);
+}

@@ -5,7 +5,7 @@ use super::served::{Served, after};
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::simulated::Fault;
 use crate::store::request::{Answer, Operation};
-use crate::store::{SessionKey, Watch};
+use crate::store::{SessionKey, StoreError, Watch, WatchFrom};
 use crate::{MessageId, Timestamp};
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -125,7 +125,7 @@ async fn an_open_watch_counts_as_use_of_its_session() {
         served.rig.work(10);
     }
     let refused = served.rig.run(Operation::Whoami { session: messi });
-    assert_eq!(refused.unwrap_err(), crate::store::StoreError::NoSession);
+    assert_eq!(refused.unwrap_err(), StoreError::NoSession);
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,7 @@ async fn an_end_whose_commit_failed_is_found_when_it_shows() {
     let mut watch = served.undelivered(messi).await;
     log.fail(Some(Fault::SyncFailed));
     served.rig.run(Operation::Logout { session: messi }).unwrap_err();
-    let unavailable = crate::store::StoreError::Unavailable.to_string();
+    let unavailable = StoreError::Unavailable.to_string();
     assert_eq!(served.told(&mut watch).await, ["lagging", &unavailable]);
     log.fail(None);
     tokio::time::advance(std::time::Duration::from_secs(10)).await;
@@ -157,6 +157,21 @@ async fn watches_that_are_dropped_leave_nothing_behind() {
     served.rig.work(10);
     assert_eq!(served.rig.engine.watchers.count(), 0);
     assert!(served.rig.engine.watchers.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_may_watch_a_hundred_times_at_once() {
+    let mut served = Served::new(SimulatedLog::new());
+    let (messi, lineker) = (served.rig.join("messi"), served.rig.join("lineker"));
+    let mut watches = Vec::new();
+    for _ in 0..100 {
+        watches.push(served.undelivered(messi).await);
+    }
+    let again = || Operation::Watch { session: messi, from: WatchFrom::Undelivered };
+    assert!(matches!(served.rig.run(again()).unwrap_err(), StoreError::Busy { .. }));
+    drop(served.undelivered(lineker).await);
+    watches.pop();
+    served.rig.run(again()).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,7 +282,7 @@ fn a_batch_that_failed_left_no_watch() {
     let (mut rig, log) = Rig::simulated();
     let messi = rig.join("messi");
     log.fail_at(1, Fault::NoSpace);
-    let watch = Operation::Watch { session: messi, from: crate::store::WatchFrom::Undelivered };
+    let watch = Operation::Watch { session: messi, from: WatchFrom::Undelivered };
     let send = Operation::Send(vec![super::rig::outgoing(messi, "messi", "halo")]);
     let outcomes = rig.run_all(vec![watch, send]);
     assert!(outcomes.iter().all(Result::is_err));
