@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chat_client::{Client, ClientError, ConnectOptions, ErrorCode, Message, ServerInfo, Token};
+use chat_client::{
+    Backoff, Client, ClientError, ConnectOptions, ErrorCode, Message, ServerInfo, Token,
+};
 use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
@@ -42,7 +44,7 @@ pub(super) struct Session<W> {
 impl<W: Write> Session<W> {
     pub(super) fn new(server: &str, out: W, screen: Option<Screen>) -> Self {
         Self {
-            options: ConnectOptions::new(server),
+            options: ConnectOptions::new(server).reconnect(BACKOFF),
             client: None,
             token: None,
             zone: TimeZone::system(),
@@ -340,6 +342,8 @@ impl<W: Write> Session<W> {
     }
 }
 
+/// Somebody sits there and waits.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 /// What is typed for `history` without a number.
 const HISTORY_COUNT: &str = "20";
 /// How long leaving may take.
