@@ -68,9 +68,8 @@ impl Live {
             // Ids begin to mean something else.
             self.newest.store(0, Ordering::Relaxed);
         }
-        let seen = |message: &IncomingMessage| !is_new(&self.newest, message.id);
         if let Event::Message(message) = &event
-            && seen(message)
+            && !is_new(&self.newest, message.id)
         {
             return;
         }

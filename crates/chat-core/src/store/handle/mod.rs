@@ -90,7 +90,7 @@ impl Store {
     }
 
     /// Takes no more requests, serves those that wait, syncs and closes the files. After that every handle answers
-    /// [`StoreError::Unavailable`], and the directory can be opened again. Dropping all handles closes the store too,
+    /// [`StoreError::Unavailable`], every watch [`StoreError::Closed`], and the directory can be opened again. Dropping all handles closes the store too,
     /// but nobody knows when.
     ///
     /// Cancel safe: the store closes all the same, and any handle may wait for it again.
