@@ -124,7 +124,16 @@ pub(super) const KEYS: &[Key] = &[
         "durability",
         "What an acknowledged message survives: \"power-loss\", or only \"process-crash\" (then a crash of the machine can lose the last seconds).",
     ),
-    key("store", "wal", "How large the write-ahead log may grow, in bytes or with a unit."),
+    key(
+        "store",
+        "wal",
+        "How large the database's write-ahead log may grow, in bytes or with a unit.",
+    ),
+    key(
+        "store",
+        "segment",
+        "How large a file of the journal may grow before the next one is begun, in bytes or with a unit.",
+    ),
     key("store", "queue", "How many requests may wait for the store; when full, connections wait."),
     key("store", "batch", "How many requests go into one commit at most."),
     key(

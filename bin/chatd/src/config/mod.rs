@@ -98,6 +98,7 @@ pub(crate) struct Retention {
 pub(crate) struct StoreConfig {
     pub(crate) durability: DurabilityLevel,
     pub(crate) wal: ByteSize,
+    pub(crate) segment: ByteSize,
     pub(crate) queue: NonZeroUsize,
     pub(crate) batch: NonZeroUsize,
     pub(crate) stretch: NonZeroU64,

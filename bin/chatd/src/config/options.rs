@@ -44,6 +44,7 @@ impl Config {
         let mut options = SqliteOptions::new(directory);
         options.durability = self.store.durability.into();
         options.wal_bytes = self.store.wal.bytes();
+        options.segment_bytes = self.store.segment.bytes();
         options
     }
 
@@ -185,6 +186,7 @@ impl Default for StoreConfig {
         Self {
             durability: DurabilityLevel::default(),
             wal: SqliteOptions::new("").wal_bytes.into(),
+            segment: SqliteOptions::new("").segment_bytes.into(),
             queue: at_least_one(store.queue),
             batch: at_least_one(store.batch),
             stretch: NonZeroU64::new(store.stretch).unwrap_or(NonZeroU64::MIN),

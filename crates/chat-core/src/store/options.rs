@@ -116,8 +116,12 @@ pub struct SqliteOptions {
     pub directory: PathBuf,
     /// What an acknowledgement survives. Default [`Durability::PowerLoss`].
     pub durability: Durability,
-    /// How large the write-ahead log may grow before the writer restarts it, in bytes. Default 256 MiB.
+    /// How large the database's write-ahead log may grow before the writer restarts it, in bytes. Default 64 MiB.
     pub wal_bytes: u64,
+    /// How large a file of the journal grows before the next one is begun, in bytes. The newest one is read whole at
+    /// start, which takes about a tenth of a second; files are deleted whole once retention has passed them. Default
+    /// 64 MiB.
+    pub segment_bytes: u64,
 }
 
 #[cfg(feature = "embedded")]
@@ -128,7 +132,8 @@ impl SqliteOptions {
         Self {
             directory: directory.into(),
             durability: Durability::PowerLoss,
-            wal_bytes: 256 * 1024 * 1024,
+            wal_bytes: 64 * 1024 * 1024,
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 }
@@ -143,3 +148,8 @@ pub enum Durability {
     /// can be gone; the next start gives every mailbox a new incarnation, so that clients notice.
     ProcessCrash,
 }
+
+/// Small enough that reading the newest one at start is quick, and large enough that the milliseconds of beginning
+/// another are rare. Tests cut small.
+#[cfg(feature = "embedded")]
+pub(crate) const SEGMENT_BYTES: u64 = if cfg!(test) { 2_000 } else { 64 * 1024 * 1024 };

@@ -78,7 +78,7 @@ pub(crate) fn last_below(row: u64) -> MessageId {
     MessageId::new(row.saturating_mul(ROW_IDS).saturating_sub(1))
 }
 
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     loop {
         let [low, ..] = number.to_le_bytes();
         number >>= 7;
@@ -89,7 +89,7 @@ fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     }
 }
 
-fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

@@ -14,6 +14,8 @@ mod history;
 mod imports;
 mod incarnations;
 mod index;
+#[cfg(feature = "embedded")]
+mod journal;
 mod keys;
 mod load;
 mod log;

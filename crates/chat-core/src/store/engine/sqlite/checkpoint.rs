@@ -167,6 +167,6 @@ fn wal_path(database: &Path) -> PathBuf {
 /// What stands before each page in the log (sqlite.org/fileformat2.html#walformat).
 const FRAME_HEADER_BYTES: u64 = 24;
 /// How much the log grows between two passive checkpoints; a quarter of its bound if that is less.
-const PASSIVE_EVERY_BYTES: u64 = 32 * 1024 * 1024;
-/// The most that the writer moves itself, while everybody waits: about 200 ms (measured: 280 MB a second).
-const MOST_BY_WRITER_BYTES: u64 = 2 * PASSIVE_EVERY_BYTES;
+const PASSIVE_EVERY_BYTES: u64 = 8 * 1024 * 1024;
+/// The most that the writer moves itself, while everybody waits: about 15 ms (measured: 280 MB a second).
+const MOST_BY_WRITER_BYTES: u64 = PASSIVE_EVERY_BYTES / 2;

@@ -1,4 +1,4 @@
-//! [`SqliteLog`]: the log in a SQLite database (WAL mode), one file in one directory.
+//! [`SqliteLog`]: the log in a journal, with the index and other tables in a SQLite database (WAL mode) beside it.
 //!
 //! The store's thread is the only writer. Readers of pages have connections of their own, and so has the checkpointer.
 
@@ -9,11 +9,13 @@ mod view;
 mod write;
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::index::IndexRow;
+use super::journal::{Journal, has_more_than_sessions, rows_of};
 use super::log::{
     AccountRow, Batch, Block, Log, LogError, PageSource, Parked, Record, Recovered, Slice, View,
 };
@@ -25,12 +27,22 @@ use view::{PagePool, SqliteView};
 
 /// The file in the data directory.
 const FILE: &str = "chat.db";
+/// The directory beside it.
+const JOURNAL: &str = "journal";
 
-/// The log in SQLite.
+/// The log in a journal and SQLite.
+///
+/// A batch is durable when the journal has it. Its records stay there; its rows are put into the database without a
+/// sync, those of sessions later and several at once. After a crash the journal gives the rows that the database lacks.
 #[derive(Debug)]
 pub(crate) struct SqliteLog {
     options: SqliteOptions,
     connection: Connection,
+    journal: Journal,
+    /// Rows that only the journal has, of sessions for the most part.
+    owed: Vec<Batch>,
+    /// Whether the database says what must be known at the next start.
+    in_use: bool,
     /// Which file this is: see [`open::file_identity`].
     identity: String,
     pages: Arc<PagePool>,
@@ -44,24 +56,87 @@ impl SqliteLog {
     pub(crate) fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         let mut lock = open::lock_directory(&options.directory)?;
         let path = options.directory.join(FILE);
-        let connection = open::open_writer(&path, open::is_marked(&lock))?;
-        checkpoint::settle(&connection)
-            .map_err(|error| OpenError::Engine { path: path.clone(), reason: error.to_string() })?;
+        let journal = options.directory.join(JOURNAL);
+        let connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
+        let failed = |reason: String| OpenError::Engine { path: path.clone(), reason };
+        checkpoint::settle(&connection).map_err(|error| failed(error.to_string()))?;
+        let mut journal =
+            open_journal(&connection, journal).map_err(|error| failed(error.to_string()))?;
+        journal.set_segment_bytes(options.segment_bytes);
         open::mark(&mut lock, &options.directory)?;
         let identity = open::file_identity(&path);
-        let pages = Arc::new(PagePool::new(path.clone()));
+        let pages = Arc::new(PagePool::new(path.clone(), Arc::clone(journal.segments())));
         let checkpointer = Checkpointer::start(path, options.wal_bytes);
-        Ok(Self { options, connection, identity, pages, checkpointer, _lock: lock })
+        let owed = Vec::new();
+        Ok(Self {
+            options,
+            connection,
+            journal,
+            owed,
+            in_use: false,
+            identity,
+            pages,
+            checkpointer,
+            _lock: lock,
+        })
     }
 
     fn view(&self) -> SqliteView<'_> {
-        SqliteView(&self.connection)
+        SqliteView(&self.connection, self.journal.segments())
     }
 
     fn set_meta(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), LogError> {
         let put = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
         self.connection.execute(put, rusqlite::params![name, value]).map(drop).map_err(engine_error)
     }
+
+    /// Puts the rows of a batch that is in the journal, or owes them; whether it put any.
+    fn put_rows(&mut self, batch: &Batch) -> Result<bool, LogError> {
+        if !has_more_than_sessions(batch) && self.owed.len() < MOST_OWED {
+            self.owed.extend((!batch.sessions.is_empty()).then(|| rows_of(batch)));
+            write::rest(&self.connection).map_err(engine_error)?;
+            return Ok(false);
+        }
+        self.before_database()?;
+        write::put_rows(&self.connection, self.owed.iter().chain([batch]), self.journal.mark())
+            .map_err(engine_error)?;
+        Ok(true)
+    }
+
+    /// Puts what is owed.
+    fn pay(&mut self) -> Result<(), LogError> {
+        self.before_database()?;
+        write::put_rows(&self.connection, &self.owed, self.journal.mark()).map_err(engine_error)?;
+        self.owed.clear();
+        Ok(())
+    }
+
+    /// What the database builds on is durable first, however little was promised.
+    fn before_database(&mut self) -> Result<(), LogError> {
+        self.journal.sync()
+    }
+
+    fn after_database(&mut self) -> Result<(), LogError> {
+        self.owed.clear();
+        let gone = |error| LogError::Failed(format!("the write-ahead log is gone: {error}"));
+        self.checkpointer.after_commit(&self.connection).map_err(gone)
+    }
+
+    /// Makes the database durable as it is.
+    fn sync_database(&self) -> Result<(), LogError> {
+        open::set_synced(&self.connection, true)
+            .and_then(|()| write::sync(&self.connection))
+            .and_then(|()| open::set_synced(&self.connection, false))
+            .map_err(engine_error)
+    }
+}
+
+/// Opens the journal, and puts what the database lacks of it.
+fn open_journal(connection: &Connection, directory: PathBuf) -> Result<Journal, LogError> {
+    let opening = view::opening(connection, directory).map_err(engine_error)?;
+    let (journal, owed) = Journal::open(&opening)?;
+    write::put_rows(connection, &owed, journal.mark()).map_err(engine_error)?;
+    Ok(journal)
 }
 
 #[cfg(test)]
@@ -92,7 +167,7 @@ impl SqliteLog {
 
 impl Log for SqliteLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
-        let mut recovered = self.view().recover().map_err(engine_error)?;
+        let mut recovered = self.view().recover(&self.owed).map_err(engine_error)?;
         let known = self.view().file_identity().map_err(engine_error)?;
         // A copy that was put in place of the original is as old as it is.
         recovered.may_have_lost |= known.is_some_and(|known| known != self.identity);
@@ -100,10 +175,19 @@ impl Log for SqliteLog {
     }
 
     fn recovered(&mut self) -> Result<(), LogError> {
+        if self.in_use {
+            return Ok(());
+        }
+        let relaxed = self.options.durability == Durability::ProcessCrash;
+        self.rest()?;
+        open::set_synced(&self.connection, true).map_err(engine_error)?;
         self.set_meta("file", &self.identity)?;
-        self.set_meta("relaxed", self.options.durability == Durability::ProcessCrash)?;
+        self.set_meta("relaxed", relaxed)?;
         // Not before that note is synced: were it lost with what follows, nobody would know that anything is.
-        open::set_durability(&self.connection, self.options.durability).map_err(engine_error)
+        self.journal.set_sync(!relaxed);
+        open::set_synced(&self.connection, false).map_err(engine_error)?;
+        self.in_use = true;
+        Ok(())
     }
 
     fn begin(&mut self) -> Result<(), LogError> {
@@ -115,27 +199,50 @@ impl Log for SqliteLog {
     }
 
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        write::append(&self.connection, batch).map_err(engine_error)?;
-        let gone = |error| LogError::Failed(format!("the write-ahead log is gone: {error}"));
-        self.checkpointer.after_commit(&self.connection).map_err(gone)
+        self.journal.append(batch)?;
+        match self.put_rows(batch) {
+            Ok(true) => self.after_database(),
+            Ok(false) => Ok(()),
+            Err(error @ LogError::NoSpace(_)) => self.journal.undo().and(Err(error)),
+            Err(error) => {
+                // The batch is durable, and what became of its rows is not known: they are put again.
+                self.owed.push(rows_of(batch));
+                Err(error)
+            }
+        }
     }
 
     fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
-        write::put(&self.connection, slice).map_err(engine_error)
+        self.before_database()?;
+        write::put(&self.connection, slice, &self.owed, self.journal.mark())
+            .map_err(engine_error)?;
+        self.after_database()?;
+        if let Some(before) = slice.trim_before
+            && self.journal.trim(before)
+        {
+            self.sync_database()?;
+            self.journal.drop_gone();
+        }
+        Ok(())
     }
 
     fn probe(&mut self) -> Result<(), LogError> {
+        self.journal.probe()?;
         write::probe(&self.connection).map_err(engine_error)
     }
 
     fn reopen(&mut self) -> Result<(), LogError> {
         let path = self.options.directory.join(FILE);
         self.pages.drop_idle();
-        self.connection =
-            open::open_writer(&path, true).map_err(|error| LogError::Failed(error.to_string()))?;
+        self.journal.reopen()?;
+        let journal = self.options.directory.join(JOURNAL);
+        self.connection = open::open_writer(&path, &journal, true)
+            .map_err(|error| LogError::Failed(error.to_string()))?;
         // A failed sync may have left pages of the write-ahead log that look written and are not. Moving all of it to
         // the database, with a sync of its own, and starting the log anew leaves nothing to trust in them.
-        checkpoint::truncate(&self.connection).map_err(engine_error)
+        checkpoint::truncate(&self.connection).map_err(engine_error)?;
+        open::set_synced(&self.connection, false).map_err(engine_error)?;
+        self.pay()
     }
 
     fn pages(&self) -> Arc<dyn PageSource> {
@@ -145,6 +252,7 @@ impl Log for SqliteLog {
     fn close(&mut self) -> Result<(), LogError> {
         self.checkpointer.stop();
         self.pages.drop_idle();
+        self.pay()?;
         self.set_meta("relaxed", false)?;
         checkpoint::truncate(&self.connection).map_err(engine_error)
     }
@@ -218,3 +326,6 @@ fn engine_error(error: rusqlite::Error) -> LogError {
         _ => LogError::Failed(error.to_string()),
     }
 }
+
+/// Batches of session rows that only the journal has are put at the latest when they are so many: about 250 KiB.
+const MOST_OWED: usize = if cfg!(test) { 3 } else { 1024 };

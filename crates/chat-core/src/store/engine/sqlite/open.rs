@@ -8,7 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use rusqlite::{Connection, OpenFlags};
 
 use super::schema::{self, Header};
-use crate::store::{Durability, OpenError};
+use crate::store::OpenError;
+use crate::store::engine::journal;
 
 /// What a lock file says once there is a store beside it.
 const MARK: &[u8] =
@@ -77,8 +78,12 @@ pub(super) fn file_identity(path: &Path) -> String {
 }
 
 /// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on. Commits are synced
-/// until [`set_durability`].
-pub(super) fn open_writer(path: &Path, was_there: bool) -> Result<Connection, OpenError> {
+/// until [`set_synced`].
+pub(super) fn open_writer(
+    path: &Path,
+    journal: &Path,
+    was_there: bool,
+) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
         _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
@@ -90,7 +95,10 @@ pub(super) fn open_writer(path: &Path, was_there: bool) -> Result<Connection, Op
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let version = match schema::header(&connection).map_err(failed)? {
-        Header::Empty if was_there => return Err(OpenError::Missing { path: path.into() }),
+        // Whatever a journal holds, it is not for a new store to throw away.
+        Header::Empty if was_there || journal::any_segment(journal).unwrap_or(true) => {
+            return Err(OpenError::Missing { path: path.into() });
+        }
         Header::Empty => 0,
         Header::Ours { version } if version <= schema::newest() => version,
         Header::Ours { version: found } => {
@@ -99,24 +107,20 @@ pub(super) fn open_writer(path: &Path, was_there: bool) -> Result<Connection, Op
         Header::Foreign => return Err(OpenError::Foreign { path: path.into() }),
     };
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    set_durability(&connection, Durability::PowerLoss).map_err(failed)?;
+    set_synced(&connection, true).map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
-    schema::migrate(&mut connection, version)
+    schema::migrate(&mut connection, version, journal)
         .map_err(|error| OpenError::Engine { path: path.into(), reason: error.to_string() })?;
     Ok(connection)
 }
 
-/// From now on commits survive this.
-pub(super) fn set_durability(writer: &Connection, durability: Durability) -> rusqlite::Result<()> {
+/// Whether commits are synced. Those of a running store need not be: the journal has what they write.
+pub(super) fn set_synced(writer: &Connection, synced: bool) -> rusqlite::Result<()> {
     // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
     // (sqlite.org/pragma.html#pragma_synchronous).
-    let synchronous = match durability {
-        Durability::PowerLoss => "FULL",
-        Durability::ProcessCrash => "NORMAL",
-    };
-    writer.pragma_update(None, "synchronous", synchronous)
+    writer.pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })
 }
 
 /// How long the writer waits for a foreign process that has the database locked, such as a shell.

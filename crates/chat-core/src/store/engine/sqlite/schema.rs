@@ -1,9 +1,12 @@
 //! The tables, and how older files become current ones.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
-use super::engine_error;
-use crate::store::engine::log::LogError;
+use super::{engine_error, view, write};
+use crate::store::engine::journal::{Journal, Mark};
+use crate::store::engine::log::{Batch, LogError};
 
 /// Marks the file as ours in SQLite's header ("chat" in ASCII).
 const APPLICATION_ID: i64 = 0x6368_6174;
@@ -35,11 +38,21 @@ pub(super) fn header(connection: &Connection) -> rusqlite::Result<Header> {
 }
 
 /// Brings a file from its version to the newest, one transaction a step.
-pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), LogError> {
+pub(super) fn migrate(
+    connection: &mut Connection,
+    from: i64,
+    journal: &Path,
+) -> Result<(), LogError> {
     for (version, statements) in (1..).zip(MIGRATIONS) {
         if version > from {
+            // Until the transaction is committed the file is of the version before, and the journal is made again.
+            let moved = (version == JOURNAL_SINCE).then(|| move_to_journal(connection, journal));
+            let moved = moved.transpose()?;
             let transaction = connection.transaction().map_err(engine_error)?;
             transaction.execute_batch(statements).map_err(engine_error)?;
+            if let Some(moved) = moved {
+                moved.note(&transaction).map_err(engine_error)?;
+            }
             transaction
                 .pragma_update(None, "application_id", APPLICATION_ID)
                 .map_err(engine_error)?;
@@ -50,9 +63,50 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), LogE
     Ok(())
 }
 
+/// A journal with all that the table `log` held.
+struct Moved {
+    store: [u8; 16],
+    start: u64,
+    mark: Mark,
+}
+
+impl Moved {
+    fn note(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute("INSERT INTO meta VALUES ('journal', ?1)", [self.store])?;
+        connection.execute("INSERT INTO meta VALUES ('start', ?1)", [self.start])?;
+        write::put_mark(connection, self.mark)
+    }
+}
+
+fn move_to_journal(connection: &Connection, directory: &Path) -> Result<Moved, LogError> {
+    let store = connection.query_row("SELECT randomblob(16)", [], |row| row.get(0));
+    let store = store.map_err(engine_error)?;
+    let start = first_position(connection).map_err(engine_error)?;
+    let mut journal = Journal::create(directory, store, start)?;
+    journal.set_sync(false);
+    let mut first = start;
+    loop {
+        let records = view::old_records(connection, first, MOVED_AT_ONCE).map_err(engine_error)?;
+        if records.is_empty() {
+            break;
+        }
+        let batch = Batch { first, records, ..Batch::default() };
+        journal.append(&batch)?;
+        first = batch.next();
+    }
+    journal.sync()?;
+    Ok(Moved { store, start, mark: journal.mark() })
+}
+
+/// Of the oldest record, or of the next one if there is none.
+fn first_position(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce((SELECT min(position) FROM log), (SELECT value + 1 FROM meta WHERE name = 'covered'))";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
 /// Makes a file of the first version, for tests that open it.
 #[cfg(test)]
-pub(super) fn make_first(path: &std::path::Path) -> Connection {
+pub(super) fn make_first(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection.execute_batch(MIGRATIONS[0]).unwrap();
     connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
@@ -164,4 +218,13 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (run, first)
     ) STRICT, WITHOUT ROWID;
     INSERT INTO meta VALUES ('running', 0), ('secret', randomblob(16));
+", "
+    -- The records are in the journal now.
+    DROP TABLE log;
+    INSERT INTO meta VALUES ('segment', 1), ('sequence', 1), ('syncs', 0);
 "];
+
+/// The version from which on the records are in the journal.
+const JOURNAL_SINCE: i64 = 3;
+/// Records in one frame, and in memory at once.
+const MOVED_AT_ONCE: usize = 1_000;

@@ -1,5 +1,6 @@
 //! The reading half.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,32 +8,32 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row};
 
 use super::engine_error;
-use super::write::{kind, run_kind};
+use super::write::run_kind;
 use crate::account::PasswordHash;
 use crate::store::engine::index::IndexRow;
+use crate::store::engine::journal::{Mark, Opening, Segments};
 use crate::store::engine::log::{
-    AccountChange, AccountRow, Block, Keyed, LogError, PageSource, Parked, Record, Recovered,
-    RunKind, RunRow, SessionRow, View,
+    AccountChange, AccountRow, Batch, Block, Keyed, LogError, PageSource, Parked, Record,
+    Recovered, RunKind, RunRow, SessionChange, SessionRow, View,
 };
 use crate::store::engine::mailbox::Head;
 use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
 use crate::{MessageId, Timestamp};
 
-/// A connection as a [`View`].
+/// A connection and the journal as a [`View`].
 #[derive(Debug)]
-pub(super) struct SqliteView<'a>(pub(super) &'a Connection);
+pub(super) struct SqliteView<'a>(pub(super) &'a Connection, pub(super) &'a Segments);
 
 impl SqliteView<'_> {
-    pub(super) fn recover(&self) -> Result<Recovered> {
+    /// What is there, with changes of sessions that only the journal has.
+    pub(super) fn recover(&self, owed: &[Batch]) -> Result<Recovered> {
         let number = |sql| self.0.query_row(sql, [], |row| row.get::<_, Option<u64>>(0));
-        let covered = number("SELECT value FROM meta WHERE name = 'covered'")?.unwrap_or(0);
-        let end = number("SELECT max(position) FROM log")?.unwrap_or(0).max(covered);
         Ok(Recovered {
-            covered,
-            start: number("SELECT min(position) FROM log")?.unwrap_or(end + 1),
-            end,
+            covered: number("SELECT value FROM meta WHERE name = 'covered'")?.unwrap_or(0),
+            start: self.1.start(),
+            end: self.1.next() - 1,
             next_account: number("SELECT max(number) FROM accounts")?.unwrap_or(0) + 1,
-            sessions: self.sessions()?,
+            sessions: self.sessions(owed)?,
             imports: self.imports()?,
             incarnations: self
                 .rows("SELECT began, name FROM incarnations ORDER BY began", |row| {
@@ -59,8 +60,9 @@ impl SqliteView<'_> {
             .optional()
     }
 
-    fn sessions(&self) -> Result<Vec<(SessionKey, SessionRow)>> {
-        self.rows("SELECT key, number, account, created, last_used FROM sessions", |row| {
+    fn sessions(&self, owed: &[Batch]) -> Result<Vec<(SessionKey, SessionRow)>> {
+        let sql = "SELECT key, number, account, created, last_used FROM sessions";
+        let there = self.rows(sql, |row| {
             let session = SessionRow {
                 number: row.get(1)?,
                 account: AccountNumber(row.get(2)?),
@@ -68,7 +70,18 @@ impl SqliteView<'_> {
                 last_used: Timestamp::from_millis(row.get(4)?),
             };
             Ok((SessionKey(row.get(0)?), session))
-        })
+        })?;
+        if owed.is_empty() {
+            return Ok(there);
+        }
+        let mut sessions: HashMap<_, _> = there.into_iter().collect();
+        for change in owed.iter().flat_map(|batch| &batch.sessions) {
+            match change {
+                SessionChange::Put(key, row) => drop(sessions.insert(*key, *row)),
+                SessionChange::Delete(key) => drop(sessions.remove(key)),
+            }
+        }
+        Ok(sessions.into_iter().collect())
     }
 
     fn imports(&self) -> Result<Vec<(ImportId, AccountNumber)>> {
@@ -108,19 +121,11 @@ impl View for SqliteView<'_> {
         from: u64,
         limit: usize,
     ) -> std::result::Result<Vec<(u64, Record)>, LogError> {
-        let read = || {
-            let mut statement = self.0.prepare_cached(
-                "SELECT * FROM log WHERE position >= ?1 ORDER BY position LIMIT ?2",
-            )?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = statement.query_map((from, limit), |row| Ok((row.get(0)?, record(row)?)))?;
-            rows.collect::<Result<Vec<_>>>()
-        };
-        read().map_err(engine_error)
+        self.1.records(from, limit)
     }
 
     fn record(&self, position: u64) -> std::result::Result<Option<Record>, LogError> {
-        self.find("SELECT * FROM log WHERE position = ?1", [position], record)
+        self.1.record(position)
     }
 
     fn head(&self, mailbox: AccountNumber) -> std::result::Result<Option<Head>, LogError> {
@@ -232,8 +237,39 @@ impl View for SqliteView<'_> {
     }
 }
 
+/// What the journal is opened by.
+pub(super) fn opening(connection: &Connection, directory: PathBuf) -> Result<Opening> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    let number = |name| connection.query_row(sql, [name], |row| row.get::<_, u64>(0));
+    Ok(Opening {
+        directory,
+        store: connection.query_row(sql, ["journal"], |row| row.get(0))?,
+        mark: Mark { segment: number("segment")?, sequence: number("sequence")? },
+        start: number("start")?,
+        was_relaxed: number("relaxed")? != 0,
+    })
+}
+
+/// Records of a file from before there was a journal.
+pub(super) fn old_records(connection: &Connection, from: u64, limit: usize) -> Result<Vec<Record>> {
+    let sql = "SELECT * FROM log WHERE position >= ?1 ORDER BY position LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    statement.query_map((from, limit), old_record)?.collect()
+}
+
+/// What `log.kind` said, by record.
+mod kind {
+    pub(super) const MESSAGE: i64 = 0;
+    pub(super) const CURSOR: i64 = 1;
+    pub(super) const CREATED: i64 = 2;
+    pub(super) const CHANGED: i64 = 3;
+    pub(super) const REMOVED: i64 = 4;
+    pub(super) const INCARNATION: i64 = 5;
+}
+
 /// A row of `log`, all columns in order.
-fn record(row: &Row<'_>) -> Result<Record> {
+fn old_record(row: &Row<'_>) -> Result<Record> {
     let mailbox = AccountNumber(row.get(2)?);
     let id = MessageId::new(row.get(3)?);
     let time = Timestamp::from_millis(row.get(4)?);
@@ -264,7 +300,7 @@ fn message(row: &Row<'_>, id: MessageId, first: usize) -> Result<Arc<Message>> {
     }))
 }
 
-/// What `write::key_column` made.
+/// The last column of a posted message.
 fn keyed(column: [u8; 24]) -> Keyed {
     let (mut key, mut request) = ([0; 16], [0; 8]);
     let (first, second) = column.split_at(16);
@@ -322,12 +358,13 @@ fn choice(row: &Row<'_>, column: usize) -> Result<PrivacyChoice> {
 #[derive(Debug)]
 pub(super) struct PagePool {
     path: PathBuf,
+    segments: Arc<Segments>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl PagePool {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(path: PathBuf, segments: Arc<Segments>) -> Self {
+        Self { path, segments, idle: Mutex::new(Vec::new()) }
     }
 
     /// Closes the connections nobody uses now.
@@ -355,7 +392,7 @@ impl PageSource for PagePool {
         let connection = self.take().map_err(engine_error)?;
         // One transaction a page: one snapshot, and the write-ahead log is not held back longer than that.
         let transaction = connection.unchecked_transaction().map_err(engine_error)?;
-        let result = read(&SqliteView(&transaction));
+        let result = read(&SqliteView(&transaction, &self.segments));
         drop(transaction);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         result

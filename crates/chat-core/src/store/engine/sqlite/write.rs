@@ -1,22 +1,12 @@
-//! The writing half: batches and slices, each one connection.
+//! The writing half: rows and slices.
 
-use rusqlite::{CachedStatement, Connection, Result, params};
+use rusqlite::{Connection, Result, params};
 
 use crate::store::PrivacyChoice;
+use crate::store::engine::journal::Mark;
 use crate::store::engine::log::{
-    AccountChange, AccountRow, Batch, BlockChange, ImportChange, Keyed, Parked, Record, RunChange,
-    RunKind, SessionChange, Slice,
+    AccountRow, Batch, BlockChange, ImportChange, Parked, RunChange, RunKind, SessionChange, Slice,
 };
-
-/// What `log.kind` says, by record.
-pub(super) mod kind {
-    pub(in super::super) const MESSAGE: i64 = 0;
-    pub(in super::super) const CURSOR: i64 = 1;
-    pub(in super::super) const CREATED: i64 = 2;
-    pub(in super::super) const CHANGED: i64 = 3;
-    pub(in super::super) const REMOVED: i64 = 4;
-    pub(in super::super) const INCARNATION: i64 = 5;
-}
 
 /// What `runs.kind` says.
 pub(super) mod run_kind {
@@ -52,91 +42,43 @@ fn transact(connection: &Connection, write: impl FnOnce() -> Result<()>) -> Resu
     written
 }
 
-/// Commits a batch.
-pub(super) fn append(connection: &Connection, batch: &Batch) -> Result<()> {
+/// Puts the rows that batches of the journal changed, in order, and notes that they are here.
+pub(super) fn put_rows<'a>(
+    connection: &Connection,
+    batches: impl IntoIterator<Item = &'a Batch>,
+    mark: Mark,
+) -> Result<()> {
     transact(connection, || {
-        append_records(connection, batch)?;
-        for account in &batch.accounts {
-            put_account(connection, account)?;
-        }
-        for change in &batch.sessions {
-            change_session(connection, change)?;
-        }
-        for change in &batch.blocks {
-            change_block(connection, change)?;
-        }
-        for change in &batch.imports {
-            change_import(connection, change)?;
-        }
-        if let Some(name) = batch.incarnation {
-            let sql = "INSERT OR REPLACE INTO incarnations VALUES (?1, ?2)";
-            connection.execute(sql, params![batch.first, name])?;
-        }
-        Ok(())
+        batches.into_iter().try_for_each(|batch| change_rows(connection, batch))?;
+        put_mark(connection, mark)
     })
 }
 
-fn append_records(connection: &Connection, batch: &Batch) -> Result<()> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
-    for (position, record) in (batch.first..).zip(&batch.records) {
-        append_record(&mut insert, position, record)?;
+/// Notes how far the database is with the journal's rows.
+pub(super) fn put_mark(connection: &Connection, mark: Mark) -> Result<()> {
+    let mut put = connection.prepare_cached("UPDATE meta SET value = ?2 WHERE name = ?1")?;
+    put.execute(params!["segment", mark.segment])?;
+    put.execute(params!["sequence", mark.sequence]).map(drop)
+}
+
+fn change_rows(connection: &Connection, batch: &Batch) -> Result<()> {
+    for account in &batch.accounts {
+        put_account(connection, account)?;
+    }
+    for change in &batch.sessions {
+        change_session(connection, change)?;
+    }
+    for change in &batch.blocks {
+        change_block(connection, change)?;
+    }
+    for change in &batch.imports {
+        change_import(connection, change)?;
+    }
+    if let Some(name) = batch.incarnation {
+        let sql = "INSERT OR REPLACE INTO incarnations VALUES (?1, ?2)";
+        connection.execute(sql, params![batch.first, name])?;
     }
     Ok(())
-}
-
-fn append_record(insert: &mut CachedStatement<'_>, position: u64, record: &Record) -> Result<()> {
-    match record {
-        Record::Message { mailbox, message, key } => insert.execute(params![
-            position,
-            kind::MESSAGE,
-            mailbox.0,
-            message.id.get(),
-            message.time.as_millis(),
-            message.sender.0,
-            &*message.from,
-            &*message.from_name,
-            &*message.body,
-            key.map(|keyed| key_column(&keyed)),
-        ])?,
-        Record::Cursor { mailbox, upto, time } => {
-            bare_record(insert, position, kind::CURSOR, mailbox.0, upto.get(), time.as_millis())?
-        }
-        Record::Account { account, change, time } => {
-            let kind = match change {
-                AccountChange::Created => kind::CREATED,
-                AccountChange::Changed => kind::CHANGED,
-                AccountChange::Removed => kind::REMOVED,
-            };
-            bare_record(insert, position, kind, account.0, 0, time.as_millis())?
-        }
-        Record::Incarnation { mailbox, time } => {
-            bare_record(insert, position, kind::INCARNATION, mailbox.0, 0, time.as_millis())?
-        }
-    };
-    Ok(())
-}
-
-fn bare_record(
-    insert: &mut CachedStatement<'_>,
-    position: u64,
-    kind: i64,
-    mailbox: u64,
-    id: u64,
-    time: i64,
-) -> Result<usize> {
-    let nothing = rusqlite::types::Null;
-    insert.execute(params![
-        position, kind, mailbox, id, time, nothing, nothing, nothing, nothing, nothing
-    ])
-}
-
-fn key_column(keyed: &Keyed) -> [u8; 24] {
-    let mut column = [0; 24];
-    let (key, request) = column.split_at_mut(16);
-    key.copy_from_slice(&keyed.key.0);
-    request.copy_from_slice(&keyed.request);
-    column
 }
 
 fn put_account(connection: &Connection, row: &AccountRow) -> Result<()> {
@@ -199,9 +141,10 @@ fn change_session(connection: &Connection, change: &SessionChange) -> Result<()>
 
 fn change_import(connection: &Connection, change: &ImportChange) -> Result<()> {
     match change {
-        ImportChange::Begin(import, first) => {
-            connection.execute("INSERT INTO imports VALUES (?1, ?2)", params![import.0, first.0])?
-        }
+        ImportChange::Begin(import, first) => connection.execute(
+            "INSERT OR REPLACE INTO imports VALUES (?1, ?2)",
+            params![import.0, first.0],
+        )?,
         ImportChange::End(import) => {
             connection.execute("DELETE FROM imports WHERE id = ?1", [import.0])?
         }
@@ -209,9 +152,16 @@ fn change_import(connection: &Connection, change: &ImportChange) -> Result<()> {
     Ok(())
 }
 
-/// Puts a slice of background work. The next batch's sync makes it durable: the write-ahead log keeps their order.
-pub(super) fn put(connection: &Connection, slice: &Slice) -> Result<()> {
+/// Puts a slice of background work, and the rows that are owed.
+pub(super) fn put(
+    connection: &Connection,
+    slice: &Slice,
+    owed: &[Batch],
+    mark: Mark,
+) -> Result<()> {
     transact(connection, || {
+        owed.iter().try_for_each(|batch| change_rows(connection, batch))?;
+        put_mark(connection, mark)?;
         put_index(connection, slice)?;
         drop_index(connection, slice)?;
         park(connection, slice)?;
@@ -226,7 +176,9 @@ pub(super) fn put(connection: &Connection, slice: &Slice) -> Result<()> {
                 .execute([seconds])?;
         }
         if let Some(before) = slice.trim_before {
-            connection.prepare_cached("DELETE FROM log WHERE position < ?1")?.execute([before])?;
+            connection
+                .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'start'")?
+                .execute([before])?;
         }
         if let Some(covered) = slice.covered {
             connection
@@ -359,6 +311,15 @@ fn drop_blocks(connection: &Connection, run: u64, blocks: usize) -> Result<usize
         connection.prepare_cached("DELETE FROM runs WHERE number = ?1")?.execute([run])?;
     }
     Ok(dropped)
+}
+
+/// Commits something, so that a connection which syncs its commits makes all before it durable. What changes nothing is
+/// not written, and so not synced.
+pub(super) fn sync(connection: &Connection) -> Result<()> {
+    transact(connection, || {
+        let sql = "UPDATE meta SET value = value + 1 WHERE name = 'syncs'";
+        connection.prepare_cached(sql)?.execute([]).map(drop)
+    })
 }
 
 /// Writes and takes back about as much as a busy commit needs, so that success means there is room again.

@@ -41,15 +41,16 @@ async fn the_present_incarnation_goes_on_exactly() {
     }
 }
 
-/// A copy of the file is put back: what came after it was made is void.
+/// A copy of the store is put back: what came after it was made is void.
 #[cfg(feature = "embedded")]
 #[tokio::test(start_paused = true)]
 async fn a_restored_copy_goes_on_from_the_last_id_both_share() {
     use crate::store::SqliteOptions;
     use crate::store::backend::Backend as _;
     use crate::store::engine::SqliteLog;
+    use crate::store::engine::tests::rig::{copy_store, remove_store};
     let directory = tempfile::tempdir().unwrap();
-    let (file, copy) = (directory.path().join("chat.db"), directory.path().join("copy.db"));
+    let copy = tempfile::tempdir().unwrap();
     let open = || Served::new(SqliteLog::open(SqliteOptions::new(directory.path())).unwrap());
     let mut served = open();
     let messi = served.rig.join("messi");
@@ -60,12 +61,13 @@ async fn a_restored_copy_goes_on_from_the_last_id_both_share() {
     let old = served.undelivered(messi).await.incarnation().to_string();
     served.rig.engine.close().unwrap();
     drop(served);
-    std::fs::copy(&file, &copy).unwrap();
+    copy_store(directory.path(), copy.path());
     let mut served = open();
     served.send(messi, "messi", &["lost 21", "lost 22"]);
     served.rig.engine.close().unwrap();
     drop(served);
-    std::fs::rename(&copy, &file).unwrap();
+    remove_store(directory.path());
+    copy_store(copy.path(), directory.path());
     let mut served = open();
     served.send(messi, "messi", &["new 21"]);
     let mut watch = served.watch(messi, after(22, &old)).await;

@@ -36,6 +36,24 @@ impl Clock for TestClock {
     }
 }
 
+/// Copies a store that is closed to where none is.
+#[cfg(feature = "embedded")]
+pub(super) fn copy_store(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::copy(from.join("chat.db"), to.join("chat.db")).unwrap();
+    std::fs::create_dir(to.join("journal")).unwrap();
+    for file in std::fs::read_dir(from.join("journal")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join("journal").join(file.file_name())).unwrap();
+    }
+}
+
+/// Removes what [`copy_store`] copies.
+#[cfg(feature = "embedded")]
+pub(super) fn remove_store(directory: &std::path::Path) {
+    std::fs::remove_file(directory.join("chat.db")).unwrap();
+    std::fs::remove_dir_all(directory.join("journal")).unwrap();
+}
+
 pub(super) struct Rig<L: Log> {
     pub(super) engine: Engine<L>,
     pub(super) clock: TestClock,

@@ -287,10 +287,11 @@ fn ids_from_before_a_copy_was_put_back_tell_of_no_other_message() {
     use crate::store::backend::Backend as _;
     use crate::store::engine::SqliteLog;
     use crate::store::engine::log::View as _;
+    use crate::store::engine::tests::rig::{copy_store, remove_store};
     use crate::store::{Durability, SqliteOptions};
 
     let directory = tempfile::tempdir().unwrap();
-    let (file, backup) = (directory.path().join("chat.db"), directory.path().join("backup.db"));
+    let backup = tempfile::tempdir().unwrap();
     let clock = TestClock::default();
     let open = || {
         let mut sqlite = SqliteOptions::new(directory.path());
@@ -304,13 +305,14 @@ fn ids_from_before_a_copy_was_put_back_tell_of_no_other_message() {
     let kept = send(&mut rig, messi, "lineker");
     rig.engine.close().unwrap();
     drop(rig);
-    std::fs::copy(&file, &backup).unwrap();
+    copy_store(directory.path(), backup.path());
     let mut rig = open();
     let lost = send(&mut rig, messi, "lineker");
     assert_eq!(seen(&mut rig, messi, lost), Ok((0, None)));
     rig.engine.close().unwrap();
     drop(rig);
-    std::fs::rename(&backup, &file).unwrap();
+    remove_store(directory.path());
+    copy_store(backup.path(), directory.path());
     let mut rig = open();
     clock.advance(1_000);
     let next = send(&mut rig, messi, "lineker");

@@ -1,0 +1,282 @@
+//! [`Journal`]: what a commit appends to. Records live in it from then on; rows of tables are kept until the database
+//! has them.
+//!
+//! It is a directory of segments, each a row of frames, each of them one batch. A commit is one write
+//! and one sync. Only the end of the newest segment can be torn: a frame that is not whole was never acknowledged, and
+//! is cut off at the next start.
+
+mod frame;
+mod item;
+mod open;
+mod rows;
+mod segment;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::log::{Batch, LogError};
+use frame::{Place, frame_head, places, put_frame};
+use segment::{HEAD, Name};
+use segments::Newest;
+
+pub(crate) use open::Opening;
+pub(crate) use rows::{has_more_than_sessions, rows_of};
+pub(crate) use segment::any as any_segment;
+pub(crate) use segments::Segments;
+
+/// How far the database is with the journal's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The segment that was the newest then.
+    pub(crate) segment: u64,
+    /// The first frame whose rows the database does not have.
+    pub(crate) sequence: u64,
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    directory: PathBuf,
+    /// Names the store that the journal belongs to.
+    store: [u8; 16],
+    /// Whether every frame is synced before it counts.
+    sync: bool,
+    /// A segment takes no more frames beyond this.
+    segment_bytes: u64,
+    segments: Arc<Segments>,
+    name: Name,
+    file: File,
+    /// Where the next frame goes.
+    end: u64,
+    /// What is before this is on disk.
+    synced: u64,
+    sequence: u64,
+    next: u64,
+    last_place: Option<Place>,
+    /// `end` and `next` before the last frame.
+    before: (u64, u64),
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// Where everything is, for readers.
+    pub(crate) fn segments(&self) -> &Arc<Segments> {
+        &self.segments
+    }
+
+    /// Whether frames are synced before they count.
+    pub(crate) fn set_sync(&mut self, sync: bool) {
+        self.sync = sync;
+    }
+
+    /// How large segments become.
+    pub(crate) fn set_segment_bytes(&mut self, bytes: u64) {
+        self.segment_bytes = bytes;
+    }
+
+    /// How far the database is once it has everything.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { segment: self.name.number, sequence: self.sequence }
+    }
+
+    /// Makes a batch durable.
+    ///
+    /// # Errors
+    /// Without room nothing was changed. After any other failure [`reopen`](Self::reopen) must come first.
+    pub(crate) fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        if self.end >= self.segment_bytes {
+            self.begin_segment().map_err(failed)?;
+        }
+        self.check_is_there()?;
+        self.buffer.clear();
+        let too_large = || LogError::Failed("a batch is larger than a frame can be".into());
+        put_frame(&mut self.buffer, self.sequence, batch).ok_or_else(too_large)?;
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            self.cut_off().map_err(failed)?;
+            return Err(failed(error));
+        }
+        if self.sync {
+            self.file.sync_data().map_err(not_synced)?;
+        }
+        self.note_written(batch);
+        Ok(())
+    }
+
+    /// What was written counts.
+    fn note_written(&mut self, batch: &Batch) {
+        self.before = (self.end, self.next);
+        let mut found: Vec<_> = self.last_place.into_iter().collect();
+        let known = found.len();
+        if let Some(head) = frame_head(&self.buffer) {
+            places(head, &self.buffer, self.end, self.name.first, &mut found);
+        }
+        self.end += u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+        if self.sync {
+            self.synced = self.end;
+        }
+        self.next = batch.next();
+        self.sequence += 1;
+        self.last_place = found.last().copied();
+        self.segments.extend(found.get(known..).unwrap_or_default(), self.end, self.next);
+        self.buffer.shrink_to(KEPT_BUFFER);
+    }
+
+    /// Takes the last frame back. Nobody was told of it.
+    pub(crate) fn undo(&mut self) -> Result<(), LogError> {
+        (self.end, self.next) = self.before;
+        self.synced = self.synced.min(self.end);
+        self.sequence -= 1;
+        self.segments.cut(self.end, self.next);
+        self.last_place = self.segments.newest_places().last().copied();
+        self.cut_off().and_then(|()| self.file.sync_data()).map_err(not_synced)
+    }
+
+    /// Makes everything durable, whatever was promised.
+    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        if self.synced < self.end {
+            self.file.sync_data().map_err(not_synced)?;
+            self.synced = self.end;
+        }
+        Ok(())
+    }
+
+    /// Begins anew behind the last frame that counts, after a failure. What a failed sync may have lost, though it
+    /// counts, is written again.
+    pub(crate) fn reopen(&mut self) -> Result<(), LogError> {
+        self.reopen_file().map_err(failed)
+    }
+
+    fn reopen_file(&mut self) -> io::Result<()> {
+        let path = self.name.path(&self.directory);
+        self.file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let mut doubtful = Vec::new();
+        self.file.seek(SeekFrom::Start(self.synced))?;
+        (&self.file).take(self.end - self.synced).read_to_end(&mut doubtful)?;
+        self.file.set_len(self.synced)?;
+        self.file.seek(SeekFrom::Start(self.synced))?;
+        self.file.write_all(&doubtful)?;
+        self.file.sync_data()?;
+        self.synced = self.end;
+        Ok(())
+    }
+
+    /// Tries whether about as much as a busy commit needs can be written, and takes it back.
+    pub(crate) fn probe(&mut self) -> Result<(), LogError> {
+        let tried = self.file.write_all(&[0; PROBE_BYTES]).and_then(|()| self.file.sync_data());
+        let cut = self.cut_off().and_then(|()| self.file.sync_data());
+        tried.and(cut).map_err(failed)
+    }
+
+    /// Records before this position count as gone; whether there are files to [drop](Self::drop_gone).
+    pub(crate) fn trim(&self, before: u64) -> bool {
+        self.segments.set_start(before);
+        self.segments.has_gone()
+    }
+
+    /// Deletes the files that hold nothing any more. What was made of them must be durable elsewhere.
+    pub(crate) fn drop_gone(&self) {
+        for path in self.segments.take_gone() {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "cannot delete a part of the journal");
+            }
+        }
+    }
+
+    /// Removes what was written behind the end.
+    fn cut_off(&mut self) -> io::Result<()> {
+        self.file.set_len(self.end)?;
+        self.file.seek(SeekFrom::Start(self.end)).map(drop)
+    }
+
+    /// What is written to a deleted file goes nowhere.
+    fn check_is_there(&self) -> Result<(), LogError> {
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::nlink(&self.file.metadata().map_err(failed)?) == 0 {
+            return Err(LogError::Failed("the journal is gone".into()));
+        }
+        Ok(())
+    }
+
+    /// Ends the newest segment and begins another.
+    fn begin_segment(&mut self) -> io::Result<()> {
+        self.buffer.clear();
+        segment::put_end(&mut self.buffer, &self.segments.newest_places());
+        let name = Name { number: self.name.number + 1, first: self.next };
+        let ended = self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data());
+        match ended.and_then(|()| begin_file(&self.directory, self.store, name)) {
+            Ok((file, newest)) => {
+                self.segments.follow(newest);
+                self.take_up(name, file);
+                Ok(())
+            }
+            Err(error) => {
+                let _ = fs::remove_file(name.path(&self.directory));
+                self.cut_off()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn take_up(&mut self, name: Name, file: File) {
+        (self.name, self.file, self.last_place) = (name, file, None);
+        (self.end, self.synced) = (HEAD_BYTES, HEAD_BYTES);
+        self.before = (self.end, self.next);
+    }
+}
+
+/// Makes a segment with nothing in it, durable with its name.
+fn begin_file(directory: &Path, store: [u8; 16], name: Name) -> io::Result<(File, Newest)> {
+    let path = name.path(directory);
+    let mut file = fs::OpenOptions::new().write(true).read(true).create_new(true).open(&path)?;
+    file.write_all(&segment::head(store, name))?;
+    file.sync_all()?;
+    sync_directory(directory)?;
+    let reading = Arc::new(File::open(path)?);
+    let newest =
+        Newest { name, file: reading, places: Vec::new(), end: HEAD_BYTES, next: name.first };
+    Ok((file, newest))
+}
+
+/// Makes the directory, for its owner alone, durable with its name.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)?;
+    directory.parent().map_or(Ok(()), sync_directory)
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    match cfg!(unix) {
+        true => File::open(directory)?.sync_all(),
+        false => Ok(()),
+    }
+}
+
+/// A write that failed.
+fn failed(error: io::Error) -> LogError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            LogError::NoSpace(error.to_string())
+        }
+        _ => LogError::Failed(format!("the journal: {error}")),
+    }
+}
+
+/// After a failed sync nothing is known, whatever the reason.
+fn not_synced(error: io::Error) -> LogError {
+    LogError::Failed(format!("the journal was not synced: {error}"))
+}
+
+/// What is kept of the buffer after a large batch.
+const KEPT_BUFFER: usize = 1024 * 1024;
+/// Room that has to be there before writes are taken again.
+const PROBE_BYTES: usize = 256 * 1024;
+#[expect(clippy::as_conversions, reason = "no other conversion is const")]
+const HEAD_BYTES: u64 = HEAD as u64;
