@@ -21,12 +21,12 @@ impl<'a> Words<'a> {
 
     /// The next word, if there is one.
     pub(super) fn next(&mut self) -> Option<&'a str> {
-        let rest = self.rest?;
-        if let Some((word, rest)) = rest.split_once(' ') {
-            self.rest = Some(rest);
+        let rest = self.rest.take()?;
+        let space = memchr::memchr(b' ', rest.as_bytes());
+        if let Some((word, rest)) = space.and_then(|space| rest.split_at_checked(space)) {
+            self.rest = rest.get(1..);
             return Some(word);
         }
-        self.rest = None;
         (!rest.is_empty()).then_some(rest)
     }
 

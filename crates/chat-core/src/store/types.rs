@@ -88,9 +88,9 @@ impl Outgoing {
         Self { session, to, body, key: None, origin: None, request: [0; 8] }
     }
 
-    /// With what tells it from other messages under the same key: the first 8 bytes of a SHA-256 over recipient, a zero
+    /// Notes what tells it from other messages under the same key: the first 8 bytes of a SHA-256 over recipient, a zero
     /// byte and text.
-    pub(crate) fn sealed(mut self) -> Self {
+    pub(crate) fn seal(&mut self) {
         use sha2::Digest as _;
         if self.key.is_some() {
             let recipient = self.to.to_ascii_lowercase();
@@ -101,7 +101,6 @@ impl Outgoing {
                 .finalize();
             self.request.iter_mut().zip(digest).for_each(|(kept, byte)| *kept = byte);
         }
-        self
     }
 }
 

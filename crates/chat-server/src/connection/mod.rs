@@ -8,11 +8,13 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use chat_core::protocol::{ErrorCode, Reply, ServerCodec};
 use chat_core::store::{StoreError, WatchEvent};
 use tokio::io::AsyncWriteExt as _;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 use tracing::debug;
@@ -40,9 +42,7 @@ pub(crate) struct Connection<T> {
     codec: ServerCodec,
     input: BytesMut,
     output: Output,
-    /// When the last read brought something.
-    heard: Instant,
-    /// When the first byte of the unfinished line came.
+    /// When the connection first waited for the rest of the unfinished line.
     line_begun: Option<Instant>,
     /// When the last reply was accepted.
     written: Option<Instant>,
@@ -77,7 +77,6 @@ impl<T: Transport> Connection<T> {
             output: Output::new(codec.clone()),
             codec,
             input: BytesMut::new(),
-            heard: Instant::now(),
             line_begun: None,
             written: None,
             ended_early: false,
@@ -171,7 +170,7 @@ impl<T: Transport> Connection<T> {
         while self.output.len() > 0 {
             self.write_some().await?;
         }
-        match timeout(self.config.write_timeout, self.transport.flush()).await {
+        match within(self.config.write_timeout, self.transport.flush()).await {
             Ok(flushed) => flushed.map_err(Ending::Broken)?,
             Err(_) => return Err(Ending::Stalled),
         }
@@ -189,23 +188,21 @@ impl<T: Transport> Connection<T> {
     /// Writes what the transport takes, as soon as it takes anything.
     async fn write_some(&mut self) -> Result<(), Ending> {
         let bytes = self.output.bytes();
-        let written =
-            match timeout(self.config.write_timeout, self.transport.write_buf(bytes)).await {
-                Ok(written) => written,
-                Err(_) => match self.transport.try_write(bytes) {
-                    Ok(written) => {
-                        bytes.advance(written);
-                        Ok(written)
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        return Err(Ending::Stalled);
-                    }
-                    Err(error) => Err(error),
-                },
-            };
+        let written = match within(self.config.write_timeout, self.transport.write(bytes)).await {
+            Ok(written) => written,
+            Err(_) => match self.transport.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(Ending::Stalled);
+                }
+                written => written,
+            },
+        };
         match written {
             Ok(0) => Err(Ending::Broken(io::ErrorKind::WriteZero.into())),
-            Ok(_) => Ok(()),
+            Ok(written) => {
+                bytes.advance(written);
+                Ok(())
+            }
             Err(error) => Err(Ending::Broken(error)),
         }
     }
@@ -244,13 +241,12 @@ impl<T: Transport> Connection<T> {
         if self.input.is_empty() {
             self.line_begun = None;
         } else {
-            self.line_begun.get_or_insert(self.heard);
+            self.line_begun.get_or_insert_with(Instant::now);
         }
         self.line_begun.map(|begun| begun + self.config.line_timeout)
     }
 
     fn note_heard(&mut self, nothing_held: bool) {
-        self.heard = Instant::now();
         self.seat.heard();
         if nothing_held {
             self.peer.delivery.arm();
@@ -284,6 +280,15 @@ fn ready<T>(poll: Poll<T>) -> Option<T> {
     match poll {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
+    }
+}
+
+/// [`timeout`] for what is ready at once as a rule: then no clock is read.
+async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => timeout(limit, future).await,
     }
 }
 

@@ -17,6 +17,11 @@ impl Output {
         Self { codec, bytes: BytesMut::new() }
     }
 
+    /// Makes room for so many short replies.
+    pub(crate) fn reserve(&mut self, replies: usize) {
+        self.bytes.reserve(replies * SHORT_REPLY_BYTES);
+    }
+
     pub(crate) fn reply(&mut self, reply: &Reply<'_>) {
         if let Err(error) = self.codec.encode(reply, &mut self.bytes) {
             // The codec documents that it never does.
@@ -37,3 +42,6 @@ impl Output {
         self.bytes.len()
     }
 }
+
+/// What the OK to a `send` takes, rounded up.
+const SHORT_REPLY_BYTES: usize = 64;

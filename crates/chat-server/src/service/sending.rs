@@ -18,6 +18,7 @@ impl Service {
         peer.last_outgoing = outgoing.len();
         let posted = posted(&outgoing);
         let outcomes = self.store.send(outgoing).await;
+        output.reserve(outcomes.len());
         for (outcome, posted) in outcomes.into_iter().zip(posted.into_iter().chain(repeat(false))) {
             match outcome {
                 Ok(receipt) if posted => output.reply(&Reply::Posted(self.posted(receipt))),

@@ -349,7 +349,8 @@ pub(super) fn posted(session: SessionKey, key: &str, to: &str, body: &str) -> Ou
     let mut outgoing = outgoing(session, to, body);
     outgoing.key = PostKey::new(key);
     assert!(outgoing.key.is_some(), "{key} is no key");
-    outgoing.sealed()
+    outgoing.seal();
+    outgoing
 }
 
 pub(super) fn session_of(account: AccountNumber) -> SessionKey {
