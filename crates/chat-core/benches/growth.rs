@@ -1,0 +1,279 @@
+//! A store as large as they get: made once, and measured next to a small one.
+//!
+//! `cargo bench -p chat-core --bench growth -- fill DIRECTORY [ACCOUNTS [MESSAGES]]` makes it: 1 % of the mailboxes hold half
+//! of the messages, 10 % of the accounts have never read, all messages are posted. The users are user0, user1 and so on;
+//! their password is surabaya-1.
+//!
+//! `cargo bench -p chat-core --bench growth -- measure DIRECTORY [MILLIONS]` sends that many million messages into a copy of it
+//! and prints a row: what the store's thread takes a message, bytes written, and what pages take.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use chat_core::MessageId;
+use chat_core::account::{Hasher, PasswordHash, PasswordParams};
+use chat_core::store::{
+    AckBasis, Durability, HashedAccount, Outgoing, PageLimit, PostKey, SessionKey, SqliteOptions,
+    Store, StoreOptions,
+};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+const PASSWORD: &str = "surabaya-1";
+const CHEAP: PasswordParams = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
+/// Callers that fill the store, each with a session of its own.
+const WRITERS: u64 = 1_000;
+const CALLERS: u64 = 100;
+const IN_FLIGHT: u64 = 16;
+
+#[tokio::main]
+async fn main() {
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let number = |at: usize, usual| words.get(at).map_or(usual, |word| word.parse().unwrap());
+    match words.first().map(String::as_str) {
+        Some("fill") => fill(Path::new(&words[1]), number(2, 1_000_000), number(3, 10_000_000)).await,
+        Some("measure") => measure(Path::new(&words[1]), number(2, 2)).await,
+        // `cargo bench` runs every benchmark without words.
+        _ => println!("growth: say `fill DIRECTORY` or `measure DIRECTORY`"),
+    }
+}
+
+/// How many accounts a store has: that is what its directory says.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    accounts: u64,
+}
+
+impl Shape {
+    /// 1 % of the mailboxes.
+    fn is_heavy(user: u64) -> bool {
+        user.is_multiple_of(100)
+    }
+
+    /// 10 % of the accounts, and of the heavy mailboxes too.
+    fn never_reads(user: u64) -> bool {
+        user / 100 % 10 == 9
+    }
+
+    /// Every other message goes to a heavy mailbox.
+    fn recipient(self, random: u64) -> u64 {
+        let (heavy, user) = (random & 1 == 0, random >> 1);
+        match heavy && self.accounts >= 200 {
+            true => user % (self.accounts / 100) * 100,
+            false => user % self.accounts,
+        }
+    }
+}
+
+fn random(seed: u64) -> u64 {
+    // SplitMix64.
+    let mut z = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) >> 1
+}
+
+async fn fill(directory: &Path, accounts: u64, messages: u64) {
+    let shape = Shape { accounts };
+    let mut sqlite = SqliteOptions::new(directory);
+    sqlite.durability = Durability::ProcessCrash;
+    let store = Store::open(sqlite, options()).await.unwrap();
+    let start = Instant::now();
+    import(&store, accounts).await;
+    eprintln_progress("accounts", start);
+    let counts: Arc<Vec<AtomicU32>> = Arc::new((0..accounts).map(|_| AtomicU32::new(0)).collect());
+    let writers = WRITERS.min(accounts);
+    let mut tasks = JoinSet::new();
+    for writer in 0..writers {
+        let session = login(&store, writer).await;
+        let share = messages / writers;
+        tasks.spawn(write(store.clone(), session, shape, writer * share, share, Arc::clone(&counts)));
+    }
+    tasks.join_all().await;
+    eprintln_progress("messages", start);
+    let readers = 64;
+    let mut tasks = JoinSet::new();
+    for reader in 0..readers {
+        let (store, counts) = (store.clone(), Arc::clone(&counts));
+        tasks.spawn(async move {
+            for user in (reader..accounts).step_by(readers.try_into().unwrap()) {
+                let count = counts[usize::try_from(user).unwrap()].load(Ordering::Relaxed);
+                if count > 0 && !Shape::never_reads(user) {
+                    read(&store, user, count).await;
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    eprintln_progress("readers", start);
+    // What the store does when it has time.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    store.close().await.unwrap();
+    eprintln_progress("closed", start);
+}
+
+#[allow(clippy::print_stderr, reason = "a benchmark tells how far it is")]
+fn eprintln_progress(what: &str, since: Instant) {
+    eprintln!("{what} after {:.0?}", since.elapsed());
+}
+
+async fn write(
+    store: Store,
+    session: SessionKey,
+    shape: Shape,
+    first: u64,
+    share: u64,
+    counts: Arc<Vec<AtomicU32>>,
+) {
+    for from in (first..first + share).step_by(usize::try_from(IN_FLIGHT).unwrap()) {
+        let upto = (from + IN_FLIGHT).min(first + share);
+        let message = |n: u64| {
+            let to = shape.recipient(random(n));
+            counts[usize::try_from(to).unwrap()].fetch_add(1, Ordering::Relaxed);
+            let mut outgoing = Outgoing::new(session, format!("user{to}"), "x".repeat(100));
+            outgoing.key = PostKey::new(&format!("fill-{n}"));
+            outgoing
+        };
+        let outcomes = store.send((from..upto).map(message).collect()).await;
+        assert!(outcomes.iter().all(Result::is_ok));
+    }
+}
+
+async fn read(store: &Store, user: u64, count: u32) {
+    let session = login(store, user).await;
+    let page = store.peek(session, None, PageLimit::bodies(1, 1_000)).await.unwrap();
+    let basis = AckBasis::Incarnation(page.incarnation.as_str().into());
+    store.ack(session, MessageId::new(count.into()), basis).await.unwrap();
+    store.logout(session).await.unwrap();
+}
+
+async fn measure(directory: &Path, millions: u64) {
+    let mut sqlite = SqliteOptions::new(directory);
+    sqlite.durability = Durability::ProcessCrash;
+    let opening = Instant::now();
+    let store = Store::open(sqlite, options()).await.unwrap();
+    let session = login(&store, 0).await;
+    let opened = opening.elapsed();
+    // The one after the last account is not there.
+    let mut accounts = 1;
+    while store.account(&format!("user{accounts}")).await.is_ok() {
+        accounts *= 10;
+    }
+    println!("opened after {opened:.0?}; {accounts} accounts; {} MB resident", resident());
+    println!("| messages | what | sent a second | CPU µs of the store's thread | bytes written a message | MB resident |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let mut sessions = vec![session];
+    for caller in 1..CALLERS {
+        sessions.push(login(&store, caller).await);
+    }
+    let seed = u64::from(std::process::id()) << 32;
+    for round in 0..millions * 2 {
+        let posted = round % 2 == 1;
+        let (start, before, bytes) = (Instant::now(), cpu(), written());
+        let mut callers = JoinSet::new();
+        for (caller, session) in (0..).zip(&sessions) {
+            let first = seed + (round * CALLERS + caller) * 1_000_000;
+            callers.spawn(call(store.clone(), *session, accounts, first, posted));
+        }
+        callers.join_all().await;
+        let messages = CALLERS * SHARE;
+        let rate = u128::from(messages) * 1_000 / start.elapsed().as_millis();
+        let ns = (cpu() - before).as_nanos() / u128::from(messages);
+        let bytes = (written() - bytes) / messages;
+        let what = if posted { "post" } else { "send" };
+        println!("| {} | {what} | {rate} | {}.{:02} | {bytes} | {} |", (round + 1) * messages, ns / 1_000, ns % 1_000 / 10, resident());
+    }
+    pages(&store, accounts).await;
+    store.close().await.unwrap();
+}
+
+/// How many messages a caller sends in a round.
+const SHARE: u64 = 5_000;
+
+async fn call(store: Store, session: SessionKey, accounts: u64, first: u64, posted: bool) {
+    for from in (first..first + SHARE).step_by(usize::try_from(IN_FLIGHT).unwrap()) {
+        let upto = (from + IN_FLIGHT).min(first + SHARE);
+        let message = |n: u64| {
+            let to = format!("user{}", random(n) % accounts);
+            let mut outgoing = Outgoing::new(session, to, "x".repeat(100));
+            outgoing.key = if posted { PostKey::new(&format!("run-{n}")) } else { None };
+            outgoing
+        };
+        let outcomes = store.send((from..upto).map(message).collect()).await;
+        assert!(outcomes.iter().all(Result::is_ok));
+    }
+}
+
+/// The oldest 50 of what waits in mailboxes that hold many, and were never read.
+async fn pages(store: &Store, accounts: u64) {
+    let users = (0..accounts).filter(|user| Shape::is_heavy(*user) && Shape::never_reads(*user));
+    let mut times = Vec::new();
+    for user in users.step_by(7).take(201) {
+        let session = login(store, user).await;
+        let start = Instant::now();
+        let page = store.inbox(session, &[], PageLimit::bodies(50, usize::MAX)).await.unwrap();
+        times.push((start.elapsed(), page.messages.len()));
+    }
+    times.sort();
+    println!("inbox of {}: p50 {:.0?}", times[times.len() / 2].1, times[times.len() / 2].0);
+}
+
+async fn login(store: &Store, user: u64) -> SessionKey {
+    SessionKey::of(&store.login(&format!("user{user}"), PASSWORD).await.unwrap())
+}
+
+fn options() -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.password = CHEAP;
+    options.mailbox_messages = u64::MAX;
+    options.mailbox_bytes = u64::MAX;
+    options
+}
+
+async fn import(store: &Store, accounts: u64) {
+    let import = store.begin_import().await.unwrap();
+    let hash: PasswordHash = Hasher::hash_blocking(CHEAP, PASSWORD).unwrap();
+    let account = |n: u64| HashedAccount {
+        username: format!("user{n}").parse().unwrap(),
+        name: format!("User {n}").parse().unwrap(),
+        hash: hash.clone(),
+    };
+    for first in (0..accounts).step_by(1_000) {
+        let slice = (first..accounts.min(first + 1_000)).map(account).collect();
+        store.stage_import(import, slice).await.unwrap();
+    }
+    store.commit_import(import).await.unwrap();
+}
+
+/// Bytes this process caused to be written to storage.
+fn written() -> u64 {
+    field("/proc/self/io", "write_bytes:")
+}
+
+/// Memory of this process, in MB.
+fn resident() -> u64 {
+    field("/proc/self/status", "VmRSS:") / 1_000
+}
+
+fn field(path: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// How long the store's thread has been on a processor.
+fn cpu() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let is_store = |task: &std::path::PathBuf| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "chat-store")
+    };
+    let task = tasks.into_iter().find(is_store).unwrap();
+    let stat = fs::read_to_string(task.join("schedstat")).unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
