@@ -37,7 +37,9 @@ async fn main() {
     let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let number = |at: usize, usual| words.get(at).map_or(usual, |word| word.parse().unwrap());
     match words.first().map(String::as_str) {
-        Some("fill") => fill(Path::new(&words[1]), number(2, 1_000_000), number(3, 10_000_000)).await,
+        Some("fill") => {
+            fill(Path::new(&words[1]), number(2, 1_000_000), number(3, 10_000_000)).await
+        }
         Some("measure") => measure(Path::new(&words[1]), number(2, 2)).await,
         // `cargo bench` runs every benchmark without words.
         _ => println!("growth: say `fill DIRECTORY` or `measure DIRECTORY`"),
@@ -93,7 +95,14 @@ async fn fill(directory: &Path, accounts: u64, messages: u64) {
     for writer in 0..writers {
         let session = login(&store, writer).await;
         let share = messages / writers;
-        tasks.spawn(write(store.clone(), session, shape, writer * share, share, Arc::clone(&counts)));
+        tasks.spawn(write(
+            store.clone(),
+            session,
+            shape,
+            writer * share,
+            share,
+            Arc::clone(&counts),
+        ));
     }
     tasks.join_all().await;
     eprintln_progress("messages", start);
@@ -166,7 +175,9 @@ async fn measure(directory: &Path, millions: u64) {
         accounts *= 10;
     }
     println!("opened after {opened:.0?}; {accounts} accounts; {} MB resident", resident());
-    println!("| messages | what | sent a second | CPU µs of the store's thread | bytes written a message | MB resident |");
+    println!(
+        "| messages | what | sent a second | CPU µs of the store's thread | bytes written a message | MB resident |"
+    );
     println!("| --- | --- | --- | --- | --- | --- |");
     let mut sessions = vec![session];
     for caller in 1..CALLERS {
@@ -187,7 +198,13 @@ async fn measure(directory: &Path, millions: u64) {
         let ns = (cpu() - before).as_nanos() / u128::from(messages);
         let bytes = (written() - bytes) / messages;
         let what = if posted { "post" } else { "send" };
-        println!("| {} | {what} | {rate} | {}.{:02} | {bytes} | {} |", (round + 1) * messages, ns / 1_000, ns % 1_000 / 10, resident());
+        println!(
+            "| {} | {what} | {rate} | {}.{:02} | {bytes} | {} |",
+            (round + 1) * messages,
+            ns / 1_000,
+            ns % 1_000 / 10,
+            resident()
+        );
     }
     pages(&store, accounts).await;
     store.close().await.unwrap();

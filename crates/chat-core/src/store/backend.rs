@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     /// What the backend knows of the ids from `placed_from` on.
     pub(crate) placed_from: MessageId,
     pub(crate) placed: Vec<Placed>,
+    /// The runs that know where the ids before lie, newest first.
+    pub(crate) index: Arc<[u64]>,
 }
 
 /// How a watch begins.

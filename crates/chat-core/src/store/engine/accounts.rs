@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::cache::Cached;
-use super::log::{AccountChange, AccountRow, Log, Record};
+use super::log::{AccountChange, AccountRow, DirectoryEntry, Log, LogError, Record};
+use super::mailbox::Mailbox;
 use super::{Engine, State};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
@@ -95,7 +96,7 @@ impl<L: Log> Engine<L> {
         Some(row).filter(|_| !hidden).ok_or(StoreError::NoSuchUser)
     }
 
-    /// An account and its mailbox, in memory.
+    /// An account, in memory.
     pub(super) fn cached(&mut self, number: AccountNumber) -> Result<&mut Cached, StoreError> {
         if self.state()?.cache.get(number).is_none() {
             let row = self.account_row(number)?.ok_or(StoreError::NoSuchUser)?;
@@ -105,6 +106,30 @@ impl<L: Log> Engine<L> {
             state.cache.load(log, &row).map_err(Self::unreadable)?;
         }
         self.state()?.cache.get(number).ok_or(StoreError::Internal)
+    }
+
+    /// A mailbox, in memory.
+    pub(super) fn mailbox(&mut self, number: AccountNumber) -> Result<&mut Mailbox, StoreError> {
+        let Self { state: Some(state), log, .. } = self else {
+            return Err(StoreError::Unavailable);
+        };
+        state.mailboxes.load(log, &state.runs, number).map_err(Self::unreadable)
+    }
+
+    /// Takes some accounts into the directory; whether there are more. Who is not in it yet is found all the same.
+    pub(super) fn directory_step(&mut self) -> Result<bool, LogError> {
+        let Self { state: Some(state), log, .. } = self else { return Ok(false) };
+        let Some(after) = state.to_know else { return Ok(false) };
+        log.begin()?;
+        let entries = log.directory(after, KNOWN_A_STEP)?;
+        state.to_know = entries.last().map(|entry| entry.recipient.number);
+        state.to_know = state.to_know.filter(|_| entries.len() >= KNOWN_A_STEP);
+        for DirectoryEntry { key, recipient, import } in &entries {
+            if import.is_none_or(|import| !state.imports.contains_key(&import)) {
+                state.cache.directory.insert(key, *recipient);
+            }
+        }
+        Ok(state.to_know.is_some())
     }
 
     /// An account's username and full name.
@@ -144,9 +169,7 @@ impl<L: Log> Engine<L> {
         let old_key = self.account_row(row.number)?.and_then(|old| old.key);
         let state = self.state()?;
         state.pending.records.push(Record::Account { account: row.number, change, time: now });
-        if state.cache.get(row.number).is_some() || change == AccountChange::Created {
-            state.cache.update(&row);
-        }
+        state.cache.update(&row, old_key.as_deref());
         state.put_account(row, old_key);
         Ok(())
     }
@@ -194,15 +217,12 @@ impl<L: Log> Engine<L> {
         self.can_write()?;
         let mut row = self.live_account(username)?;
         let number = row.number;
-        let waiting = self.cached(number)?.mailbox.waiting();
+        let waiting = self.mailbox(number)?.waiting();
         row.removed = Some(now);
         self.change_account(row, AccountChange::Removed, now)?;
         self.end_sessions(number, None, SessionEnd::AccountRemoved)?;
-        let state = self.state()?;
-        if let Some(cached) = state.cache.get(number) {
-            cached.mailbox.clear();
-        }
-        state.cache.touch(number);
+        self.mailbox(number)?.clear();
+        self.state()?.mailboxes.touch(number);
         Ok(Answer::Count(waiting))
     }
 
@@ -243,7 +263,7 @@ impl<L: Log> Engine<L> {
     }
 
     fn summary(&mut self, row: &AccountRow, now: Timestamp) -> Result<AccountSummary, StoreError> {
-        let undelivered = self.cached(row.number)?.mailbox.waiting();
+        let undelivered = self.mailbox(row.number)?.waiting();
         Ok(AccountSummary {
             number: row.number,
             username: Arc::clone(&row.username),
@@ -278,3 +298,6 @@ pub(super) fn new_row(
         blocks: 0,
     }
 }
+
+/// Accounts that the directory takes in at once: about a millisecond.
+const KNOWN_A_STEP: usize = if cfg!(test) { 2 } else { 1_000 };

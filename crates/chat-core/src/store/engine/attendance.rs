@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use super::cache::entries;
+use super::index::entries;
 use super::log::{Log, LogError};
 use super::sessions::Sessions;
 use super::{Engine, State, Timer};
@@ -132,14 +132,14 @@ impl<L: Log> Engine<L> {
 
     /// Who wrote the newest messages of a mailbox.
     fn correspondents(&mut self, user: AccountNumber) -> Result<Vec<AccountNumber>, StoreError> {
-        self.cached(user)?;
-        let Self { state: Some(state), log, .. } = self else {
+        self.mailbox(user)?;
+        let Self { state: Some(State { mailboxes, runs, .. }), log, .. } = self else {
             return Err(StoreError::Unavailable);
         };
-        let mailbox = &state.cache.get(user).ok_or(StoreError::Internal)?.mailbox;
+        let mailbox = mailboxes.get(user).ok_or(StoreError::Internal)?;
         let last = mailbox.head.last;
         let after = MessageId::new(last.get().saturating_sub(NEWEST_MESSAGES));
-        let newest = entries(log, user, mailbox, after, last).map_err(Self::unreadable)?;
+        let newest = entries(log, runs, user, mailbox, after, last).map_err(Self::unreadable)?;
         Ok(newest.into_iter().map(|entry| entry.sender).collect())
     }
 }

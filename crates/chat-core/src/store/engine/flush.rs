@@ -1,26 +1,34 @@
-//! Writing the newest stretch behind: heads and index rows, in slices, off the commit path.
+//! Writing the newest stretch behind: heads, index and runs, in slices, off the commit path.
 
 use std::time::Duration;
 
-use super::index::{IndexRow, last_below};
+use super::heads;
+use super::index::{beyond_count, last_below, row_above};
 use super::log::{Log, LogError, RunKind, Slice, View};
-use super::mailbox::{Head, Mailbox};
-use super::runs::Run;
+use super::mailboxes::Mailboxes;
+use super::runs::{Run, Runs, Writer};
 use super::stretch::{Stretch, StretchWriter};
 use super::{Engine, FLUSH_EVERY, State, Timer};
+use crate::Timestamp;
 use crate::store::AccountNumber;
-use crate::{MessageId, Timestamp};
 
-/// A flush under way.
+/// A flush under way: first heads and index, mailbox by mailbox; then the other runs; last, memory lets go of what the
+/// index has.
 #[derive(Debug)]
 pub(super) struct Flush {
     /// The covered position once it is complete.
     target: u64,
-    /// Mailboxes still to be written, in order.
-    mailboxes: std::vec::IntoIter<AccountNumber>,
+    /// The mailboxes to write, in order.
+    mailboxes: Vec<AccountNumber>,
+    /// How many of them are written.
+    written: usize,
+    /// The run that gets the index.
+    index: Option<Writer>,
     /// What is written as runs once all mailboxes are.
     pub(super) stretch: Stretch,
     writer: Option<StretchWriter>,
+    /// How many mailboxes memory has let go of, once everything is written.
+    forgotten: Option<usize>,
 }
 
 impl<L: Log> Engine<L> {
@@ -40,32 +48,48 @@ impl<L: Log> Engine<L> {
         let Some(flush) = &mut state.flush else {
             return Ok(false);
         };
-        let mut slice = Slice::default();
-        let mut written: Vec<(AccountNumber, Head)> = Vec::new();
-        while slice.weight() < slice_weight(self.options.stretch) {
-            let Some(number) = flush.mailboxes.next() else {
-                break;
-            };
-            let kept = self.options.retention_messages;
-            if let Some(head) =
-                write_mailbox(&self.log, &mut state.cache, number, kept, end, &mut slice)?
-            {
-                written.push((number, head));
+        if let Some(forgotten) = flush.forgotten {
+            let more = flush.forget(forgotten, &mut state.mailboxes);
+            if !more {
+                state.flush = None;
+                state.cache.shrink(self.options.cached_mailboxes);
             }
+            return Ok(more);
         }
-        let runs = match slice.weight() {
-            0 => flush.write_runs(&mut self.run_numbers, running, &mut slice),
-            _ => Vec::new(),
+        let mut slice = Slice::default();
+        let most = mailboxes_a_slice(self.options.stretch);
+        let from = flush.written;
+        while flush.written < flush.mailboxes.len()
+            && flush.written - from < most
+            && slice.weight() < SLICE_WEIGHT
+        {
+            let State { mailboxes, runs, .. } = state;
+            let kept = self.options.retention_messages;
+            flush.write_row(
+                &self.log,
+                mailboxes,
+                runs,
+                kept,
+                end,
+                &mut self.run_numbers,
+                &mut slice,
+            )?;
+        }
+        let runs = match flush.written == from {
+            true => flush.write_runs(&mut self.run_numbers, running, &mut slice),
+            false => Vec::new(),
         };
         self.log.put(&slice)?;
         for (kind, run) in runs {
             state.runs.add_written(kind, run, &flush.stretch.keys.filters);
         }
-        settle(state, &slice, written, self.options.cached_mailboxes);
-        if slice.covered.is_some() {
+        if let Some(covered) = slice.covered {
+            state.covered = covered;
             state.flush_timer = Timer::starting(now, FLUSH_EVERY);
+            flush.stretch = Stretch::default();
+            flush.forgotten = Some(0);
         }
-        Ok(state.flush.is_some())
+        Ok(true)
     }
 }
 
@@ -73,8 +97,47 @@ impl Flush {
     fn new(state: &mut State, target: u64) -> Self {
         let mut stretch = std::mem::take(&mut state.stretch);
         stretch.close();
-        let mailboxes = state.cache.take_dirty().into_iter();
-        Self { target, mailboxes, stretch, writer: None }
+        Self {
+            target,
+            mailboxes: state.mailboxes.take_dirty(),
+            written: 0,
+            index: None,
+            stretch,
+            writer: None,
+            forgotten: None,
+        }
+    }
+
+    /// Adds what the disk lacks of the mailboxes whose heads are in the next row, and that row.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "parts of an engine that is borrowed piece by piece"
+    )]
+    fn write_row(
+        &mut self,
+        log: &impl View,
+        mailboxes: &mut Mailboxes,
+        runs: &Runs,
+        kept: u64,
+        end: u64,
+        numbers: &mut u64,
+        slice: &mut Slice,
+    ) -> Result<(), LogError> {
+        let Some((row, _)) = self.mailboxes.get(self.written).copied().map(heads::place) else {
+            return Ok(());
+        };
+        let rest = self.mailboxes.get(self.written..).unwrap_or_default();
+        for number in rest.iter().take_while(|number| heads::place(**number).0 == row) {
+            let index = self.index.get_or_insert_with(|| {
+                *numbers += 1;
+                Writer::new(*numbers, RunKind::Index, 0, slice)
+            });
+            write_mailbox((log, runs), mailboxes, *number, (kept, self.target), index, slice)?;
+            mailboxes.written(*number, self.target);
+            self.written += 1;
+        }
+        slice.heads.push((row, mailboxes.row(row, end)));
+        Ok(())
     }
 
     /// Writes a slice of the runs. The last one completes them, and with them the flush.
@@ -96,43 +159,42 @@ impl Flush {
         }
         slice.covered = Some(self.target);
         slice.running = Some(running);
-        writer.finish(self.target, running.as_secs(), slice)
+        let mut runs = writer.finish(self.target, running.as_secs(), slice);
+        let index = self.index.take().map(|writer| writer.finish(self.target, slice));
+        runs.extend(index.map(|run| (RunKind::Index, run)));
+        runs
+    }
+
+    /// Lets go of what the index has now, for some mailboxes; whether there are more.
+    fn forget(&mut self, from: usize, mailboxes: &mut Mailboxes) -> bool {
+        let upto = from.saturating_add(FORGOTTEN_A_STEP).min(self.mailboxes.len());
+        for number in self.mailboxes.get(from..upto).unwrap_or_default() {
+            mailboxes.forget(*number, self.target);
+        }
+        self.forgotten = Some(upto);
+        upto < self.mailboxes.len()
     }
 }
 
-/// What one slice may come to. A short stretch is cut small, too.
-fn slice_weight(stretch: u64) -> usize {
-    usize::try_from(stretch / LEAST_SLICES).unwrap_or(usize::MAX).clamp(1, SLICE_WEIGHT)
-}
-
-/// Whether the stretch is long enough, or old enough.
-fn is_due(state: &State, end: u64, stretch: u64, now: Timestamp) -> bool {
-    let length = end - state.covered;
-    length >= stretch || (length > 0 && state.flush_timer.is_due(now, FLUSH_EVERY))
-}
-
-/// Adds what the disk lacks of a mailbox to the slice; gives the head as it will stand there.
-fn write_mailbox<L: Log>(
-    log: &L,
-    cache: &mut super::cache::Cache,
+/// Adds what the disk lacks of a mailbox, but for its head.
+fn write_mailbox(
+    (log, runs): (&impl View, &Runs),
+    mailboxes: &mut Mailboxes,
     number: AccountNumber,
-    kept: u64,
-    end: u64,
+    (kept, target): (u64, u64),
+    index: &mut Writer,
     slice: &mut Slice,
-) -> Result<Option<Head>, LogError> {
-    let Some(row) = log.account(number)? else {
-        return Ok(None);
-    };
-    let cached = cache.load(log, &row)?;
-    if cached.removed {
+) -> Result<(), LogError> {
+    let mailbox = mailboxes.load(log, runs, number)?;
+    if mailbox.removed {
         slice.drop_mailboxes.push(number);
-        return Ok(Some(Head { applied: end, ..Head::default() }));
+        return Ok(());
     }
-    let mailbox = &cached.mailbox;
-    if !mailbox.dirty {
-        return Ok(None);
+    for (id, entry) in (mailbox.tail_first()..).zip(&mailbox.tail) {
+        if entry.position <= target {
+            index.push(entry.key(number, id), &entry.value(), slice);
+        }
     }
-    write_rows(log, number, mailbox, slice)?;
     let before = mailbox.head;
     let floor = before.floor.max(beyond_count(before.last, kept).min(before.cursor));
     if row_above(floor) > row_above(before.floor) {
@@ -144,70 +206,28 @@ fn write_mailbox<L: Log>(
     }
     let deliveries = mailbox.deliveries.iter();
     slice.deliveries.extend(deliveries.map(|(upto, time)| (number, upto, time)));
-    let head = Head { floor, applied: end, ..before };
-    slice.heads.push((number, head));
-    Ok(Some(head))
-}
-
-/// The index rows that the tail adds to. The first may be there in part.
-fn write_rows(
-    log: &impl View,
-    number: AccountNumber,
-    mailbox: &Mailbox,
-    slice: &mut Slice,
-) -> Result<(), LogError> {
-    let first = mailbox.tail_first();
-    let mut row: Option<(u64, IndexRow)> = None;
-    for (id, entry) in (first..).zip(&mailbox.tail) {
-        let wanted = IndexRow::number(id);
-        if let Some((have, full)) = row.take_if(|(have, _)| *have != wanted) {
-            slice.rows.push((number, have, full));
-        }
-        if row.is_none() {
-            let mut there = match id == first {
-                true => log.index_row(number, wanted)?.unwrap_or_default(),
-                false => IndexRow::default(),
-            };
-            there.truncate(id);
-            if there.entries.is_empty() {
-                there.first = id;
-            }
-            row = Some((wanted, there));
-        }
-        if let Some((_, row)) = &mut row {
-            row.entries.push(*entry);
-        }
-    }
-    slice.rows.extend(row.map(|(have, row)| (number, have, row)));
+    mailbox.head.floor = floor;
     Ok(())
 }
 
-/// The newest message beyond the count that is kept.
-pub(super) fn beyond_count(last: MessageId, kept: u64) -> MessageId {
-    MessageId::new(last.get().saturating_sub(kept))
+/// How many mailboxes one slice may write. A short stretch is cut small, too.
+fn mailboxes_a_slice(stretch: u64) -> usize {
+    let most = usize::try_from(stretch / LEAST_SLICES).unwrap_or(usize::MAX);
+    most.clamp(1, MAILBOXES_A_SLICE)
 }
 
-/// The number of the first row with an id above this one.
-pub(super) fn row_above(id: MessageId) -> u64 {
-    IndexRow::number(id.get() + 1)
-}
-
-/// The slice is on disk: memory need not keep what is there now.
-fn settle(state: &mut State, slice: &Slice, written: Vec<(AccountNumber, Head)>, keep: usize) {
-    for (number, head) in written {
-        if let Some(cached) = state.cache.get(number) {
-            cached.mailbox.flushed(head);
-        }
-    }
-    if let Some(covered) = slice.covered {
-        state.covered = covered;
-        state.flush = None;
-        state.cache.shrink(keep);
-    }
+/// Whether the stretch is long enough, or old enough.
+fn is_due(state: &State, end: u64, stretch: u64, now: Timestamp) -> bool {
+    let length = end - state.covered;
+    length >= stretch || (length > 0 && state.flush_timer.is_due(now, FLUSH_EVERY))
 }
 
 /// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
 /// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };
-/// A stretch of as many messages to as many mailboxes takes twice that many slices.
+/// Mailboxes in one slice: each takes less than a microsecond, unless its cursor moved.
+const MAILBOXES_A_SLICE: usize = if cfg!(test) { 2 } else { 4_096 };
+/// Mailboxes looked at in one step once they are written. Tests look at few.
+const FORGOTTEN_A_STEP: usize = if cfg!(test) { 1 } else { 8_192 };
+/// A stretch of as many messages to as many mailboxes takes that many slices.
 const LEAST_SLICES: u64 = 8;

@@ -67,8 +67,11 @@ impl<L: Log> Engine<L> {
 
     pub(super) fn commit_import(&mut self, import: ImportId) -> Outcome {
         self.can_write()?;
-        let staged = self.open_import(import)?.staged;
+        let Import { staged, first, .. } = *self.open_import(import)?;
         let state = self.state()?;
+        // Everybody sees its accounts from now on.
+        let before = AccountNumber(first.0.saturating_sub(1));
+        state.to_know = Some(state.to_know.map_or(before, |from| from.min(before)));
         state.imports.remove(&import);
         state.pending.imports.push(ImportChange::End(import));
         Ok(Answer::Count(staged))

@@ -4,10 +4,8 @@
 //! and for one mailbox when a client has more of it than the store does. The positions at which they began tell which
 //! ids an older one shares with the present.
 
-use super::index::IndexRow;
 use super::log::{Batch, Log, LogError, Record};
-use super::mailbox::Mailbox;
-use super::{Engine, State};
+use super::{Engine, State, index};
 use crate::store::{AccountNumber, Incarnation, StoreError};
 use crate::{MessageId, Timestamp};
 
@@ -42,7 +40,7 @@ impl<L: Log> Engine<L> {
         &mut self,
         account: AccountNumber,
     ) -> Result<Incarnation, StoreError> {
-        let began = self.cached(account)?.mailbox.head.began;
+        let began = self.mailbox(account)?.head.began;
         let store = self.state()?.incarnations.last().map_or([0; 16], |(_, name)| *name);
         Ok(name(store, account, began))
     }
@@ -54,12 +52,11 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.can_write()?;
-        self.cached(account)?;
+        let position = self.state()?.pending.next();
+        self.mailbox(account)?.head.renew(position);
         let state = self.state()?;
-        let position = state.pending.next();
         state.pending.records.push(Record::Incarnation { mailbox: account, time: now });
-        state.cache.touch(account);
-        state.cache.get(account).ok_or(StoreError::Internal)?.mailbox.head.renew(position);
+        state.mailboxes.touch(account);
         Ok(())
     }
 
@@ -69,7 +66,7 @@ impl<L: Log> Engine<L> {
         account: AccountNumber,
         incarnation: &str,
     ) -> Result<MessageId, StoreError> {
-        let head = self.cached(account)?.mailbox.head;
+        let head = self.mailbox(account)?.head;
         let state = self.state()?;
         let start = state.start;
         let owns = owns(head.began_before, head.began);
@@ -92,7 +89,7 @@ impl<L: Log> Engine<L> {
         account: AccountNumber,
         after: MessageId,
     ) -> Result<MessageId, StoreError> {
-        let head = self.cached(account)?.mailbox.head;
+        let head = self.mailbox(account)?.head;
         let first = after.get().saturating_add(1);
         let start = self.state()?.start;
         Ok(MessageId::new(match head.cursor.get() {
@@ -127,18 +124,12 @@ impl<L: Log> Engine<L> {
 
     /// Where a message lies or lay in the log, as far as the index knows.
     fn position(&mut self, account: AccountNumber, id: u64) -> Result<Option<u64>, StoreError> {
-        self.cached(account)?;
-        let Self { state: Some(State { cache, .. }), log, .. } = self else {
+        self.mailbox(account)?;
+        let Self { state: Some(State { mailboxes, runs, .. }), log, .. } = self else {
             return Err(StoreError::Unavailable);
         };
-        let mailbox: &Mailbox = &cache.get(account).ok_or(StoreError::Internal)?.mailbox;
-        let entry = match mailbox.tail_entry(id) {
-            Some(entry) => Some(entry),
-            None => log
-                .index_row(account, IndexRow::number(id))
-                .map_err(Self::unreadable)?
-                .and_then(|row| row.get(id)),
-        };
+        let mailbox = mailboxes.get(account).ok_or(StoreError::Internal)?;
+        let entry = index::entry(log, runs, account, mailbox, id).map_err(Self::unreadable)?;
         Ok(entry.map(|entry| entry.position))
     }
 }

@@ -1,9 +1,15 @@
-//! [`IndexRow`]: where 64 consecutive messages of a mailbox lie in the log.
+//! The index: where each message of a mailbox lies in the log.
+//!
+//! It is written as sorted runs. Earlier versions wrote a row for every 64 messages of a mailbox ([`IndexRow`]); those
+//! are read until they are trimmed.
 
+use super::log::{LogError, RunKind, View};
+use super::mailbox::Mailbox;
+use super::runs::{Forward, Key, Runs};
 use crate::MessageId;
 use crate::store::AccountNumber;
 
-/// How many consecutive ids one row covers. Ids are dense, so the row's number is the id divided by this.
+/// What is let go of by count goes when so many are beyond it: ids divided by this. So many have a row of [`IndexRow`].
 pub(crate) const ROW_IDS: u64 = 64;
 
 /// What the index knows of one message.
@@ -16,7 +22,165 @@ pub(crate) struct Entry {
     pub(crate) size: u32,
 }
 
-/// The entries of up to [`ROW_IDS`] consecutive ids.
+impl Entry {
+    /// How many bytes stand beside the key of an entry in a run: sender and size.
+    pub(crate) const VALUE_BYTES: usize = 12;
+
+    /// Where the entry of a message stands in a run.
+    pub(crate) fn key(self, mailbox: AccountNumber, id: u64) -> Key {
+        Key([mailbox.0, id, self.position])
+    }
+
+    pub(crate) fn value(self) -> [u8; Self::VALUE_BYTES] {
+        let mut value = [0; Self::VALUE_BYTES];
+        let bytes = self.sender.0.to_le_bytes().into_iter().chain(self.size.to_le_bytes());
+        value.iter_mut().zip(bytes).for_each(|(byte, part)| *byte = part);
+        value
+    }
+
+    fn from_run(position: u64, value: &[u8]) -> Option<Self> {
+        let (sender, size) = value.split_first_chunk()?;
+        let sender = AccountNumber(u64::from_le_bytes(*sender));
+        Some(Self { position, sender, size: u32::from_le_bytes(size.try_into().ok()?) })
+    }
+}
+
+/// What the runs, and the rows of earlier versions, have of the ids from one to another: for each its entry, if they have
+/// one. `runs` are those to look in, newest first; gives also how many of them were looked in.
+pub(crate) fn look_up(
+    view: &(impl View + ?Sized),
+    runs: &[u64],
+    mailbox: AccountNumber,
+    from: u64,
+    upto: u64,
+) -> Result<(Vec<Option<Entry>>, usize), LogError> {
+    let count = (upto + 1).saturating_sub(from);
+    let mut found = vec![None; usize::try_from(count).unwrap_or(0)];
+    let mut missing = found.len();
+    let mut looked = 0;
+    for run in runs {
+        if missing == 0 {
+            break;
+        }
+        looked += 1;
+        let mut cursor = Forward::from(view, RunKind::Index, *run, Key([mailbox.0, from, 0]))?;
+        while let Some(Key([owner, id, position])) = cursor.key()
+            && owner == mailbox.0
+            && id <= upto
+        {
+            let place = usize::try_from(id - from).ok().and_then(|at| found.get_mut(at));
+            if let Some(place @ None) = place {
+                *place = Entry::from_run(position, cursor.value());
+                missing -= 1;
+            }
+            cursor.advance(view)?;
+        }
+    }
+    if missing > 0 {
+        look_up_rows(view, mailbox, from, &mut found)?;
+    }
+    Ok((found, looked))
+}
+
+/// Adds what rows of earlier versions have.
+fn look_up_rows(
+    view: &(impl View + ?Sized),
+    mailbox: AccountNumber,
+    from: u64,
+    found: &mut [Option<Entry>],
+) -> Result<(), LogError> {
+    let mut row: Option<(u64, Option<IndexRow>)> = None;
+    for (id, place) in (from..).zip(found).filter(|(_, place)| place.is_none()) {
+        let wanted = IndexRow::number(id);
+        if row.as_ref().is_none_or(|(have, _)| *have != wanted) {
+            row = Some((wanted, view.index_row(mailbox, wanted)?));
+        }
+        *place = row.as_ref().and_then(|(_, row)| row.as_ref()?.get(id));
+    }
+    Ok(())
+}
+
+/// What is known of a message that the log had last.
+pub(crate) fn entry(
+    view: &impl View,
+    runs: &Runs,
+    number: AccountNumber,
+    mailbox: &Mailbox,
+    id: u64,
+) -> Result<Option<Entry>, LogError> {
+    if id >= mailbox.tail_first() {
+        return Ok(mailbox.tail_entry(id));
+    }
+    if IndexRow::number(id) < row_above(mailbox.head.floor) {
+        return Ok(None);
+    }
+    let (found, _) = look_up(view, &runs.index_order, number, id, id)?;
+    Ok(found.into_iter().flatten().next())
+}
+
+/// What is known of the messages after one id up to another.
+pub(crate) fn entries(
+    view: &impl View,
+    runs: &Runs,
+    number: AccountNumber,
+    mailbox: &Mailbox,
+    after: MessageId,
+    upto: MessageId,
+) -> Result<Vec<Entry>, LogError> {
+    // What is beyond the count that is kept is let go of.
+    let kept = row_above(mailbox.head.floor).saturating_mul(ROW_IDS);
+    let first = (after.get() + 1).max(kept);
+    let tail = mailbox.tail_first();
+    let mut found = Vec::new();
+    if first < tail {
+        let last = upto.get().min(tail - 1);
+        let (written, _) = look_up(view, &runs.index_order, number, first, last)?;
+        for (id, entry) in (first..).zip(written) {
+            found.extend(match entry {
+                Some(entry) => Some(entry),
+                None => parked(view, number, id)?,
+            });
+        }
+    }
+    found.extend((first.max(tail)..=upto.get()).filter_map(|id| mailbox.tail_entry(id)));
+    Ok(found)
+}
+
+/// The messages that the cursor passes on its way to an id, for what they take of the quota: none if it passes all.
+pub(crate) fn passed(
+    view: &impl View,
+    runs: &Runs,
+    number: AccountNumber,
+    mailbox: &Mailbox,
+    upto: MessageId,
+) -> Result<Vec<Entry>, LogError> {
+    match upto >= mailbox.head.last {
+        true => Ok(Vec::new()),
+        false => entries(view, runs, number, mailbox, mailbox.head.cursor, upto),
+    }
+}
+
+/// What is known of a message that left the log undelivered.
+fn parked(view: &impl View, mailbox: AccountNumber, id: u64) -> Result<Option<Entry>, LogError> {
+    let parked = view.parked(mailbox, MessageId::new(id))?;
+    Ok(parked.map(|parked| Entry {
+        position: parked.position,
+        sender: parked.message.sender,
+        size: u32::try_from(parked.message.body.len()).unwrap_or(u32::MAX),
+    }))
+}
+
+/// The newest message beyond the count that is kept.
+pub(crate) fn beyond_count(last: MessageId, kept: u64) -> MessageId {
+    MessageId::new(last.get().saturating_sub(kept))
+}
+
+/// The number of the first row with an id above this one.
+pub(crate) fn row_above(id: MessageId) -> u64 {
+    IndexRow::number(id.get() + 1)
+}
+
+/// The entries of up to [`ROW_IDS`] consecutive ids, as earlier versions wrote them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct IndexRow {
     /// The id of the first entry.
@@ -35,14 +199,9 @@ impl IndexRow {
         self.entries.get(offset).copied()
     }
 
-    /// Keeps what comes before `id` and drops the rest.
-    pub(crate) fn truncate(&mut self, id: u64) {
-        let keep = usize::try_from(id.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.entries.truncate(keep);
-    }
-
     /// As bytes: the first id's place in the row, then for each entry the distance of its position from the one
     /// before, its sender and its size, as LEB128 numbers. About 7 bytes an entry.
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(2 + self.entries.len() * 8);
         put_number(&mut bytes, self.first % ROW_IDS);
@@ -135,10 +294,8 @@ mod tests {
     #[test]
     fn entries_are_found_by_id() {
         let entry = |position| Entry { position, sender: AccountNumber(1), size: 5 };
-        let mut row = IndexRow { first: 70, entries: vec![entry(1), entry(4), entry(9)] };
+        let row = IndexRow { first: 70, entries: vec![entry(1), entry(4), entry(9)] };
         assert_eq!(row.get(71), Some(entry(4)));
         assert_eq!((row.get(69), row.get(73)), (None, None));
-        row.truncate(72);
-        assert_eq!((row.get(71), row.get(72)), (Some(entry(4)), None));
     }
 }

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::directory::Recipient;
+use super::heads::HeadRow;
 use super::index::IndexRow;
-use super::mailbox::Head;
 use crate::account::PasswordHash;
 use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
 use crate::{MessageId, Timestamp};
@@ -154,8 +155,8 @@ pub(crate) enum ImportChange {
 /// One step of background work, put atomically. Each is idempotent: putting it again changes nothing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Slice {
-    pub(crate) heads: Vec<(AccountNumber, Head)>,
-    pub(crate) rows: Vec<(AccountNumber, u64, IndexRow)>,
+    /// Rows of heads by number.
+    pub(crate) heads: Vec<(u64, HeadRow)>,
     /// Index rows of the mailbox below this row number go.
     pub(crate) drop_rows: Vec<(AccountNumber, u64)>,
     /// Parked messages of the mailbox up to this id go.
@@ -208,6 +209,8 @@ pub(crate) struct RunRow {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunKind {
+    /// Where the messages of each mailbox lie in the log.
+    Index,
     /// Where the messages of each conversation lie in the log.
     Conversations,
     /// The keys of posted messages.
@@ -228,7 +231,6 @@ impl Slice {
     /// How many rows it writes or deletes, roughly: the measure a slice is cut by.
     pub(crate) fn weight(&self) -> usize {
         self.heads.len()
-            + self.rows.len()
             + self.drop_rows.len()
             + self.park.len()
             + self.drop_mailboxes.len()
@@ -304,7 +306,9 @@ pub(crate) trait View {
     fn records(&self, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, LogError>;
     /// The record at a position, unless it was trimmed.
     fn record(&self, position: u64) -> Result<Option<Record>, LogError>;
-    fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError>;
+    /// The heads of neighbouring mailboxes, by the number of their row; empty if they have none.
+    fn heads(&self, row: u64) -> Result<HeadRow, LogError>;
+    /// What earlier versions wrote of the index.
     fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError>;
     fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError>;
     /// When the message was delivered, if that was written behind: the time of the first delivery at or after the id.
@@ -325,8 +329,23 @@ pub(crate) trait View {
     fn run_is_complete(&self, run: u64) -> Result<bool, LogError>;
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError>;
     fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError>;
+    /// Up to `limit` accounts with a number after this one that have a key and were not removed, in order of number.
+    fn directory(
+        &self,
+        after: AccountNumber,
+        limit: usize,
+    ) -> Result<Vec<DirectoryEntry>, LogError>;
     /// Up to `limit` accounts with a key after this one, in order of key.
     fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError>;
+}
+
+/// What the directory wants to know of an account.
+#[derive(Debug)]
+pub(crate) struct DirectoryEntry {
+    pub(crate) key: Box<str>,
+    pub(crate) recipient: Recipient,
+    /// The import it came with.
+    pub(crate) import: Option<ImportId>,
 }
 
 /// A block of a run: the key of its first entry, and the encoded entries.

@@ -18,7 +18,7 @@ pub(crate) struct Head {
     pub(crate) waiting_bytes: u64,
     /// Messages up to this id are beyond the count that is kept.
     pub(crate) floor: MessageId,
-    /// On disk: the head and the index hold every record of this mailbox up to this position.
+    /// On disk: the head holds every record of this mailbox up to this position.
     pub(crate) applied: u64,
     /// The position at which the mailbox's own incarnation began; 0 if it never had another than the store's.
     pub(crate) began: u64,
@@ -54,13 +54,15 @@ pub(crate) struct Mailbox {
     /// The newest entries, ending with `head.last`.
     pub(crate) tail: VecDeque<Entry>,
     /// Who holds how much of it; kept only while the mailbox is, or lately was, half full.
-    senders: Option<HashMap<AccountNumber, Load>>,
+    senders: Option<Box<HashMap<AccountNumber, Load>>>,
     /// When the cursor moved, as far as the disk does not have it yet.
     pub(crate) deliveries: Deliveries,
-    /// Whether the head on disk is behind.
+    /// Whether the head or the index on disk is behind.
     pub(crate) dirty: bool,
     /// Whether the cursor moved since the head was written.
     pub(crate) cursor_moved: bool,
+    /// Whether the account was removed, which the disk does not know yet.
+    pub(crate) removed: bool,
 }
 
 impl Mailbox {
@@ -98,7 +100,7 @@ impl Mailbox {
             load.messages += 1;
             load.bytes += u64::from(entry.size);
         }
-        self.senders = Some(senders);
+        self.senders = Some(Box::new(senders));
     }
 
     /// Whether there is room for a message of this size from this sender: in the mailbox, and from half full on in
@@ -137,7 +139,7 @@ impl Mailbox {
         self.head.last
     }
 
-    /// Moves the cursor up to an id; `delivered` are the entries it passes.
+    /// Moves the cursor up to an id; `delivered` are the entries it passes, and need not be given if it passes all.
     pub(crate) fn advance(
         &mut self,
         upto: MessageId,
@@ -158,6 +160,9 @@ impl Mailbox {
                 load.bytes = load.bytes.saturating_sub(u64::from(entry.size));
             }
         }
+        if self.waiting() == 0 {
+            self.head.waiting_bytes = 0;
+        }
         // Forgotten well below the half, so that a mailbox hovering about it is not counted over and over.
         if self.waiting() < quota.messages / 4 && self.head.waiting_bytes < quota.bytes / 4 {
             self.senders = None;
@@ -166,16 +171,31 @@ impl Mailbox {
 
     /// Forgets everything: the account was removed.
     pub(crate) fn clear(&mut self) {
-        *self = Self { dirty: self.dirty, ..Self::default() };
+        let head = Head { applied: self.head.applied, ..Head::default() };
+        *self = Self { head, dirty: self.dirty, removed: true, ..Self::default() };
     }
 
-    /// The disk has everything now.
-    pub(crate) fn flushed(&mut self, head: Head) {
-        self.head = head;
-        self.tail = VecDeque::new();
+    /// The disk has the head now, and the index will have everything up to a position. Whether more is to be written.
+    pub(crate) fn written(&mut self, indexed: u64) -> bool {
         self.deliveries = Deliveries::default();
-        self.dirty = false;
         self.cursor_moved = false;
+        self.removed = false;
+        self.dirty = self.tail.back().is_some_and(|entry| entry.position > indexed);
+        self.dirty
+    }
+
+    /// The index has everything up to a position.
+    pub(crate) fn forget(&mut self, indexed: u64) {
+        let have = self.tail.partition_point(|entry| entry.position <= indexed);
+        match have == self.tail.len() {
+            true => self.tail = VecDeque::new(),
+            false => drop(self.tail.drain(..have)),
+        }
+    }
+
+    /// Whether the head is all there is to know.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.dirty && self.tail.is_empty() && self.senders.is_none()
     }
 
     fn is_half_full(&self, quota: Quota) -> bool {

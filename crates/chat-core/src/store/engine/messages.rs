@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::cache::{Undeliverable, entries};
-use super::index::Entry;
+use super::directory::Recipient;
+use super::index::{Entry, entries, passed};
 use super::log::{Keyed, Log, Record};
+use super::mailbox::Head;
+use super::mailboxes::Undeliverable;
 use super::{Engine, State};
 use crate::store::backend::{Placed, Plan};
 use crate::store::request::{Answer, Outcome};
@@ -62,29 +64,37 @@ impl<L: Log> Engine<L> {
         }
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
         let id = self.deliver(recipient, sender.account, size)?;
+        if self.watchers.watches(sender.account) {
+            // The sender's other devices are told whom it went to.
+            self.cached(recipient.number)?;
+        }
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
         let message =
             Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });
         let position = self.state()?.pending.next();
         self.watchers.note_origin(position, origin);
-        let id = self.state()?.push_message(recipient, message, key);
+        let id = self.state()?.push_message(recipient.number, message, key);
         Ok(Receipt { id, time: now, duplicate: false })
     }
 
     /// Gives a message its place in the mailbox and in the log.
     fn deliver(
         &mut self,
-        recipient: AccountNumber,
+        recipient: Recipient,
         sender: AccountNumber,
         size: u32,
     ) -> Result<MessageId, StoreError> {
+        let Recipient { number, blocks } = recipient;
+        if blocks && self.cached(number)?.blocks.contains(sender) {
+            return Err(StoreError::NotAllowed);
+        }
         let state = self.state()?;
         let entry = Entry { position: state.pending.next(), sender, size };
-        match state.cache.deliver(recipient, entry) {
+        match state.mailboxes.deliver(number, entry) {
             Ok(id) => Ok(id),
             Err(Undeliverable::NotLoaded | Undeliverable::NeedsShares) => {
-                self.prepare(recipient)?;
-                self.state()?.cache.deliver(recipient, entry).map_err(refusal)
+                self.prepare(number)?;
+                self.state()?.mailboxes.deliver(number, entry).map_err(refusal)
             }
             Err(refused) => Err(refusal(refused)),
         }
@@ -93,29 +103,30 @@ impl<L: Log> Engine<L> {
     /// Takes a mailbox into memory and counts, if need be, who holds how much of it.
     fn prepare(&mut self, recipient: AccountNumber) -> Result<(), StoreError> {
         let quota = self.quota();
-        self.cached(recipient)?;
-        let Self { state: Some(State { cache, .. }), log, .. } = self else {
+        self.mailbox(recipient)?;
+        let Self { state: Some(State { mailboxes, runs, .. }), log, .. } = self else {
             return Err(StoreError::Unavailable);
         };
-        let mailbox = &mut cache.get(recipient).ok_or(StoreError::Internal)?.mailbox;
+        let mailbox = mailboxes.get(recipient).ok_or(StoreError::Internal)?;
         if mailbox.needs_shares(quota) {
-            let waiting = entries(log, recipient, mailbox, mailbox.head.cursor, mailbox.head.last);
+            let Head { cursor, last, .. } = mailbox.head;
+            let waiting = entries(log, runs, recipient, mailbox, cursor, last);
             mailbox.share_out(waiting.map_err(Self::unreadable)?);
         }
         Ok(())
     }
 
-    fn recipient(&mut self, username: &str) -> Result<AccountNumber, StoreError> {
+    fn recipient(&mut self, username: &str) -> Result<Recipient, StoreError> {
         let mut lower = [0; 64];
         let lower = lower.get_mut(..username.len()).ok_or(StoreError::NoSuchRecipient)?;
         lower.copy_from_slice(username.as_bytes());
         lower.make_ascii_lowercase();
         let key = std::str::from_utf8(lower).map_err(|_| StoreError::NoSuchRecipient)?;
-        if let Some(number) = self.state()?.cache.number(key) {
-            return Ok(number);
+        if let Some(recipient) = self.state()?.cache.directory.get(key) {
+            return Ok(recipient);
         }
         match self.live_account(key) {
-            Ok(row) => Ok(row.number),
+            Ok(row) => Ok(self.state()?.cache.know(&row)),
             Err(StoreError::NoSuchUser) => Err(StoreError::NoSuchRecipient),
             Err(error) => Err(error),
         }
@@ -155,7 +166,7 @@ impl<L: Log> Engine<L> {
         after: Option<MessageId>,
         messages: usize,
     ) -> Outcome {
-        let cursor = self.cached(account)?.mailbox.head.cursor;
+        let cursor = self.mailbox(account)?.head.cursor;
         let after = after.map_or(cursor, |after| after.max(cursor));
         self.plan_after(account, after, messages).map(Answer::Plan)
     }
@@ -169,8 +180,9 @@ impl<L: Log> Engine<L> {
     ) -> Result<Box<Plan>, StoreError> {
         let incarnation = self.incarnation(account)?;
         let (username, name) = self.names(account)?;
+        self.mailbox(account)?;
         let state = self.state()?;
-        let mailbox = &state.cache.get(account).ok_or(StoreError::Internal)?.mailbox;
+        let mailbox = state.mailboxes.get(account).ok_or(StoreError::Internal)?;
         let from = after.get().saturating_add(1);
         let placed_from = from.max(mailbox.tail_first());
         let reach = u64::try_from(messages).unwrap_or(u64::MAX);
@@ -187,7 +199,8 @@ impl<L: Log> Engine<L> {
         let last = mailbox.head.last;
         let page = Page { account, username, name, incarnation, messages: Vec::new(), more: false };
         let (from, placed_from) = (MessageId::new(from), MessageId::new(placed_from));
-        Ok(Box::new(Plan { page, from, last, placed_from, placed }))
+        let index = Arc::clone(&state.runs.index_order);
+        Ok(Box::new(Plan { page, from, last, placed_from, placed, index }))
     }
 
     pub(super) fn ack(
@@ -199,7 +212,7 @@ impl<L: Log> Engine<L> {
     ) -> Result<(), StoreError> {
         let account = self.user(session, now)?;
         let current = self.incarnation(account)?;
-        let head = self.cached(account)?.mailbox.head;
+        let head = self.mailbox(account)?.head;
         if matches!(basis, AckBasis::Incarnation(named) if **named != *current.as_str()) {
             return Err(StoreError::StaleIncarnation);
         }
@@ -230,9 +243,9 @@ impl<L: Log> Engine<L> {
     pub(super) fn confirm(&mut self, shown: &Shown, now: Timestamp) -> Result<(), StoreError> {
         self.can_write()?;
         let current = self.incarnation(shown.account)?;
-        let cached = self.cached(shown.account)?;
-        let head = cached.mailbox.head;
-        let stands = !cached.removed && shown.incarnation == current;
+        let removed = self.cached(shown.account)?.removed;
+        let head = self.mailbox(shown.account)?.head;
+        let stands = !removed && shown.incarnation == current;
         if stands && shown.last > head.cursor && shown.last <= head.last {
             self.advance(shown.account, shown.last, now)?;
         }
@@ -247,16 +260,16 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let quota = self.quota();
-        self.cached(account)?;
+        self.mailbox(account)?;
         let Self { state: Some(state), log, .. } = self else {
             return Err(StoreError::Unavailable);
         };
-        let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
-        let delivered = entries(log, account, &cached.mailbox, cached.mailbox.head.cursor, upto);
+        let mailbox = state.mailboxes.get(account).ok_or(StoreError::Internal)?;
+        let delivered = passed(log, &state.runs, account, mailbox, upto);
         let delivered = delivered.map_err(Self::unreadable)?;
-        state.cache.touch(account);
-        let cached = state.cache.get(account).ok_or(StoreError::Internal)?;
-        cached.mailbox.advance(upto, delivered, now, quota);
+        state.mailboxes.touch(account);
+        let mailbox = state.mailboxes.get(account).ok_or(StoreError::Internal)?;
+        mailbox.advance(upto, delivered, now, quota);
         state.pending.records.push(Record::Cursor { mailbox: account, upto, time: now });
         self.watchers.delivered(account, upto);
         Ok(())
@@ -265,8 +278,6 @@ impl<L: Log> Engine<L> {
 
 fn refusal(undeliverable: Undeliverable) -> StoreError {
     match undeliverable {
-        Undeliverable::Removed => StoreError::NoSuchRecipient,
-        Undeliverable::Blocked => StoreError::NotAllowed,
         Undeliverable::Full => StoreError::InboxFull,
         // It was just loaded and counted.
         Undeliverable::NotLoaded | Undeliverable::NeedsShares => StoreError::Internal,

@@ -9,7 +9,9 @@ mod blocks;
 mod cache;
 mod conversations;
 mod deliveries;
+mod directory;
 mod flush;
+mod heads;
 mod history;
 mod imports;
 mod incarnations;
@@ -20,6 +22,7 @@ mod keys;
 mod load;
 mod log;
 mod mailbox;
+mod mailboxes;
 mod messages;
 mod opaque;
 mod pages;
@@ -57,6 +60,7 @@ use imports::Import;
 use load::Load;
 use log::{Batch, Keyed, Log, LogError, Record, Slice};
 use mailbox::Quota;
+use mailboxes::Mailboxes;
 use opaque::Opaque;
 use recent::Recent;
 use runs::Runs;
@@ -90,6 +94,9 @@ pub(crate) struct Engine<L> {
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
 struct State {
     cache: Cache,
+    /// The directory gets accounts with numbers above this one next, until it has all.
+    to_know: Option<AccountNumber>,
+    mailboxes: Mailboxes,
     sessions: Sessions,
     imports: HashMap<ImportId, Import>,
     recent: Recent,
@@ -154,7 +161,7 @@ impl State {
 
     /// Takes note of records that the runs do not have.
     fn replay(&mut self, records: &[(u64, Record)]) {
-        self.cache.replay(records);
+        self.mailboxes.replay(records);
         for (position, record) in records {
             if let Record::Message { mailbox, message, .. } = record {
                 let id = self.sent_id(*mailbox, message.id, *position);
@@ -198,7 +205,9 @@ impl<L: Log> Engine<L> {
         let numbers = recovered.runs.iter().map(|run| run.number);
         self.run_numbers = numbers.max().unwrap_or(0).max(self.run_numbers);
         let mut state = State {
-            cache: Cache::new(self.quota()),
+            cache: Cache::new(recovered.next_account),
+            to_know: Some(AccountNumber(0)),
+            mailboxes: Mailboxes::new(self.quota()),
             sessions: Sessions::new(recovered.sessions, self.options.session_idle),
             imports: imports::left_over(&recovered.imports, recovered.next_account),
             recent: Recent::new(next, self.options.recent_bytes),
@@ -457,13 +466,23 @@ impl<L: Log> Backend for Engine<L> {
 impl<L: Log> Engine<L> {
     /// One step of background work; whether there is more to do at once.
     fn step(&mut self, now: Timestamp) -> Result<bool, LogError> {
-        Ok(self.flush_step(now)?
+        self.bound_memory();
+        Ok(self.directory_step()?
+            || self.flush_step(now)?
             || self.import_step()?
             || self.retention_step(now)?
             || self.watch_step(now)?
             || self.expiry_step(now)?
             || self.presence_step(now)?
             || self.runs_step()?)
+    }
+
+    /// Lets go of what was only read, if it is much: no flush comes for it.
+    fn bound_memory(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.cache.bound(self.options.cached_mailboxes);
+            state.mailboxes.shrink();
+        }
     }
 
     /// Ends expired sessions once an hour; until then they are only refused.

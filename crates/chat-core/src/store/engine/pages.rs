@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::index::IndexRow;
+use super::index::{Entry, look_up};
 use super::log::{LogError, PageSource, Record, View};
 use crate::MessageId;
 use crate::store::backend::{Found, PageError, Pages, Placed, Plan};
@@ -47,11 +47,11 @@ impl Plan {
     }
 }
 
-/// The page; `None` if a message that was planned on is gone.
+/// The page; `None` if a message that was planned on is gone, or a run that it was to be found by.
 fn read_page(view: &dyn View, plan: &Plan, limit: PageLimit) -> Result<Option<Found>, LogError> {
     let mailbox = plan.page.account;
     let mut page = Page::new(plan, limit);
-    let mut rows = Rows { view, mailbox, current: None };
+    let mut index = Index { view, plan, found: None, looked: 0 };
     while let Some(id) = page.next() {
         let position = match plan.placed(id) {
             Some(Placed::Here(message)) => {
@@ -59,14 +59,14 @@ fn read_page(view: &dyn View, plan: &Plan, limit: PageLimit) -> Result<Option<Fo
                 continue;
             }
             Some(Placed::At(position)) => Some(*position),
-            None => rows.position(id)?,
+            None => index.position(id, limit)?,
         };
         match find(view, mailbox, id, position)? {
             Some(message) => page.push(message),
             None => return Ok(None),
         }
     }
-    Ok(Some(page.finish()))
+    Ok(index.is_whole()?.then(|| page.finish()))
 }
 
 /// A message at its position in the log, or parked.
@@ -94,21 +94,40 @@ pub(super) fn find(
     Ok(view.parked(mailbox, id)?.map(|parked| parked.message))
 }
 
-/// Index rows, the last one kept.
-struct Rows<'a> {
+/// What the index has of the page, once it was asked.
+struct Index<'a> {
     view: &'a dyn View,
-    mailbox: AccountNumber,
-    current: Option<(u64, Option<IndexRow>)>,
+    plan: &'a Plan,
+    /// The first id looked up, and the entries from there on.
+    found: Option<(u64, Vec<Option<Entry>>)>,
+    /// In how many runs.
+    looked: usize,
 }
 
-impl Rows<'_> {
-    fn position(&mut self, id: MessageId) -> Result<Option<u64>, LogError> {
-        let wanted = IndexRow::number(id.get());
-        if self.current.as_ref().is_none_or(|(have, _)| *have != wanted) {
-            self.current = Some((wanted, self.view.index_row(self.mailbox, wanted)?));
+impl Index<'_> {
+    fn position(&mut self, id: MessageId, limit: PageLimit) -> Result<Option<u64>, LogError> {
+        let Self { view, plan, .. } = *self;
+        if self.found.is_none() {
+            let most = u64::try_from(limit.messages.max(1)).unwrap_or(u64::MAX);
+            let last = plan.last.get().min(plan.placed_from.get().saturating_sub(1));
+            let upto = last.min(id.get().saturating_add(most - 1));
+            let (found, looked) = look_up(view, &plan.index, plan.page.account, id.get(), upto)?;
+            (self.found, self.looked) = (Some((id.get(), found)), looked);
         }
-        let row = self.current.as_ref().and_then(|(_, row)| row.as_ref());
-        Ok(row.and_then(|row| row.get(id.get())).map(|entry| entry.position))
+        let entry = self.found.as_ref().and_then(|(from, found)| {
+            *found.get(usize::try_from(id.get().checked_sub(*from)?).ok()?)?
+        });
+        Ok(entry.map(|entry| entry.position))
+    }
+
+    /// What was looked up counts only if each run still was there whole.
+    fn is_whole(&self) -> Result<bool, LogError> {
+        for run in self.plan.index.iter().take(self.looked) {
+            if !self.view.run_is_complete(*run)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -79,14 +79,9 @@ impl<L: Log> Engine<L> {
         let Some(state) = &mut self.state else {
             return Ok(false);
         };
-        let cached = match state.cache.get(mailbox) {
-            Some(cached) => cached,
-            None => match self.log.account(mailbox)? {
-                Some(row) => state.cache.load(&self.log, &row)?,
-                None => return Ok(false),
-            },
-        };
-        Ok(!cached.removed && message.id > cached.mailbox.head.cursor)
+        let head = state.mailboxes.load(&self.log, &state.runs, mailbox)?.head;
+        // Of who was removed nothing waits.
+        Ok(message.id > head.cursor && message.id <= head.last)
     }
 }
 

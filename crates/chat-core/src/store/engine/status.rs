@@ -1,9 +1,8 @@
 //! What became of a message, for its sender.
 
-use super::cache::entries;
-use super::index::{Entry, IndexRow};
+use super::index::{self, Entry, IndexRow, entries};
 use super::log::Log;
-use super::{Engine, flush, incarnation_tag, opaque, pages};
+use super::{Engine, State, incarnation_tag, opaque, pages};
 use crate::protocol::DeliveryState;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{AccountNumber, DeliveryStatus, SentId, SessionKey, StoreError};
@@ -57,9 +56,9 @@ impl<L: Log> Engine<L> {
         let Some(entry) = entry.filter(same) else {
             return Ok(None);
         };
-        let last = self.cached(mailbox)?.mailbox.head.last;
-        let beyond = flush::beyond_count(last, self.options.retention_messages);
-        let outlived = IndexRow::number(id.get()) < flush::row_above(beyond)
+        let last = self.mailbox(mailbox)?.head.last;
+        let beyond = index::beyond_count(last, self.options.retention_messages);
+        let outlived = IndexRow::number(id.get()) < index::row_above(beyond)
             || entry.position < self.state()?.start;
         let stored = self.stored(mailbox, id, entry.position)?;
         Ok(stored.map(|stored| Sent { mailbox, id, stored, outlived }))
@@ -71,15 +70,16 @@ impl<L: Log> Engine<L> {
         mailbox: AccountNumber,
         id: MessageId,
     ) -> Result<Option<Entry>, StoreError> {
-        let cached = &self.cached(mailbox)?.mailbox;
-        let Some(before) = id.get().checked_sub(1).filter(|_| id <= cached.head.last) else {
+        let last = self.mailbox(mailbox)?.head.last;
+        let Some(before) = id.get().checked_sub(1).filter(|_| id <= last) else {
             return Ok(None);
         };
         let Self { state: Some(state), log, .. } = self else {
             return Err(StoreError::Unavailable);
         };
-        let cached = state.cache.get(mailbox).ok_or(StoreError::Internal)?;
-        let found = entries(log, mailbox, &cached.mailbox, MessageId::new(before), id);
+        let State { mailboxes, runs, .. } = state;
+        let known = mailboxes.get(mailbox).ok_or(StoreError::Internal)?;
+        let found = entries(log, runs, mailbox, known, MessageId::new(before), id);
         Ok(found.map_err(Self::unreadable)?.pop())
     }
 
@@ -108,13 +108,13 @@ impl<L: Log> Engine<L> {
         mailbox: AccountNumber,
         id: MessageId,
     ) -> Result<Option<Timestamp>, StoreError> {
-        if id > self.cached(mailbox)?.mailbox.head.cursor {
+        if id > self.mailbox(mailbox)?.head.cursor {
             return Ok(None);
         }
         // What is on disk is the older half: memory alone would answer with a later move.
         match self.log.delivery(mailbox, id).map_err(Self::unreadable)? {
             Some(time) => Ok(Some(time)),
-            None => Ok(self.cached(mailbox)?.mailbox.deliveries.of(id)),
+            None => Ok(self.mailbox(mailbox)?.deliveries.of(id)),
         }
     }
 }

@@ -64,7 +64,7 @@ impl<L: Log> Engine<L> {
         from: WatchFrom,
         now: Timestamp,
     ) -> Result<Resumed, StoreError> {
-        let head = self.cached(account)?.mailbox.head;
+        let head = self.mailbox(account)?.head;
         let (id, incarnation) = match from {
             WatchFrom::Undelivered => {
                 let resume = Resume::Undelivered;

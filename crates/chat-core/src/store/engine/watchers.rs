@@ -148,6 +148,11 @@ impl Watchers {
         over.filter_map(move |watcher| watcher.feed.end(why))
     }
 
+    /// Whether somebody watches as this account.
+    pub(super) fn watches(&self, account: AccountNumber) -> bool {
+        !self.by_account.is_empty() && self.by_account.contains_key(&account)
+    }
+
     fn tell_sender(
         &self,
         state: &mut State,

@@ -1,6 +1,10 @@
-//! Blocks: some thousand bytes of a run's entries, each key written as what it has not in common with the one before.
+//! Blocks: some thousand bytes of a run's entries, each key written as what it has not in common with the one before. The
+//! index, which has an entry for each message and nothing but small numbers in it, has them as LEB128.
 
+use super::super::index::{Entry, put_number, take_number};
 use super::super::log::{Block, LogError, RunChange, RunKind};
+
+use crate::store::AccountNumber;
 
 /// What entries are sorted by: three numbers, and in that order their big-endian bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +47,7 @@ impl RunKind {
     /// How many bytes stand beside each key.
     pub(crate) fn value_bytes(self) -> usize {
         match self {
+            Self::Index => Entry::VALUE_BYTES,
             Self::Conversations => 0,
             Self::Keys => 32,
         }
@@ -50,21 +55,31 @@ impl RunKind {
 }
 
 /// A block as it is put together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Builder {
+    kind: RunKind,
     /// The first key and the last.
     ends: Option<(Key, Key)>,
     bytes: Vec<u8>,
 }
 
 impl Builder {
+    pub(super) fn new(kind: RunKind) -> Self {
+        Self { kind, ends: None, bytes: Vec::new() }
+    }
+
     /// Adds an entry behind all others.
     pub(super) fn push(&mut self, key: Key, value: &[u8]) {
         let (first, last) = self.ends.unwrap_or((key, key));
-        let shared = key.shared(last);
-        self.bytes.push(u8::try_from(shared).unwrap_or(0));
-        self.bytes.extend(key.bytes().iter().skip(shared));
-        self.bytes.extend_from_slice(value);
+        match self.kind {
+            RunKind::Index => put_entry(&mut self.bytes, last, key, value),
+            RunKind::Conversations | RunKind::Keys => {
+                let shared = key.shared(last);
+                self.bytes.push(u8::try_from(shared).unwrap_or(0));
+                self.bytes.extend(key.bytes().iter().skip(shared));
+                self.bytes.extend_from_slice(value);
+            }
+        }
         self.ends = Some((first, key));
     }
 
@@ -93,7 +108,13 @@ impl Entries {
     pub(super) fn read(kind: RunKind, block: &Block) -> Result<Self, LogError> {
         let (first, bytes) = block;
         let damaged = || LogError::Failed("a block of a sorted run is damaged".into());
-        let entries = Self::decode(kind.value_bytes(), first, bytes).ok_or_else(damaged)?;
+        let entries = match kind {
+            RunKind::Index => Self::decode_index(first, bytes),
+            RunKind::Conversations | RunKind::Keys => {
+                Self::decode(kind.value_bytes(), first, bytes)
+            }
+        };
+        let entries = entries.ok_or_else(damaged)?;
         match entries.keys.is_empty() {
             true => Err(damaged()),
             false => Ok(entries),
@@ -115,11 +136,50 @@ impl Entries {
         Some(entries)
     }
 
+    fn decode_index(first: &[u8], mut bytes: &[u8]) -> Option<Self> {
+        let mut entries = Self { value_bytes: Entry::VALUE_BYTES, ..Self::default() };
+        let mut last = Key::from_bytes(first)?;
+        while !bytes.is_empty() {
+            let (key, value) = take_entry(&mut bytes, last)?;
+            entries.keys.push(key);
+            entries.values.extend_from_slice(&value);
+            last = key;
+        }
+        Some(entries)
+    }
+
     /// What stands beside the key at that place.
     pub(super) fn value(&self, at: usize) -> &[u8] {
         let from = at.saturating_mul(self.value_bytes);
         self.values.get(from..from.saturating_add(self.value_bytes)).unwrap_or_default()
     }
+}
+
+/// An entry of the index behind another: how much larger the mailbox's number is, and, if it is the same, the id; the
+/// distance of the positions, its sign in the lowest bit; sender and size.
+fn put_entry(bytes: &mut Vec<u8>, last: Key, key: Key, value: &[u8]) {
+    let (Key([last_mailbox, last_id, last_position]), Key([mailbox, id, position])) = (last, key);
+    put_number(bytes, mailbox.wrapping_sub(last_mailbox));
+    put_number(bytes, if mailbox == last_mailbox { id.wrapping_sub(last_id) } else { id });
+    let distance = position.wrapping_sub(last_position).cast_signed();
+    put_number(bytes, (distance << 1 ^ distance >> 63).cast_unsigned());
+    let Some((sender, size)) = value.split_first_chunk() else { return };
+    put_number(bytes, u64::from_le_bytes(*sender));
+    put_number(bytes, size.try_into().map_or(0, u32::from_le_bytes).into());
+}
+
+/// The same back; `None` if it is damaged.
+fn take_entry(bytes: &mut &[u8], last: Key) -> Option<(Key, [u8; Entry::VALUE_BYTES])> {
+    let Key([last_mailbox, last_id, last_position]) = last;
+    let mailbox = last_mailbox.wrapping_add(take_number(bytes)?);
+    let id = take_number(bytes)?;
+    let id = if mailbox == last_mailbox { last_id.wrapping_add(id) } else { id };
+    let distance = take_number(bytes)?;
+    let distance = distance >> 1 ^ (distance & 1).wrapping_neg();
+    let key = Key([mailbox, id, last_position.wrapping_add(distance)]);
+    let sender = AccountNumber(take_number(bytes)?);
+    let size = u32::try_from(take_number(bytes)?).ok()?;
+    Some((key, Entry { position: 0, sender, size }.value()))
 }
 
 /// How large a block grows: a page of the file, so that one look-up reads about one. Tests cut small.
@@ -140,12 +200,11 @@ mod tests {
         #[test]
         fn a_block_survives_its_bytes(
             mut keys in prop::collection::vec(prop::array::uniform3(prop_oneof![0..4u64, any::<u64>()]), 1..50),
-            keyed in any::<bool>(),
+            kind in prop::sample::select(vec![RunKind::Index, RunKind::Conversations, RunKind::Keys]),
         ) {
             keys.sort_unstable();
-            let kind = if keyed { RunKind::Keys } else { RunKind::Conversations };
             let value = |at: usize| vec![u8::try_from(at).unwrap(); kind.value_bytes()];
-            let mut builder = Builder::default();
+            let mut builder = Builder::new(kind);
             for (at, key) in keys.iter().enumerate() {
                 builder.push(Key(*key), &value(at));
             }
@@ -162,7 +221,9 @@ mod tests {
             first in prop::collection::vec(any::<u8>(), 20..28),
             bytes in prop::collection::vec(any::<u8>(), 0..200),
         ) {
-            let _ = Entries::read(RunKind::Keys, &(first.into(), bytes.into()));
+            for kind in [RunKind::Index, RunKind::Keys] {
+                let _ = Entries::read(kind, &(first.clone().into(), bytes.clone().into()));
+            }
         }
 
         #[test]

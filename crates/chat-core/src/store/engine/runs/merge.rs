@@ -69,6 +69,9 @@ impl Merge {
             let Some(source) = self.sources.get_mut(at) else { continue };
             match self.kind {
                 RunKind::Keys => self.writer.push(key, source.value(), slice),
+                // What was trimmed lies nowhere any more.
+                RunKind::Index if key.0[2] < start => {}
+                RunKind::Index => self.writer.push(key, source.value(), slice),
                 RunKind::Conversations => {}
             }
             source.advance(view)?;

@@ -15,6 +15,8 @@ mod summary;
 mod upkeep;
 mod writer;
 
+use std::sync::Arc;
+
 use foldhash::HashMap;
 
 use super::log::{LogError, RunKind, RunRow};
@@ -34,7 +36,7 @@ pub(crate) use writer::{HEAVY, Writer};
 pub(crate) struct Run {
     pub(crate) number: u64,
     pub(crate) entries: u64,
-    /// Of conversations the newest position in it; of keys the hour and second of running time when it was written.
+    /// The newest position in it; of keys the hour and second of running time when it was written.
     pub(crate) until: u64,
     /// How many different things there are to filter by.
     items: u64,
@@ -61,6 +63,9 @@ impl Run {
 /// All runs there are.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
+    pub(crate) index: Vec<Run>,
+    /// The numbers of the index's runs, newest first.
+    pub(crate) index_order: Arc<[u64]>,
     pub(crate) conversations: Vec<Run>,
     pub(crate) keys: Vec<Run>,
     shared: SharedFilters,
@@ -86,11 +91,12 @@ impl Runs {
     /// Takes in a run that is complete.
     pub(crate) fn add(&mut self, kind: RunKind, run: Run) {
         self.of(kind).push(run);
-        self.count_heavy();
+        self.changed();
     }
 
     fn of(&mut self, kind: RunKind) -> &mut Vec<Run> {
         match kind {
+            RunKind::Index => &mut self.index,
             RunKind::Conversations => &mut self.conversations,
             RunKind::Keys => &mut self.keys,
         }
@@ -100,11 +106,14 @@ impl Runs {
     fn doom(&mut self, kind: RunKind, numbers: &[u64]) {
         self.of(kind).retain(|run| !numbers.contains(&run.number));
         self.doomed.extend(numbers);
-        self.count_heavy();
+        self.changed();
         self.shared.forget(numbers);
     }
 
-    fn count_heavy(&mut self) {
+    fn changed(&mut self) {
+        let mut order: Vec<_> = self.index.iter().map(|run| (run.until, run.number)).collect();
+        order.sort_unstable_by_key(|run| std::cmp::Reverse(*run));
+        self.index_order = order.into_iter().map(|(_, number)| number).collect();
         self.heavy.clear();
         for (account, count) in self.keys.iter().flat_map(|run| &run.heavy) {
             *self.heavy.entry(*account).or_default() += count;
@@ -113,7 +122,8 @@ impl Runs {
 
     /// Whether there is so much to do that it must not wait until the store has little else to do.
     fn are_many(&self) -> bool {
-        [self.keys.len(), self.conversations.len(), self.doomed.len()].iter().any(|n| *n > MANY)
+        let runs = [&self.index, &self.keys, &self.conversations].map(Vec::len);
+        runs.into_iter().chain([self.doomed.len()]).any(|n| n > MANY)
     }
 }
 

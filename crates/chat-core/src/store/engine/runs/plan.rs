@@ -8,9 +8,10 @@ impl Runs {
     /// Runs to make one of, if there are any. `hour` is that of the running time.
     pub(super) fn next_merge(&self, hour: u64) -> Option<(RunKind, Vec<&Run>)> {
         let keys = self.merge_keys(hour).map(|inputs| (RunKind::Keys, inputs));
-        keys.or_else(|| {
-            Some((RunKind::Conversations, several_alike(self.conversations.iter().collect())?))
-        })
+        keys.or_else(|| Some((RunKind::Index, several_alike(self.index.iter().collect())?)))
+            .or_else(|| {
+                Some((RunKind::Conversations, several_alike(self.conversations.iter().collect())?))
+            })
     }
 
     /// Keys are merged within one hour only, since a run goes when its youngest key may: first by size, and to as few as

@@ -21,7 +21,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins a run with at most so many items to filter by. Of conversations there is no filter if they are too many; of
-    /// keys there always is one, and merges keep them few.
+    /// keys there always is one, and merges keep them few; of the index there is none.
     pub(crate) fn new(number: u64, kind: RunKind, items: u64, slice: &mut Slice) -> Self {
         let row = RunRow {
             number,
@@ -35,9 +35,8 @@ impl Writer {
         slice.runs.push(RunChange::Put(row.clone()));
         Self {
             row,
-            block: Builder::default(),
-            filter: (kind == RunKind::Keys || items <= MOST_FILTERED)
-                .then(|| Filter::for_items(items)),
+            block: Builder::new(kind),
+            filter: is_filtered(kind, items).then(|| Filter::for_items(items)),
             items: 0,
             last: None,
             heavy: Vec::new(),
@@ -104,10 +103,19 @@ impl Writer {
     }
 }
 
+fn is_filtered(kind: RunKind, items: u64) -> bool {
+    match kind {
+        RunKind::Index => false,
+        RunKind::Conversations => items <= MOST_FILTERED,
+        RunKind::Keys => true,
+    }
+}
+
 /// What a run of the kind is filtered by.
 fn item(kind: RunKind, key: Key) -> [u64; 3] {
     let Key([a, b, c]) = key;
     match kind {
+        RunKind::Index => [a, 0, 0],
         RunKind::Conversations => [a, b, 0],
         RunKind::Keys => [a, b, c],
     }

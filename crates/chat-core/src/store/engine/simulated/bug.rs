@@ -1,6 +1,7 @@
 //! [`Bug`]: faults built in on purpose, to see that tests find them.
 
 use super::tables::{Tables, Write};
+use crate::MessageId;
 use crate::store::engine::log::{Batch, Record, Slice};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +46,13 @@ impl Bug {
                 slice.covered = Some(tables.next - 1);
             }
             Self::CursorForgotten => {
-                for (mailbox, head) in &mut slice.heads {
-                    let old = tables.heads.get(mailbox).copied().unwrap_or_default();
-                    head.cursor = old.cursor;
+                for (number, row) in &mut slice.heads {
+                    let old = tables.heads.get(number);
+                    for (at, head) in row.0.iter_mut().enumerate() {
+                        head.cursor = old
+                            .and_then(|old| old.0.get(at))
+                            .map_or(MessageId::ZERO, |old| old.cursor);
+                    }
                 }
             }
             _ => {}

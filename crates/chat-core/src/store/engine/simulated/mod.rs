@@ -10,11 +10,13 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::directory::Recipient;
+use super::heads::HeadRow;
 use super::index::IndexRow;
 use super::log::{
-    AccountRow, Batch, Block, Log, LogError, PageSource, Parked, Record, Recovered, Slice, View,
+    AccountRow, Batch, Block, DirectoryEntry, Log, LogError, PageSource, Parked, Record, Recovered,
+    Slice, View,
 };
-use super::mailbox::Head;
 use crate::store::{AccountNumber, SessionKey};
 use crate::{MessageId, Timestamp};
 #[cfg(feature = "simulation")]
@@ -230,13 +232,12 @@ impl View for SimulatedLog {
         Ok(self.lock().tables.log.get(&position).cloned())
     }
 
-    fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError> {
-        Ok(self.lock().tables.heads.get(&mailbox).copied())
+    fn heads(&self, row: u64) -> Result<HeadRow, LogError> {
+        Ok(self.lock().tables.heads.get(&row).cloned().unwrap_or_default())
     }
 
-    fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError> {
-        let bytes = self.lock().tables.rows.get(&(mailbox, row)).cloned();
-        Ok(bytes.and_then(|bytes| IndexRow::decode(row, &bytes)))
+    fn index_row(&self, _: AccountNumber, _: u64) -> Result<Option<IndexRow>, LogError> {
+        Ok(None)
     }
 
     fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError> {
@@ -304,6 +305,20 @@ impl View for SimulatedLog {
 
     fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError> {
         Ok(self.lock().tables.accounts.get(&number).cloned())
+    }
+
+    fn directory(
+        &self,
+        after: AccountNumber,
+        limit: usize,
+    ) -> Result<Vec<DirectoryEntry>, LogError> {
+        let disk = self.lock();
+        let later = disk.tables.accounts.range((Bound::Excluded(after), Bound::Unbounded));
+        let entries = later.filter(|(_, row)| row.removed.is_none()).filter_map(|(number, row)| {
+            let recipient = Recipient { number: *number, blocks: row.blocks > 0 };
+            Some(DirectoryEntry { key: row.key.clone()?, recipient, import: row.import })
+        });
+        Ok(entries.take(limit).collect())
     }
 
     fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError> {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::store::engine::heads::HeadRow;
 use crate::store::engine::log::{
     AccountRow, Batch, ImportChange, Parked, Record, RunChange, RunRow, SessionChange, SessionRow,
     Slice,
 };
-use crate::store::engine::mailbox::Head;
 use crate::store::{AccountNumber, ImportId};
 use crate::{MessageId, Timestamp};
 
@@ -18,8 +18,7 @@ pub(super) struct Tables {
     /// One past the newest position ever used.
     pub(super) next: u64,
     pub(super) covered: u64,
-    pub(super) heads: BTreeMap<AccountNumber, Head>,
-    pub(super) rows: BTreeMap<(AccountNumber, u64), Vec<u8>>,
+    pub(super) heads: BTreeMap<u64, HeadRow>,
     pub(super) parked: BTreeMap<(AccountNumber, MessageId), Parked>,
     pub(super) accounts: BTreeMap<AccountNumber, AccountRow>,
     pub(super) keys: BTreeMap<Box<str>, AccountNumber>,
@@ -91,21 +90,13 @@ impl Tables {
     }
 
     fn apply_slice(&mut self, slice: &Slice) {
-        for (mailbox, number, row) in &slice.rows {
-            self.rows.insert((*mailbox, *number), row.encode());
-        }
-        for (mailbox, head) in &slice.heads {
-            self.heads.insert(*mailbox, *head);
-        }
-        for (mailbox, below) in &slice.drop_rows {
-            self.rows.retain(|(owner, row), _| owner != mailbox || row >= below);
+        for (number, row) in &slice.heads {
+            self.heads.insert(*number, row.clone());
         }
         for (mailbox, upto) in &slice.drop_parked {
             self.parked.retain(|(owner, id), _| owner != mailbox || id > upto);
         }
         for mailbox in &slice.drop_mailboxes {
-            self.heads.remove(mailbox);
-            self.rows.retain(|(owner, _), _| owner != mailbox);
             self.parked.retain(|(owner, _), _| owner != mailbox);
             self.deliveries.retain(|(owner, _), _| owner != mailbox);
             self.blocks.retain(|(owner, _)| owner != mailbox);

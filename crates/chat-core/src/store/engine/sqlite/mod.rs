@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::heads::HeadRow;
 use super::index::IndexRow;
 use super::journal::{Journal, has_more_than_sessions, rows_of};
 use super::log::{
-    AccountRow, Batch, Block, Log, LogError, PageSource, Parked, Record, Recovered, Slice, View,
+    AccountRow, Batch, Block, DirectoryEntry, Log, LogError, PageSource, Parked, Record, Recovered,
+    Slice, View,
 };
-use super::mailbox::Head;
 use crate::store::{AccountNumber, Durability, OpenError, SqliteOptions};
 use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
@@ -267,8 +268,8 @@ impl View for SqliteLog {
         self.view().record(position)
     }
 
-    fn head(&self, mailbox: AccountNumber) -> Result<Option<Head>, LogError> {
-        self.view().head(mailbox)
+    fn heads(&self, row: u64) -> Result<HeadRow, LogError> {
+        self.view().heads(row)
     }
 
     fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError> {
@@ -313,6 +314,14 @@ impl View for SqliteLog {
 
     fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError> {
         self.view().account(number)
+    }
+
+    fn directory(
+        &self,
+        after: AccountNumber,
+        limit: usize,
+    ) -> Result<Vec<DirectoryEntry>, LogError> {
+        self.view().directory(after, limit)
     }
 
     fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError> {

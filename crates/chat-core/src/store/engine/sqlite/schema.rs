@@ -222,6 +222,12 @@ const MIGRATIONS: &[&str] = &["
     -- The records are in the journal now.
     DROP TABLE log;
     INSERT INTO meta VALUES ('segment', 1), ('sequence', 1), ('syncs', 0);
+", "
+    -- The heads of mailboxes 64 * number to 64 * number + 63. A row of heads counts only while there is none here.
+    CREATE TABLE head_rows (number INTEGER PRIMARY KEY, heads BLOB NOT NULL) STRICT;
+    -- Runs of kind 2 have what mailbox_index had, which is not added to any more.
+    -- Whom usernames lead to, in the order of the accounts, without their rows.
+    CREATE INDEX directory ON accounts (number, key, import, blocks) WHERE removed IS NULL AND key IS NOT NULL;
 "];
 
 /// The version from which on the records are in the journal.

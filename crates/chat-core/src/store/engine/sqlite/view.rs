@@ -10,11 +10,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row};
 use super::engine_error;
 use super::write::run_kind;
 use crate::account::PasswordHash;
+use crate::store::engine::directory::Recipient;
+use crate::store::engine::heads::{self, HeadRow};
 use crate::store::engine::index::IndexRow;
 use crate::store::engine::journal::{Mark, Opening, Segments};
 use crate::store::engine::log::{
-    AccountChange, AccountRow, Batch, Block, Keyed, LogError, PageSource, Parked, Record,
-    Recovered, RunKind, RunRow, SessionChange, SessionRow, View,
+    AccountChange, AccountRow, Batch, Block, DirectoryEntry, Keyed, LogError, PageSource, Parked,
+    Record, Recovered, RunKind, RunRow, SessionChange, SessionRow, View,
 };
 use crate::store::engine::mailbox::Head;
 use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
@@ -90,6 +92,26 @@ impl SqliteView<'_> {
         })
     }
 
+    /// What earlier versions wrote, a row for each head. It counts until the heads are written anew.
+    fn old_heads(&self, row: u64) -> Result<HeadRow> {
+        let mut statement = self.0.prepare_cached("SELECT * FROM heads WHERE mailbox = ?1")?;
+        let one = |row: &Row<'_>| {
+            Ok(Head {
+                last: MessageId::new(row.get(1)?),
+                cursor: MessageId::new(row.get(2)?),
+                waiting_bytes: row.get(3)?,
+                floor: MessageId::new(row.get(4)?),
+                applied: row.get(5)?,
+                began: row.get(6)?,
+                began_before: row.get(7)?,
+            })
+        };
+        let heads = heads::mailboxes(row).map(|mailbox| {
+            Ok(statement.query_row([mailbox.0], one).optional()?.unwrap_or_default())
+        });
+        heads.collect::<Result<_>>().map(HeadRow)
+    }
+
     fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
         self.0.prepare(sql)?.query_map([], read)?.collect()
     }
@@ -128,18 +150,15 @@ impl View for SqliteView<'_> {
         self.1.record(position)
     }
 
-    fn head(&self, mailbox: AccountNumber) -> std::result::Result<Option<Head>, LogError> {
-        self.find("SELECT * FROM heads WHERE mailbox = ?1", [mailbox.0], |row| {
-            Ok(Head {
-                last: MessageId::new(row.get(1)?),
-                cursor: MessageId::new(row.get(2)?),
-                waiting_bytes: row.get(3)?,
-                floor: MessageId::new(row.get(4)?),
-                applied: row.get(5)?,
-                began: row.get(6)?,
-                began_before: row.get(7)?,
-            })
-        })
+    fn heads(&self, row: u64) -> std::result::Result<HeadRow, LogError> {
+        let sql = "SELECT heads FROM head_rows WHERE number = ?1";
+        let decoded =
+            self.find(sql, [row], |found| Ok(HeadRow::decode(found.get_ref(0)?.as_blob()?)))?;
+        match decoded {
+            Some(Some(heads)) => Ok(heads),
+            Some(None) => Err(LogError::Failed(format!("row {row} of heads is damaged"))),
+            None => self.old_heads(row).map_err(engine_error),
+        }
     }
 
     fn index_row(
@@ -218,6 +237,30 @@ impl View for SqliteView<'_> {
 
     fn account(&self, number: AccountNumber) -> std::result::Result<Option<AccountRow>, LogError> {
         self.find("SELECT * FROM accounts WHERE number = ?1", [number.0], account)
+    }
+
+    fn directory(
+        &self,
+        after: AccountNumber,
+        limit: usize,
+    ) -> std::result::Result<Vec<DirectoryEntry>, LogError> {
+        let read = || {
+            let mut statement = self.0.prepare_cached(
+                "SELECT number, key, import, blocks FROM accounts INDEXED BY directory
+                 WHERE number > ?1 AND removed IS NULL AND key IS NOT NULL ORDER BY number LIMIT ?2",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = statement.query_map((after.0, limit), |row| {
+                let number = AccountNumber(row.get(0)?);
+                Ok(DirectoryEntry {
+                    key: row.get(1)?,
+                    recipient: Recipient { number, blocks: row.get::<_, u64>(3)? > 0 },
+                    import: row.get::<_, Option<u64>>(2)?.map(ImportId),
+                })
+            })?;
+            rows.collect::<Result<Vec<_>>>()
+        };
+        read().map_err(engine_error)
     }
 
     fn accounts_after(
@@ -316,6 +359,7 @@ fn run(row: &Row<'_>) -> Result<RunRow> {
         kind: match row.get(1)? {
             run_kind::CONVERSATIONS => RunKind::Conversations,
             run_kind::KEYS => RunKind::Keys,
+            run_kind::INDEX => RunKind::Index,
             other => return Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),
         },
         complete: row.get(2)?,

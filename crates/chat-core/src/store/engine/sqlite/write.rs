@@ -12,6 +12,7 @@ use crate::store::engine::log::{
 pub(super) mod run_kind {
     pub(in super::super) const CONVERSATIONS: i64 = 0;
     pub(in super::super) const KEYS: i64 = 1;
+    pub(in super::super) const INDEX: i64 = 2;
 }
 
 /// Opens a transaction, if none is open. It locks nothing before the first read or write.
@@ -162,7 +163,7 @@ pub(super) fn put(
     transact(connection, || {
         owed.iter().try_for_each(|batch| change_rows(connection, batch))?;
         put_mark(connection, mark)?;
-        put_index(connection, slice)?;
+        put_heads(connection, slice)?;
         drop_index(connection, slice)?;
         park(connection, slice)?;
         put_deliveries(connection, slice)?;
@@ -196,25 +197,10 @@ pub(super) fn put(
     })
 }
 
-fn put_index(connection: &Connection, slice: &Slice) -> Result<()> {
-    let mut put =
-        connection.prepare_cached("INSERT OR REPLACE INTO mailbox_index VALUES (?1, ?2, ?3)")?;
-    for (mailbox, number, row) in &slice.rows {
-        put.execute(params![mailbox.0, number, row.encode()])?;
-    }
-    let mut put = connection
-        .prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
-    for (mailbox, head) in &slice.heads {
-        put.execute([
-            mailbox.0,
-            head.last.get(),
-            head.cursor.get(),
-            head.waiting_bytes,
-            head.floor.get(),
-            head.applied,
-            head.began,
-            head.began_before,
-        ])?;
+fn put_heads(connection: &Connection, slice: &Slice) -> Result<()> {
+    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO head_rows VALUES (?1, ?2)")?;
+    for (number, row) in &slice.heads {
+        put.execute(params![number, row.encode()])?;
     }
     Ok(())
 }
@@ -285,6 +271,7 @@ fn change_run(connection: &Connection, change: &RunChange) -> Result<()> {
                 match run.kind {
                     RunKind::Conversations => run_kind::CONVERSATIONS,
                     RunKind::Keys => run_kind::KEYS,
+                    RunKind::Index => run_kind::INDEX,
                 },
                 run.complete,
                 run.level,

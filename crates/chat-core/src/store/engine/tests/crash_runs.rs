@@ -88,7 +88,7 @@ fn verify(log: SimulatedLog, told: &Told) {
     rig.work(10_000);
     compare(&mut rig, told, true);
     let State { runs, .. } = rig.engine.state.as_ref().unwrap();
-    let complete = runs.keys.len() + runs.conversations.len();
+    let complete = runs.keys.len() + runs.conversations.len() + runs.index.len();
     assert_eq!(rig.engine.log.runs().0, complete, "a run was left over");
     assert_eq!(rig.engine.log.runs().1, complete, "blocks without a run");
 }
@@ -175,6 +175,7 @@ fn the_script_writes_merges_and_drops_runs() {
     assert!(largest(&runs.conversations).unwrap() > 20);
     assert!(largest(&runs.keys).unwrap() > 10);
     assert!(rig.engine.run_numbers > 12);
-    assert_eq!(log.runs().0, runs.conversations.len() + runs.keys.len());
+    assert!(largest(&runs.index).unwrap() > 20);
+    assert_eq!(log.runs().0, runs.conversations.len() + runs.keys.len() + runs.index.len());
     verify(log, &told);
 }

@@ -216,7 +216,7 @@ async fn what_the_count_took_is_announced() {
         served.rig.work(10);
     }
     let account = served.rig.engine.live_account("messi").unwrap().number;
-    let floor = served.rig.engine.cached(account).unwrap().mailbox.head.floor.get();
+    let floor = served.rig.engine.mailbox(account).unwrap().head.floor.get();
     assert!(floor >= 190);
     let incarnation = served.undelivered(messi).await.incarnation().to_string();
     let mut watch = served.watch(messi, after(0, &incarnation)).await;

@@ -259,7 +259,7 @@ impl<L: Disk> Race<L> {
             Step::Ack(back) => {
                 let session = self.watchers[0].session;
                 let account = self.rig().engine.live_account(WATCHED).unwrap().number;
-                let last = self.rig().engine.cached(account).unwrap().mailbox.head.last.get();
+                let last = self.rig().engine.mailbox(account).unwrap().head.last.get();
                 self.rig().ack(session, last.saturating_sub(back)).unwrap();
             }
             Step::Work(steps) => self.rig().work(steps),

@@ -88,7 +88,7 @@ fn the_count_limit_is_a_floor_and_never_touches_what_waits() {
         rig.work(10);
     }
     let account = rig.engine.live_account("lineker").unwrap().number;
-    let head = rig.engine.cached(account).unwrap().mailbox.head;
+    let head = rig.engine.mailbox(account).unwrap().head;
     assert_eq!(head.floor, head.cursor.min(crate::MessageId::new(head.last.get() - 100)));
     assert_eq!(rig.peek_all(lineker).unwrap().len(), 150);
 }
