@@ -13,7 +13,6 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chat_core::MessageId;
@@ -39,6 +38,13 @@ async fn main() {
     match words.first().map(String::as_str) {
         Some("fill") => {
             fill(Path::new(&words[1]), number(2, 1_000_000), number(3, 10_000_000)).await
+        }
+        Some("read") => {
+            let mut sqlite = SqliteOptions::new(&words[1]);
+            sqlite.durability = Durability::ProcessCrash;
+            let store = Store::open(sqlite, options()).await.unwrap();
+            read_all(&store, Shape { accounts: number(2, 1_000_000) }, number(3, 10_000_000)).await;
+            store.close().await.unwrap();
         }
         Some("measure") => measure(Path::new(&words[1]), number(2, 2)).await,
         // `cargo bench` runs every benchmark without words.
@@ -89,37 +95,16 @@ async fn fill(directory: &Path, accounts: u64, messages: u64) {
     let start = Instant::now();
     import(&store, accounts).await;
     eprintln_progress("accounts", start);
-    let counts: Arc<Vec<AtomicU32>> = Arc::new((0..accounts).map(|_| AtomicU32::new(0)).collect());
     let writers = WRITERS.min(accounts);
     let mut tasks = JoinSet::new();
     for writer in 0..writers {
         let session = login(&store, writer).await;
         let share = messages / writers;
-        tasks.spawn(write(
-            store.clone(),
-            session,
-            shape,
-            writer * share,
-            share,
-            Arc::clone(&counts),
-        ));
+        tasks.spawn(write(store.clone(), session, shape, writer * share, share));
     }
     tasks.join_all().await;
     eprintln_progress("messages", start);
-    let readers = 64;
-    let mut tasks = JoinSet::new();
-    for reader in 0..readers {
-        let (store, counts) = (store.clone(), Arc::clone(&counts));
-        tasks.spawn(async move {
-            for user in (reader..accounts).step_by(readers.try_into().unwrap()) {
-                let count = counts[usize::try_from(user).unwrap()].load(Ordering::Relaxed);
-                if count > 0 && !Shape::never_reads(user) {
-                    read(&store, user, count).await;
-                }
-            }
-        });
-    }
-    tasks.join_all().await;
+    read_all(&store, shape, messages / writers * writers).await;
     eprintln_progress("readers", start);
     // What the store does when it has time.
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -127,24 +112,38 @@ async fn fill(directory: &Path, accounts: u64, messages: u64) {
     eprintln_progress("closed", start);
 }
 
+/// Most users read what the first so many messages brought them.
+async fn read_all(store: &Store, shape: Shape, messages: u64) {
+    let mut counts = vec![0; usize::try_from(shape.accounts).unwrap()];
+    for n in 0..messages {
+        counts[usize::try_from(shape.recipient(random(n))).unwrap()] += 1;
+    }
+    let (counts, readers) = (Arc::new(counts), 64);
+    let mut tasks = JoinSet::new();
+    for reader in 0..readers {
+        let (store, counts) = (store.clone(), Arc::clone(&counts));
+        tasks.spawn(async move {
+            for user in (reader..shape.accounts).step_by(64) {
+                let count = counts[usize::try_from(user).unwrap()];
+                if count > 0 && !Shape::never_reads(user) {
+                    read(&store, user, count).await;
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
 #[allow(clippy::print_stderr, reason = "a benchmark tells how far it is")]
 fn eprintln_progress(what: &str, since: Instant) {
     eprintln!("{what} after {:.0?}", since.elapsed());
 }
 
-async fn write(
-    store: Store,
-    session: SessionKey,
-    shape: Shape,
-    first: u64,
-    share: u64,
-    counts: Arc<Vec<AtomicU32>>,
-) {
+async fn write(store: Store, session: SessionKey, shape: Shape, first: u64, share: u64) {
     for from in (first..first + share).step_by(usize::try_from(IN_FLIGHT).unwrap()) {
         let upto = (from + IN_FLIGHT).min(first + share);
         let message = |n: u64| {
             let to = shape.recipient(random(n));
-            counts[usize::try_from(to).unwrap()].fetch_add(1, Ordering::Relaxed);
             let mut outgoing = Outgoing::new(session, format!("user{to}"), "x".repeat(100));
             outgoing.key = PostKey::new(&format!("fill-{n}"));
             outgoing
@@ -154,11 +153,11 @@ async fn write(
     }
 }
 
-async fn read(store: &Store, user: u64, count: u32) {
+async fn read(store: &Store, user: u64, count: u64) {
     let session = login(store, user).await;
     let page = store.peek(session, None, PageLimit::bodies(1, 1_000)).await.unwrap();
     let basis = AckBasis::Incarnation(page.incarnation.as_str().into());
-    store.ack(session, MessageId::new(count.into()), basis).await.unwrap();
+    store.ack(session, MessageId::new(count), basis).await.unwrap();
     store.logout(session).await.unwrap();
 }
 

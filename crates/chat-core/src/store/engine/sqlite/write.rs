@@ -1,5 +1,7 @@
 //! The writing half: rows and slices.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Result, params};
 
 use crate::store::PrivacyChoice;
@@ -31,11 +33,31 @@ pub(super) fn rest(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Takes the write lock for the transaction that is open. A reader that finds the header of the write-ahead log half
+/// written takes it too, for a moment, and SQLite does not wait for it on behalf of a transaction that has read already.
+fn lock(connection: &Connection) -> Result<()> {
+    let mut nothing = connection.prepare_cached("UPDATE meta SET value = value WHERE FALSE")?;
+    for _ in 0..LOCK_TRIES {
+        match nothing.execute([]) {
+            Err(error) if is_busy(&error) => std::thread::sleep(LOCK_PAUSE),
+            done => return done.map(drop),
+        }
+    }
+    nothing.execute([]).map(drop)
+}
+
+/// Not if the snapshot is old, which does not pass.
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_BUSY)
+}
+
 /// Runs `write` in a transaction, the one that is open if there is one. It is committed, and synced if the connection
 /// does so, or rolled back.
 fn transact(connection: &Connection, write: impl FnOnce() -> Result<()>) -> Result<()> {
     begin(connection)?;
-    let written = write().and_then(|()| connection.prepare_cached("COMMIT")?.execute([]).map(drop));
+    let written = lock(connection)
+        .and_then(|()| write())
+        .and_then(|()| connection.prepare_cached("COMMIT")?.execute([]).map(drop));
     if written.is_err() {
         // An error may have ended the transaction already, and the first error is the one to tell.
         let _ = rest(connection);
@@ -320,5 +342,8 @@ pub(super) fn probe(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Together as long as a statement waits that may ([`BUSY_TIMEOUT`](super::open::BUSY_TIMEOUT)).
+const LOCK_TRIES: u32 = 50_000;
+const LOCK_PAUSE: Duration = Duration::from_micros(100);
 /// Room that has to be there before writes are taken again.
 const PROBE_BYTES: i64 = 256 * 1024;

@@ -265,6 +265,30 @@ fn a_store_that_did_nothing_closes_cleanly() {
     }
 }
 
+/// A reader may hold the write lock for a moment (see `write::lock`). What was read before in the same transaction must not
+/// make a failure of it.
+#[test]
+fn a_lock_that_somebody_holds_for_a_moment_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
+    rig.join("messi");
+    rig.work(100);
+    let (held, is_held) = std::sync::mpsc::channel();
+    let file = directory.path().join("chat.db");
+    let other = std::thread::spawn(move || {
+        let other = rusqlite::Connection::open(file).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        held.send(()).unwrap();
+        // It waits for the lock whether it is given back now or later.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        other.execute_batch("ROLLBACK").unwrap();
+    });
+    is_held.recv().unwrap();
+    // Whether the name is taken is read before the account is written.
+    rig.join("lineker");
+    other.join().unwrap();
+}
+
 #[test]
 fn a_store_of_the_first_version_opens_with_all_it_held() {
     let directory = tempfile::tempdir().unwrap();
@@ -309,5 +333,5 @@ fn a_store_of_the_first_version_opens_with_all_it_held() {
     rig.run(Operation::Block { session: lineker, username: "messi".into(), on: true }).unwrap();
     let refused = rig.send(messi, "lineker", "fifth");
     assert_eq!(refused, Err(crate::store::StoreError::NotAllowed));
-    assert_eq!(rig.engine.log.pragma("user_version"), 3);
+    assert_eq!(rig.engine.log.pragma("user_version"), 4);
 }
