@@ -142,7 +142,7 @@ pub(super) const KEYS: &[Key] = &[
         "How many messages the index in memory may cover before it is written out.",
     ),
     key("store", "recent", "Memory for the newest message bodies, in bytes or with a unit."),
-    key("store", "cached_mailboxes", "How many idle mailboxes stay in memory."),
+    key("store", "cached_mailboxes", "How many accounts' names and settings stay in memory."),
     key("shutdown", "deadline", "How long connections get to finish at shutdown."),
 ];
 

@@ -42,7 +42,7 @@ pub struct StoreOptions {
     pub stretch: u64,
     /// Bytes of the newest message bodies kept in memory, so that reading soon after sending costs no disk. Default 4 MiB.
     pub recent_bytes: usize,
-    /// How many mailboxes without unflushed changes stay in memory. Default 100,000.
+    /// How many accounts' names and settings stay in memory once used, and for a while up to twice as many. Default 100,000.
     pub cached_mailboxes: usize,
     /// Cost of new password hashes.
     pub password: PasswordParams,

@@ -54,6 +54,7 @@ pub(crate) struct Mailbox {
     /// The newest entries, ending with `head.last`.
     pub(crate) tail: VecDeque<Entry>,
     /// Who holds how much of it; kept only while the mailbox is, or lately was, half full.
+    #[expect(clippy::box_collection, reason = "few mailboxes have it, and many are in memory")]
     senders: Option<Box<HashMap<AccountNumber, Load>>>,
     /// When the cursor moved, as far as the disk does not have it yet.
     pub(crate) deliveries: Deliveries,
