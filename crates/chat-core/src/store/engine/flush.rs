@@ -190,7 +190,7 @@ fn write_mailbox(
         slice.drop_mailboxes.push(number);
         return Ok(());
     }
-    for (id, entry) in (mailbox.tail_first()..).zip(&mailbox.tail) {
+    for (id, entry) in (mailbox.tail_first()..).zip(mailbox.tail.entries()) {
         if entry.position <= target {
             index.push(entry.key(number, id), &entry.value(), slice);
         }

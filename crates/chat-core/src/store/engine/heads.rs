@@ -1,14 +1,16 @@
-//! [`HeadRow`] and [`HeadBlock`]: the heads of neighbouring mailboxes, on disk and in memory.
+//! [`HeadRow`] and [`HeadBlock`]: the heads of neighbouring mailboxes, on disk and in memory, and those in use.
 //!
 //! A head for itself would be a row for itself, and of a million mailboxes each message of a stretch changes another one.
 
 use super::index::{put_number, take_number};
-use super::mailbox::Head;
+use super::mailbox::{Head, Mailbox};
 use crate::MessageId;
 use crate::store::AccountNumber;
 
 /// How many mailboxes with consecutive numbers have their heads in one row. Tests write many rows.
-pub(crate) const ROW_HEADS: u64 = if cfg!(test) { 2 } else { 64 };
+const ROW_HEADS: u64 = if cfg!(test) { 2 } else { 64 };
+/// The same number.
+const ROW_PLACES: usize = if cfg!(test) { 2 } else { 64 };
 
 /// The row that has a mailbox's head, and the place there.
 pub(crate) fn place(mailbox: AccountNumber) -> (u64, usize) {
@@ -16,6 +18,7 @@ pub(crate) fn place(mailbox: AccountNumber) -> (u64, usize) {
 }
 
 /// The mailboxes that have their heads in a row.
+#[cfg(feature = "embedded")]
 pub(crate) fn mailboxes(row: u64) -> impl Iterator<Item = AccountNumber> {
     let first = row.saturating_mul(ROW_HEADS);
     (first..first.saturating_add(ROW_HEADS)).map(AccountNumber)
@@ -71,11 +74,16 @@ impl HeadRow {
     }
 }
 
-/// The same in memory: 12 bytes a mailbox, as a rule.
+/// Neighbouring mailboxes in memory: 12 bytes each, as a rule, unless they are in use. All together, as what is written in
+/// order of number is then in memory in about that order.
 #[derive(Debug)]
 pub(crate) struct HeadBlock {
-    packed: Box<[Packed]>,
-    /// Those that do not fit, by place.
+    packed: [Packed; ROW_PLACES],
+    /// By place: 0, or where in `in_use` the mailbox is, counted from 1.
+    slots: [u8; ROW_PLACES],
+    /// The mailboxes in use, with their places.
+    in_use: Vec<(usize, Mailbox)>,
+    /// Heads that do not fit, by place.
     wide: Vec<(usize, Head)>,
     /// Everything up to here is applied to each that is not wide.
     applied: u64,
@@ -94,14 +102,73 @@ const WIDE: u32 = u32::MAX;
 impl HeadBlock {
     pub(crate) fn new(row: &HeadRow) -> Self {
         let applied = row.0.iter().map(|head| head.applied).max().unwrap_or(0);
-        let heads = usize::try_from(ROW_HEADS).unwrap_or(0);
-        let packed = vec![Packed::default(); heads].into_boxed_slice();
-        let mut block = Self { packed, wide: Vec::new(), applied };
+        let mut block = Self {
+            packed: [Packed::default(); ROW_PLACES],
+            slots: [0; ROW_PLACES],
+            in_use: Vec::new(),
+            wide: Vec::new(),
+            applied,
+        };
         row.0.iter().enumerate().for_each(|(at, head)| block.set(at, *head));
         block
     }
 
-    pub(crate) fn get(&self, at: usize) -> Head {
+    /// A mailbox, if it is in use.
+    pub(crate) fn get(&mut self, at: usize) -> Option<&mut Mailbox> {
+        let slot = usize::from(*self.slots.get(at)?).checked_sub(1)?;
+        self.in_use.get_mut(slot).map(|(_, mailbox)| mailbox)
+    }
+
+    /// Takes a mailbox into use.
+    pub(crate) fn put(&mut self, at: usize, mailbox: Mailbox) {
+        self.in_use.push((at, mailbox));
+        if let (Some(slot), Ok(count)) = (self.slots.get_mut(at), u8::try_from(self.in_use.len())) {
+            *slot = count;
+        }
+    }
+
+    /// Keeps of a mailbox no more than its head, if that is all there is.
+    pub(crate) fn put_away(&mut self, at: usize) {
+        let Some(head) =
+            self.get(at).filter(|mailbox| mailbox.is_idle()).map(|mailbox| mailbox.head)
+        else {
+            return;
+        };
+        self.set(at, head);
+        let freed = self.slots.get_mut(at).map_or(0, std::mem::take);
+        self.in_use.swap_remove(usize::from(freed).saturating_sub(1));
+        // The last one has taken the place that was freed.
+        if let Some((moved, _)) = self.in_use.get(usize::from(freed).saturating_sub(1))
+            && let Some(slot) = self.slots.get_mut(*moved)
+        {
+            *slot = freed;
+        }
+        if self.in_use.is_empty() {
+            self.in_use = Vec::new();
+        }
+    }
+
+    /// The same of all.
+    pub(crate) fn shrink(&mut self) {
+        let idle = self.in_use.iter().filter(|(_, mailbox)| mailbox.is_idle());
+        let idle: Vec<_> = idle.map(|(at, _)| *at).collect();
+        idle.into_iter().for_each(|at| self.put_away(at));
+    }
+
+    /// All heads as they are now: everything up to `end` is applied.
+    pub(crate) fn row(&self, end: u64) -> HeadRow {
+        let mut heads: Vec<_> = (0..ROW_PLACES).map(|at| self.head(at)).collect();
+        for (at, mailbox) in &self.in_use {
+            if let Some(head) = heads.get_mut(*at) {
+                *head = mailbox.head;
+            }
+        }
+        heads.iter_mut().for_each(|head| head.applied = end);
+        HeadRow(heads)
+    }
+
+    /// The head of a mailbox that is not in use.
+    pub(crate) fn head(&self, at: usize) -> Head {
         let packed = self.packed.get(at).copied().unwrap_or_default();
         if packed.last == WIDE
             && let Some((_, head)) = self.wide.iter().find(|(place, _)| *place == at)
@@ -118,7 +185,7 @@ impl HeadBlock {
         }
     }
 
-    pub(crate) fn set(&mut self, at: usize, head: Head) {
+    fn set(&mut self, at: usize, head: Head) {
         self.wide.retain(|(place, _)| *place != at);
         let packed = Packed::of(&head, self.applied).unwrap_or_else(|| {
             self.wide.push((at, head));
@@ -178,7 +245,7 @@ mod tests {
             let row = HeadRow(heads.clone());
             prop_assert_eq!(HeadRow::decode(&row.encode()), Some(row.clone()));
             let block = HeadBlock::new(&row);
-            let found: Vec<_> = (0..heads.len()).map(|at| block.get(at)).collect();
+            let found: Vec<_> = (0..heads.len()).map(|at| block.head(at)).collect();
             prop_assert_eq!(found, heads);
         }
 
@@ -189,9 +256,27 @@ mod tests {
     }
 
     #[test]
+    fn mailboxes_in_use_are_told_apart_from_those_put_away() {
+        let mut block = HeadBlock::new(&HeadRow::default());
+        let head = |last| Head { last: MessageId::new(last), applied: 9, ..Head::default() };
+        for at in 0..ROW_PLACES {
+            block.put(at, Mailbox::new(head(u64::try_from(at).unwrap() + 5)));
+        }
+        for gone in 0..ROW_PLACES {
+            block.put_away(gone);
+            for at in 0..ROW_PLACES {
+                assert_eq!(block.get(at).is_some(), at > gone);
+                let last = block.row(9).0[at].last.get();
+                assert_eq!(last, u64::try_from(at).unwrap() + 5);
+            }
+        }
+        assert!(block.in_use.is_empty());
+    }
+
+    #[test]
     fn rows_that_were_applied_one_by_one_are_told_apart() {
         let head = |applied| Head { last: MessageId::new(1), applied, ..Head::default() };
         let block = HeadBlock::new(&HeadRow(vec![head(7), head(3)]));
-        assert_eq!((block.get(0).applied, block.get(1).applied), (7, 3));
+        assert_eq!((block.head(0).applied, block.head(1).applied), (7, 3));
     }
 }

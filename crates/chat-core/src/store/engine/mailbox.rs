@@ -1,9 +1,10 @@
 //! [`Mailbox`]: a user's messages, as far as they are kept in memory. Pure state: no clock, no disk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use super::deliveries::Deliveries;
 use super::index::Entry;
+use super::tail::Tail;
 use crate::store::AccountNumber;
 use crate::{MessageId, Timestamp};
 
@@ -52,7 +53,7 @@ struct Load {
 pub(crate) struct Mailbox {
     pub(crate) head: Head,
     /// The newest entries, ending with `head.last`.
-    pub(crate) tail: VecDeque<Entry>,
+    pub(crate) tail: Tail,
     /// Who holds how much of it; kept only while the mailbox is, or lately was, half full.
     #[expect(clippy::box_collection, reason = "few mailboxes have it, and many are in memory")]
     senders: Option<Box<HashMap<AccountNumber, Load>>>,
@@ -78,14 +79,14 @@ impl Mailbox {
 
     /// The id of the first entry in the tail; one past the newest if it is empty.
     pub(crate) fn tail_first(&self) -> u64 {
-        let len = u64::try_from(self.tail.len()).unwrap_or(u64::MAX);
+        let len = u64::try_from(self.tail.entries().len()).unwrap_or(u64::MAX);
         self.head.last.get().saturating_add(1).saturating_sub(len)
     }
 
     /// The tail's entry for an id.
     pub(crate) fn tail_entry(&self, id: u64) -> Option<Entry> {
         let offset = usize::try_from(id.checked_sub(self.tail_first())?).ok()?;
-        self.tail.get(offset).copied()
+        self.tail.entries().get(offset).copied()
     }
 
     /// Whether one more message needs [`share_out`](Self::share_out) to be called before [`admits`](Self::admits).
@@ -130,7 +131,7 @@ impl Mailbox {
     pub(crate) fn append(&mut self, entry: Entry) -> MessageId {
         self.head.last = MessageId::new(self.head.last.get() + 1);
         self.head.waiting_bytes += u64::from(entry.size);
-        self.tail.push_back(entry);
+        self.tail.push(entry);
         self.dirty = true;
         if let Some(senders) = &mut self.senders {
             let load = senders.entry(entry.sender).or_default();
@@ -181,22 +182,13 @@ impl Mailbox {
         self.deliveries = Deliveries::default();
         self.cursor_moved = false;
         self.removed = false;
-        self.dirty = self.tail.back().is_some_and(|entry| entry.position > indexed);
+        self.dirty = self.tail.entries().last().is_some_and(|entry| entry.position > indexed);
         self.dirty
-    }
-
-    /// The index has everything up to a position.
-    pub(crate) fn forget(&mut self, indexed: u64) {
-        let have = self.tail.partition_point(|entry| entry.position <= indexed);
-        match have == self.tail.len() {
-            true => self.tail = VecDeque::new(),
-            false => drop(self.tail.drain(..have)),
-        }
     }
 
     /// Whether the head is all there is to know.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.dirty && self.tail.is_empty() && self.senders.is_none()
+        !self.dirty && self.tail.entries().is_empty() && self.senders.is_none()
     }
 
     fn is_half_full(&self, quota: Quota) -> bool {
@@ -217,7 +209,7 @@ mod tests {
 
     fn send(mailbox: &mut Mailbox, sender: u64, size: u32) -> bool {
         if mailbox.needs_shares(QUOTA) {
-            let tail: Vec<_> = mailbox.tail.iter().copied().collect();
+            let tail: Vec<_> = mailbox.tail.entries().to_vec();
             mailbox.share_out(tail);
         }
         let room = mailbox.admits(AccountNumber(sender), size, QUOTA);

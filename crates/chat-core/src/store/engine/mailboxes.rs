@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use super::heads::{self, HeadBlock, HeadRow};
 use super::index::{Entry, passed};
 use super::log::{AccountChange, LogError, Record, View};
-use super::mailbox::{Head, Mailbox, Quota};
+use super::mailbox::{Mailbox, Quota};
 use super::runs::Runs;
 use crate::store::AccountNumber;
 use crate::{MessageId, Timestamp};
@@ -34,26 +34,24 @@ pub(crate) enum Undeliverable {
 
 #[derive(Debug)]
 pub(crate) struct Mailboxes {
-    /// Heads by row. Of a mailbox in use the newest is there.
-    blocks: HashMap<u64, HeadBlock>,
-    in_use: HashMap<AccountNumber, Mailbox>,
+    /// By row of heads.
+    blocks: HashMap<u64, Box<HeadBlock>>,
     replayed: HashMap<AccountNumber, Vec<Replayed>>,
     /// Mailboxes whose head or index on disk is behind, in no order.
     dirty: Vec<AccountNumber>,
     quota: Quota,
-    /// With as many in use it is looked which need not be.
-    many: usize,
+    /// How many were loaded since it was looked which need not be in use any more.
+    loaded: usize,
 }
 
 impl Mailboxes {
     pub(crate) fn new(quota: Quota) -> Self {
         Self {
             blocks: HashMap::new(),
-            in_use: HashMap::new(),
             replayed: HashMap::new(),
             dirty: Vec::new(),
             quota,
-            many: MANY,
+            loaded: 0,
         }
     }
 
@@ -96,7 +94,8 @@ impl Mailboxes {
 
     /// A mailbox, if it is in use.
     pub(crate) fn get(&mut self, number: AccountNumber) -> Option<&mut Mailbox> {
-        self.in_use.get_mut(&number)
+        let (row, at) = heads::place(number);
+        self.blocks.get_mut(&row)?.get(at)
     }
 
     /// A mailbox, as head, index and log tell.
@@ -106,21 +105,22 @@ impl Mailboxes {
         runs: &Runs,
         number: AccountNumber,
     ) -> Result<&mut Mailbox, LogError> {
-        if !self.in_use.contains_key(&number) {
-            let (row, at) = heads::place(number);
-            let block = match self.blocks.entry(row) {
-                Slot::Occupied(block) => block.into_mut(),
-                Slot::Vacant(slot) => slot.insert(HeadBlock::new(&view.heads(row)?)),
-            };
-            let mut mailbox = Mailbox::new(block.get(at));
+        let (row, at) = heads::place(number);
+        let block = match self.blocks.entry(row) {
+            Slot::Occupied(block) => block.into_mut(),
+            Slot::Vacant(slot) => slot.insert(Box::new(HeadBlock::new(&view.heads(row)?))),
+        };
+        if block.get(at).is_none() {
+            let mut mailbox = Mailbox::new(block.head(at));
             for replayed in self.replayed.get(&number).into_iter().flatten() {
                 replay_one(view, runs, number, &mut mailbox, *replayed, self.quota)?;
             }
             // Nothing that was replayed is let go of before everything is read.
             mailbox.dirty = self.replayed.remove(&number).is_some();
-            self.in_use.insert(number, mailbox);
+            block.put(at, mailbox);
+            self.loaded += 1;
         }
-        self.get(number).ok_or_else(|| LogError::Failed("a mailbox just loaded is gone".into()))
+        block.get(at).ok_or_else(|| LogError::Failed("a mailbox just loaded is gone".into()))
     }
 
     /// Adds a message to a mailbox and gives its id, if there is room for it.
@@ -129,17 +129,15 @@ impl Mailboxes {
         number: AccountNumber,
         entry: Entry,
     ) -> Result<MessageId, Undeliverable> {
-        let mailbox = match self.in_use.entry(number) {
-            Slot::Occupied(mailbox) => mailbox.into_mut(),
-            Slot::Vacant(slot) => {
-                let (row, at) = heads::place(number);
-                let block = self.blocks.get(&row).ok_or(Undeliverable::NotLoaded)?;
-                if !self.replayed.is_empty() && self.replayed.contains_key(&number) {
-                    return Err(Undeliverable::NotLoaded);
-                }
-                slot.insert(Mailbox::new(block.get(at)))
+        let (row, at) = heads::place(number);
+        let block = self.blocks.get_mut(&row).ok_or(Undeliverable::NotLoaded)?;
+        if block.get(at).is_none() {
+            if !self.replayed.is_empty() && self.replayed.contains_key(&number) {
+                return Err(Undeliverable::NotLoaded);
             }
-        };
+            block.put(at, Mailbox::new(block.head(at)));
+        }
+        let mailbox = block.get(at).ok_or(Undeliverable::NotLoaded)?;
         if mailbox.needs_shares(self.quota) {
             return Err(Undeliverable::NeedsShares);
         }
@@ -154,7 +152,7 @@ impl Mailboxes {
 
     /// Notes that a mailbox is about to change.
     pub(crate) fn touch(&mut self, number: AccountNumber) {
-        if let Some(mailbox) = self.in_use.get_mut(&number)
+        if let Some(mailbox) = self.get(number)
             && !mailbox.dirty
         {
             mailbox.dirty = true;
@@ -171,20 +169,12 @@ impl Mailboxes {
 
     /// The heads of a row, which is loaded, as they are now: everything up to `end` is applied.
     pub(crate) fn row(&self, row: u64, end: u64) -> HeadRow {
-        let block = self.blocks.get(&row);
-        let heads = heads::mailboxes(row).enumerate().map(|(at, number)| {
-            let head = match self.in_use.get(&number) {
-                Some(mailbox) => Some(mailbox.head),
-                None => block.map(|block| block.get(at)),
-            };
-            Head { applied: end, ..head.unwrap_or_default() }
-        });
-        HeadRow(heads.collect())
+        self.blocks.get(&row).map(|block| block.row(end)).unwrap_or_default()
     }
 
     /// The disk has the mailbox's head now, and its index will have everything up to a position.
     pub(crate) fn written(&mut self, number: AccountNumber, indexed: u64) {
-        if let Some(mailbox) = self.in_use.get_mut(&number)
+        if let Some(mailbox) = self.get(number)
             && mailbox.written(indexed)
         {
             self.dirty.push(number);
@@ -193,31 +183,20 @@ impl Mailboxes {
 
     /// The index has everything up to this position: memory need not keep it.
     pub(crate) fn forget(&mut self, number: AccountNumber, indexed: u64) {
-        if let Some(mailbox) = self.in_use.get_mut(&number) {
-            mailbox.forget(indexed);
-            self.put_away(number);
-        }
-    }
-
-    /// Puts mailboxes away that are not in use any more, if there are many.
-    pub(crate) fn shrink(&mut self) {
-        if self.in_use.len() > self.many {
-            let idle = self.in_use.iter().filter(|(_, mailbox)| mailbox.is_idle());
-            let idle: Vec<_> = idle.map(|(number, _)| *number).collect();
-            idle.into_iter().for_each(|number| self.put_away(number));
-            self.many = self.in_use.len().saturating_mul(2).max(MANY);
-        }
-    }
-
-    /// Keeps of a mailbox no more than its head, if that is all there is.
-    fn put_away(&mut self, number: AccountNumber) {
-        if let Slot::Occupied(mailbox) = self.in_use.entry(number)
-            && mailbox.get().is_idle()
+        let (row, at) = heads::place(number);
+        if let Some(block) = self.blocks.get_mut(&row)
+            && let Some(mailbox) = block.get(at)
         {
-            let (row, at) = heads::place(number);
-            if let Some(block) = self.blocks.get_mut(&row) {
-                block.set(at, mailbox.remove().head);
-            }
+            mailbox.tail.forget(indexed);
+            block.put_away(at);
+        }
+    }
+
+    /// Puts mailboxes away that are not in use any more, if many were loaded.
+    pub(crate) fn shrink(&mut self) {
+        if self.loaded > MANY {
+            self.blocks.values_mut().for_each(|block| block.shrink());
+            self.loaded = 0;
         }
     }
 }
@@ -234,7 +213,7 @@ fn replay_one(
     let applied = mailbox.head.applied;
     match replayed {
         Replayed::Message { entry, .. } if entry.position <= applied => {
-            mailbox.tail.push_back(entry);
+            mailbox.tail.push(entry);
         }
         Replayed::Message { entry, id } => {
             let given = mailbox.append(entry);
@@ -259,5 +238,5 @@ fn replay_one(
     Ok(())
 }
 
-/// Mailboxes in use are put away when there are as many, or twice as many as had to stay the last time.
+/// When so many were loaded, it is looked at all that are in use.
 const MANY: usize = if cfg!(test) { 1 } else { 65_536 };

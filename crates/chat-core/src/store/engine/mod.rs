@@ -37,6 +37,7 @@ mod simulated;
 mod sqlite;
 mod status;
 mod stretch;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod watch;
