@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::crowd::args::CrowdArgs;
 use crate::verify::args::VerifyArgs;
 
 /// Measures how many messages a chat server acknowledges a second, and how fast
@@ -25,6 +26,7 @@ pub(crate) enum Mode {
     #[command(hide = true)]
     Floor(FloorArgs),
     Verify(Box<VerifyArgs>),
+    Crowd(Box<CrowdArgs>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -146,6 +148,7 @@ Examples:
   chat-load -c 100 -k 16 --pid $(pidof chatd)     16 in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
   chat-load verify --help                         how to see that nothing is lost
+  chat-load crowd --help                          thousands of connections, and their memory
 
 A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full).
 Spread the load over enough accounts, or use --drain.

@@ -6,6 +6,7 @@
 mod accounts;
 mod args;
 mod client;
+mod crowd;
 mod floor;
 mod login;
 mod plan;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let args = Args::parse_from(args::with_verify_as_mode(std::env::args_os()));
     let outcome = match args.mode {
         Some(Mode::Verify(args)) => return verify::verify(&args),
+        Some(Mode::Crowd(args)) => crowd::crowd(&args),
         Some(Mode::Floor(floor)) => floor::run(&floor).map(|()| ExitCode::SUCCESS),
         None => load(&args.load),
     };

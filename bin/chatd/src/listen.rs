@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::config::ListenAddr;
 use crate::demo;
@@ -20,7 +20,7 @@ pub(crate) async fn bind(
         if is_demo {
             resolved.iter().try_for_each(|address| demo::check_address(*address))?;
         }
-        listeners.extend(bind_all(&resolved).await?);
+        listeners.extend(bind_all(&resolved)?);
     }
     Ok(listeners)
 }
@@ -43,10 +43,10 @@ async fn resolve(address: &ListenAddr) -> Result<Vec<SocketAddr>, Failure> {
 }
 
 /// All of them; one this machine does not have (a name may stand for IPv6 too) matters only if none is left.
-async fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
     let (mut listeners, mut missing) = (Vec::new(), None);
     for address in addresses {
-        match TcpListener::bind(address).await {
+        match listen(*address) {
             Ok(listener) => listeners.push(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                 missing = Some(unbound(*address, &error));
@@ -58,6 +58,15 @@ async fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure>
         Some(failure) if listeners.is_empty() => Err(failure),
         _ => Ok(listeners),
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As Unix daemons do: connections of the last run that linger in the system do not hinder the next.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn unbound(address: SocketAddr, error: &io::Error) -> Failure {
@@ -73,3 +82,7 @@ fn unbound(address: SocketAddr, error: &io::Error) -> Failure {
     };
     Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {error}; {advice}"))
 }
+
+/// Connections that may wait to be accepted, as far as the system allows (net.core.somaxconn on Linux, 4,096 by default).
+/// When everybody comes back at once after a restart, one that finds no room tries again only a second later.
+const BACKLOG: u32 = 65_535;

@@ -30,6 +30,7 @@ mod config;
 mod connection;
 mod delivery;
 mod listener;
+mod name;
 mod peer;
 mod seats;
 mod server;

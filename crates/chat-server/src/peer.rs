@@ -4,11 +4,13 @@ use chat_core::Token;
 use chat_core::store::{Outgoing, SessionKey};
 
 use crate::delivery::Delivery;
+use crate::name::Name;
 use crate::watcher::Watcher;
 
 /// The state of the conversation with one peer.
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
+    pub(crate) name: Name,
     /// It said `hello`.
     pub(crate) greeted: bool,
     /// It logged in or used a valid token, at some time.
@@ -34,6 +36,10 @@ struct KnownToken {
 }
 
 impl Peer {
+    pub(crate) fn new(name: Name) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     /// The session a word stands for; `None` if it is no token. Whether the session exists only the store can tell.
     pub(crate) fn session_key(&mut self, word: &str) -> Option<SessionKey> {
         let token = word.parse().ok()?;

@@ -1,13 +1,14 @@
-//! [`Seats`]: how many connections there may be, and who makes room when there are no more.
+//! [`Seats`]: how many connections there may be, who makes room when there are no more, and who is asked to close.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::{pending, poll_fn};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 /// The places for connections. When all are taken, the guest who was silent longest gives theirs up; a guest is a
@@ -15,94 +16,134 @@ use tracing::debug;
 #[derive(Debug)]
 pub(crate) struct Seats {
     free: Arc<Semaphore>,
-    guests: Mutex<HashMap<u64, Arc<Guest>>>,
+    taken: Mutex<HashMap<u64, Arc<Holder>>>,
     last_number: AtomicU64,
-    /// What [`Guest::heard_ms`] counts from.
+    last_room: AtomicU64,
+    /// What [`Holder::heard_ms`] counts from.
     begun: Instant,
+}
+
+/// Some of the places: those whose holders are asked to close together.
+#[derive(Debug)]
+pub(crate) struct Room {
+    number: u64,
+    seats: Arc<Seats>,
 }
 
 /// One connection's place, free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     number: u64,
-    close: CancellationToken,
-    guest: Option<Arc<Guest>>,
+    holder: Arc<Holder>,
     seats: Arc<Seats>,
     _permit: OwnedSemaphorePermit,
 }
 
+/// Who has a place, as far as others must know. One a connection, so it is kept small: a token to cancel and the future to
+/// wait for it take three times the room.
 #[derive(Debug)]
-struct Guest {
+struct Holder {
+    room: u64,
     /// When it last sent anything.
     heard_ms: AtomicU64,
-    close: CancellationToken,
-    /// Cancelled together with `close` when it is to make room, and not when the server stops.
-    make_room: CancellationToken,
+    is_guest: AtomicBool,
+    asked: Mutex<Asked>,
+}
+
+/// What the holder of a place was asked, and whom to wake when it is.
+#[derive(Debug, Default)]
+struct Asked {
+    what: Option<Close>,
+    waiting: Option<Waker>,
+}
+
+/// Why a connection is asked to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Close {
+    /// The server stops.
+    Stop,
+    /// Somebody else needs the place.
+    MakeRoom,
 }
 
 impl Seats {
     pub(crate) fn new(connections: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(connections)),
-            guests: Mutex::default(),
+            taken: Mutex::default(),
             last_number: AtomicU64::new(0),
+            last_room: AtomicU64::new(0),
             begun: Instant::now(),
         })
     }
 
-    /// Waits for a place, making room if need be. The one who takes it is asked to close when `stop` is cancelled.
-    ///
-    /// Cancel safe; a guest already asked to leave leaves all the same.
-    pub(crate) async fn take(self: &Arc<Self>, stop: &CancellationToken) -> Seat {
-        loop {
-            let asked = self.free.available_permits() == 0 && self.ask_a_guest_to_leave();
-            let permit = Arc::clone(&self.free).acquire_owned();
-            let permit =
-                if asked { timeout(PATIENCE, permit).await.ok() } else { Some(permit.await) };
-            // The semaphore is never closed; and a guest who dawdles is not waited for, the next one is asked.
-            if let Some(Ok(permit)) = permit {
-                return self.seat(permit, stop.child_token());
-            }
-        }
+    /// A room with nobody in it.
+    pub(crate) fn room(self: &Arc<Self>) -> Room {
+        Room { number: self.last_room.fetch_add(1, Ordering::Relaxed), seats: Arc::clone(self) }
     }
 
-    fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, close: CancellationToken) -> Seat {
+    fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, room: u64) -> Seat {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let guest = Arc::new(Guest {
+        let holder = Arc::new(Holder {
+            room,
             heard_ms: AtomicU64::new(self.now_ms()),
-            close: close.clone(),
-            make_room: CancellationToken::new(),
+            is_guest: AtomicBool::new(true),
+            asked: Mutex::default(),
         });
-        self.guests().insert(number, Arc::clone(&guest));
-        Seat { number, close, guest: Some(guest), seats: Arc::clone(self), _permit: permit }
+        self.taken().insert(number, Arc::clone(&holder));
+        Seat { number, holder, seats: Arc::clone(self), _permit: permit }
     }
 
     /// Asks the one who was silent longest; no if there is none to ask.
     fn ask_a_guest_to_leave(&self) -> bool {
-        let mut guests = self.guests();
-        let silent = guests
-            .iter()
-            .min_by_key(|(number, guest)| (guest.heard_ms.load(Ordering::Relaxed), **number));
-        let Some(number) = silent.map(|(number, _)| *number) else {
-            return false;
-        };
-        if let Some(guest) = guests.remove(&number) {
-            debug!(
-                connection = number,
-                "closing a silent connection that never logged in, to make room"
-            );
-            guest.make_room.cancel();
-            guest.close.cancel();
-        }
+        let taken = self.taken();
+        let guests = taken.iter().filter(|(_, holder)| holder.is_guest.load(Ordering::Relaxed));
+        let silent =
+            guests.min_by_key(|(number, guest)| (guest.heard_ms.load(Ordering::Relaxed), **number));
+        let Some((number, guest)) = silent else { return false };
+        debug!(
+            connection = number,
+            "closing a silent connection that never logged in, to make room"
+        );
+        // Asked once, it is not asked again.
+        guest.is_guest.store(false, Ordering::Relaxed);
+        guest.ask(Close::MakeRoom);
         true
     }
 
-    fn guests(&self) -> MutexGuard<'_, HashMap<u64, Arc<Guest>>> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, HashMap<u64, Arc<Holder>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Room {
+    /// Waits for a place, making room if need be.
+    ///
+    /// Cancel safe; a guest already asked to leave leaves all the same.
+    pub(crate) async fn take(&self) -> Seat {
+        loop {
+            let asked =
+                self.seats.free.available_permits() == 0 && self.seats.ask_a_guest_to_leave();
+            let permit = Arc::clone(&self.seats.free).acquire_owned();
+            let permit =
+                if asked { timeout(PATIENCE, permit).await.ok() } else { Some(permit.await) };
+            // The semaphore is never closed; and a guest who dawdles is not waited for, the next one is asked.
+            if let Some(Ok(permit)) = permit {
+                return self.seats.seat(permit, self.number);
+            }
+        }
+    }
+
+    /// Asks everybody in here to close.
+    pub(crate) fn close(&self) {
+        let taken = self.seats.taken();
+        taken.values().filter(|holder| holder.room == self.number).for_each(|holder| {
+            holder.ask(Close::Stop);
+        });
     }
 }
 
@@ -112,39 +153,65 @@ impl Seat {
         self.number
     }
 
-    /// Cancelled when the connection is to serve what it has read, and close.
-    pub(crate) fn close(&self) -> &CancellationToken {
-        &self.close
+    /// Whether the connection is to serve what it has read, and close; if not yet, the task is woken when it is. One task
+    /// waits at a time.
+    pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.holder.poll_asked(cx).map(drop)
     }
 
-    /// Waits until a guest was asked to make room, and a time longer; for ever, for one who logged in.
+    /// Waits until a guest was asked to make room, and a time longer; for ever, for anybody else.
     pub(crate) fn overstays(&self, grace: Duration) -> impl Future<Output = ()> + use<> {
-        let asked = self.guest.as_ref().map(|guest| guest.make_room.clone());
+        let holder = Arc::clone(&self.holder);
         async move {
-            let Some(asked) = asked else { return std::future::pending().await };
-            asked.cancelled().await;
-            tokio::time::sleep(grace).await;
+            match poll_fn(|cx| holder.poll_asked(cx)).await {
+                Close::MakeRoom => tokio::time::sleep(grace).await,
+                Close::Stop => pending().await,
+            }
         }
     }
 
     /// The peer sent something.
     pub(crate) fn heard(&self) {
-        if let Some(guest) = &self.guest {
-            guest.heard_ms.store(self.seats.now_ms(), Ordering::Relaxed);
+        if self.holder.is_guest.load(Ordering::Relaxed) {
+            self.holder.heard_ms.store(self.seats.now_ms(), Ordering::Relaxed);
         }
     }
 
     /// The peer logged in, and is asked to make room no more.
-    pub(crate) fn keep(&mut self) {
-        if self.guest.take().is_some() {
-            self.seats.guests().remove(&self.number);
-        }
+    pub(crate) fn keep(&self) {
+        self.holder.is_guest.store(false, Ordering::Relaxed);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.keep();
+        self.seats.taken().remove(&self.number);
+    }
+}
+
+impl Holder {
+    fn ask(&self, what: Close) {
+        let mut asked = self.asked();
+        asked.what.get_or_insert(what);
+        if let Some(waiting) = asked.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    fn poll_asked(&self, cx: &Context<'_>) -> Poll<Close> {
+        let mut asked = self.asked();
+        if let Some(what) = asked.what {
+            return Poll::Ready(what);
+        }
+        match &mut asked.waiting {
+            Some(waiting) => waiting.clone_from(cx.waker()),
+            waiting => *waiting = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,53 +223,81 @@ const PATIENCE: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
 
+    fn is_asked(seat: &Seat) -> bool {
+        seat.poll_asked(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     fn silent_for(seat: &Seat) -> u64 {
-        seat.guest.as_ref().unwrap().heard_ms.load(Ordering::Relaxed)
+        seat.holder.heard_ms.load(Ordering::Relaxed)
+    }
+
+    async fn leave(seat: Seat) {
+        poll_fn(|cx| seat.poll_asked(cx)).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_guest_silent_longest_makes_room() {
-        let (seats, stop) = (Seats::new(3), CancellationToken::new());
-        let mut user = seats.take(&stop).await;
+        let room = Seats::new(3).room();
+        let user = room.take().await;
         user.keep();
-        let first = seats.take(&stop).await;
-        let second = seats.take(&stop).await;
+        let first = room.take().await;
+        let second = room.take().await;
         tokio::time::advance(Duration::from_secs(1)).await;
         first.heard();
         assert!(silent_for(&second) < silent_for(&first));
 
-        let leaving = async {
-            second.close().cancelled().await;
-            drop(second);
-        };
-        let (newcomer, ()) = tokio::join!(seats.take(&stop), leaving);
+        let (newcomer, ()) = tokio::join!(room.take(), leave(second));
         assert_eq!(newcomer.number(), 4);
-        assert!(!first.close().is_cancelled() && !user.close().is_cancelled());
+        assert!(!is_asked(&first) && !is_asked(&user));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_who_does_not_leave_is_not_waited_for() {
-        let (seats, stop) = (Seats::new(2), CancellationToken::new());
-        let stuck = seats.take(&stop).await;
+        let room = Seats::new(2).room();
+        let stuck = room.take().await;
         tokio::time::advance(Duration::from_secs(1)).await;
-        let other = seats.take(&stop).await;
-        let leaving = async {
-            other.close().cancelled().await;
-            drop(other);
-        };
-        tokio::join!(seats.take(&stop), leaving);
-        assert!(stuck.close().is_cancelled());
+        let other = room.take().await;
+        tokio::join!(room.take(), leave(other));
+        assert!(is_asked(&stuck));
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_guest_the_next_one_waits() {
-        let (seats, stop) = (Seats::new(1), CancellationToken::new());
-        let mut user = seats.take(&stop).await;
+        let seats = Seats::new(1);
+        let room = seats.room();
+        let user = room.take().await;
         user.keep();
-        assert!(timeout(Duration::from_secs(3600), seats.take(&stop)).await.is_err());
-        assert!(!user.close().is_cancelled());
+        assert!(timeout(Duration::from_secs(3600), room.take()).await.is_err());
+        assert!(!is_asked(&user));
         drop(user);
-        seats.take(&stop).await;
-        assert!(seats.guests().is_empty());
+        drop(room.take().await);
+        assert!(seats.taken().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_room_closes_alone() {
+        let seats = Seats::new(2);
+        let (one, other) = (seats.room(), seats.room());
+        let (leaving, staying) = (one.take().await, other.take().await);
+        one.close();
+        leave(leaving).await;
+        assert!(!is_asked(&staying));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_is_to_make_room_overstays() {
+        let room = Seats::new(2).room();
+        let (guest, user) = (room.take().await, room.take().await);
+        user.keep();
+        let grace = Duration::from_secs(2);
+        assert!(timeout(grace, user.overstays(grace)).await.is_err());
+        let begun = Instant::now();
+        let late = timeout(PATIENCE / 2, room.take());
+        let (late, ()) = tokio::join!(late, guest.overstays(grace));
+        assert!(late.is_err());
+        assert_eq!(begun.elapsed(), grace);
+        room.close();
+        assert!(is_asked(&user));
+        assert!(timeout(grace * 2, user.overstays(grace)).await.is_err());
     }
 }

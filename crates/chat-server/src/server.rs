@@ -7,13 +7,14 @@ use chat_core::store::Store;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug, error, info, info_span, warn};
+use tracing::{Instrument as _, debug, error, info, warn};
 
 use crate::connection::Connection;
 use crate::listener::accept;
-use crate::seats::{Seat, Seats};
+use crate::name::Name;
+use crate::seats::{Room, Seat, Seats};
 use crate::service::Service;
-use crate::{ConfigError, Listener, ServerConfig, Transport as _};
+use crate::{ConfigError, Listener, ServerConfig, Transport};
 
 /// Serves the chat protocol from a store. It brings no runtime, listener or signal handling of its own.
 #[derive(Debug)]
@@ -55,39 +56,50 @@ impl Server {
     /// its connections at once; to the store the sessions of these, and of those cut off at the deadline, stay in use.
     pub async fn serve<L: Listener>(&self, listener: L, stop: CancellationToken) -> Served {
         let (mut served, mut tasks) = (Served::default(), JoinSet::new());
+        let room = self.seats.room();
         {
-            let mut arrival = pin!(self.next(listener, &stop));
+            let mut arrival = pin!(self.next(listener, &room));
             loop {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => break,
                     Some(ended) = tasks.join_next() => report(ended),
                     (transport, peer, seat, listener) = &mut arrival => {
-                        let span = info_span!("connection", number = seat.number(), %peer);
-                        let connection = Connection::new(
-                            transport, seat, Arc::clone(&self.service), Arc::clone(&self.config),
-                        );
-                        tasks.spawn(connection.run().instrument(span));
+                        self.spawn(&mut tasks, transport, peer, seat);
                         served.connections += 1;
-                        arrival.set(self.next(listener, &stop));
+                        arrival.set(self.next(listener, &room));
                     }
                 }
             }
         }
+        room.close();
         served.cut_off = self.drain(tasks).await;
         served
+    }
+
+    fn spawn(&self, tasks: &mut JoinSet<()>, transport: impl Transport, peer: String, seat: Seat) {
+        let name = Name::new(seat.number(), peer);
+        let span = name.debug_span();
+        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
+        let connection = Connection::new(transport, name, seat, service, config).run();
+        // A task carries no room for a span that nobody sees.
+        if span.is_disabled() {
+            tasks.spawn(connection);
+        } else {
+            tasks.spawn(connection.instrument(span));
+        }
     }
 
     /// The next connection, with a place for it.
     async fn next<L: Listener>(
         &self,
         mut listener: L,
-        stop: &CancellationToken,
+        room: &Room,
     ) -> (L::Transport, String, Seat, L) {
         loop {
             let (mut transport, peer) = accept(&mut listener).await;
             match transport.configure(&self.config) {
-                Ok(()) => return (transport, peer, self.seats.take(stop).await, listener),
+                Ok(()) => return (transport, peer, room.take().await, listener),
                 Err(error) => debug!(%error, %peer, "a connection failed as it was accepted"),
             }
         }

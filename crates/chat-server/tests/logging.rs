@@ -50,6 +50,27 @@ impl MakeWriter<'_> for Log {
 }
 
 #[tokio::test]
+async fn a_refused_login_names_its_connection_at_the_usual_level() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let mut server = on_pipes().await;
+    let mut client = server.connect().await;
+    client.ask("auth messi salahsekali").await;
+    server.stop().await;
+
+    let text = log.text();
+    let refused = text.lines().find(|line| line.contains("a login was refused")).unwrap();
+    assert!(refused.contains("connection{number=1 peer=pipe}"), "{text}");
+    assert!(!text.contains("salahsekali"), "{text}");
+}
+
+#[tokio::test]
 async fn a_connection_is_named_and_no_secret_is_told() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()

@@ -39,7 +39,8 @@ impl<T: Transport> Connection<T> {
         if let Ending::WatchFailed(error) = &ending
             && *error != StoreError::StaleIncarnation
         {
-            warn!(%error, "closing a connection whose watch cannot go on");
+            let why = "closing a connection whose watch cannot go on";
+            self.peer.name.log(|| warn!(%error, "{why}"));
         }
         let closed = match ending {
             Ending::PeerEnded => self.end_with_peer().await,

@@ -3,28 +3,26 @@
 mod ending;
 mod receive;
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use chat_core::protocol::{ErrorCode, Reply, ServerCodec};
-use chat_core::store::{StoreError, WatchEvent};
+use chat_core::store::WatchEvent;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 use tracing::debug;
 
 use self::ending::Ending;
-use self::receive::receive;
+use self::receive::poll_receive;
+use crate::name::Name;
 use crate::peer::Peer;
 use crate::seats::Seat;
 use crate::service::{Output, Service};
-use crate::watcher::Watcher;
 use crate::{ServerConfig, Transport};
 
 /// One peer's connection.
@@ -32,6 +30,9 @@ use crate::{ServerConfig, Transport};
 /// It goes in turns: serve the frames at hand until the replies reach a bound, add the events at hand up to that bound
 /// again, write, and once no whole frame is left wait for input or an event. So it never holds more than an unfinished frame
 /// and a chunk, a reply, an event, and twice that bound; and a peer that does not read is not read from.
+///
+/// Most connections wait most of the time, and what one costs then is this and its future. So what takes room while something
+/// is served, written or timed is boxed when it begins, and a connection that only waits carries none of it.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
     transport: T,
@@ -63,6 +64,7 @@ enum Served {
 impl<T: Transport> Connection<T> {
     pub(crate) fn new(
         transport: T,
+        name: Name,
         seat: Seat,
         service: Arc<Service>,
         config: Arc<ServerConfig>,
@@ -73,7 +75,7 @@ impl<T: Transport> Connection<T> {
             service,
             config,
             seat,
-            peer: Peer::default(),
+            peer: Peer::new(name),
             output: Output::new(codec.clone()),
             codec,
             input: BytesMut::new(),
@@ -108,12 +110,8 @@ impl<T: Transport> Connection<T> {
         let replied = self.output.len() > before;
         self.push_events();
         if self.output.len() > 0 {
-            // A guest who is to make room has that long to read what is answered.
-            let overstays = self.seat.overstays(self.config.linger);
-            tokio::select! {
-                biased;
-                written = self.write() => written?,
-                () = overstays => return Err(Ending::Stalled),
+            if !self.write_at_once().await? {
+                Box::pin(self.write_while_seated()).await?;
             }
             self.note_written(replied);
         }
@@ -130,7 +128,10 @@ impl<T: Transport> Connection<T> {
             match self.codec.decode(&mut self.input) {
                 Ok(Some(frame)) => {
                     self.line_begun = None;
-                    self.service.request(&frame, &mut self.peer, &mut self.output).await;
+                    if !self.service.gather(&frame, &mut self.peer) {
+                        let Self { service, peer, output, .. } = self;
+                        Box::pin(service.request(frame, peer, output)).await;
+                    }
                 }
                 Ok(None) => {
                     served = Served::All;
@@ -142,7 +143,9 @@ impl<T: Transport> Connection<T> {
                 }
             }
         }
-        self.service.finish(&mut self.peer, &mut self.output).await;
+        if !self.peer.outgoing.is_empty() {
+            Box::pin(self.service.finish(&mut self.peer, &mut self.output)).await;
+        }
         if matches!(served, Served::TooLong) {
             self.output.reply(&Reply::Error(ErrorCode::FrameTooLong.into()));
         }
@@ -166,11 +169,42 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Writes what the transport takes this moment; whether that was all.
+    async fn write_at_once(&mut self) -> Result<bool, Ending> {
+        match poll_fn(|cx| Poll::Ready(self.poll_write(cx))).await {
+            Poll::Ready(written) => written.map(|()| true).map_err(Ending::Broken),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.output.len() > 0 {
+            let bytes = self.output.bytes();
+            match ready!(Pin::new(&mut self.transport).poll_write(cx, bytes))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => bytes.advance(written),
+            }
+        }
+        ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+        self.written = Some(Instant::now());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes everything. A guest who is to make room has only so long to read what is answered.
+    async fn write_while_seated(&mut self) -> Result<(), Ending> {
+        let overstays = self.seat.overstays(self.config.linger);
+        tokio::select! {
+            biased;
+            written = self.write() => written,
+            () = overstays => Err(Ending::Stalled),
+        }
+    }
+
     async fn write(&mut self) -> Result<(), Ending> {
         while self.output.len() > 0 {
             self.write_some().await?;
         }
-        match within(self.config.write_timeout, self.transport.flush()).await {
+        match timeout(self.config.write_timeout, self.transport.flush()).await {
             Ok(flushed) => flushed.map_err(Ending::Broken)?,
             Err(_) => return Err(Ending::Stalled),
         }
@@ -188,7 +222,7 @@ impl<T: Transport> Connection<T> {
     /// Writes what the transport takes, as soon as it takes anything.
     async fn write_some(&mut self) -> Result<(), Ending> {
         let bytes = self.output.bytes();
-        let written = match within(self.config.write_timeout, self.transport.write(bytes)).await {
+        let written = match timeout(self.config.write_timeout, self.transport.write(bytes)).await {
             Ok(written) => written,
             Err(_) => match self.transport.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -211,15 +245,22 @@ impl<T: Transport> Connection<T> {
     /// output is written, and no whole frame is held.
     async fn wait(&mut self) -> Result<(), Ending> {
         let nothing_held = self.input.is_empty();
-        let unfinished = self.line_deadline();
-        let (read, event) = tokio::select! {
-            biased;
-            () = self.seat.close().cancelled() => return Err(Ending::Asked),
-            arrived = one_or_both(
-                receive(&mut self.transport, &mut self.input, self.output.bytes()),
-                next_event(&mut self.peer.watcher),
-            ) => arrived,
-            () = reached(unfinished) => return Err(Ending::UnfinishedLine),
+        let mut unfinished = self.line_deadline().map(|deadline| Box::pin(sleep_until(deadline)));
+        let (read, event) = {
+            let Self { transport, input, output, seat, peer, .. } = self;
+            let mut next = peer.watcher.as_mut().map(|watcher| Box::pin(watcher.next()));
+            poll_fn(|cx| {
+                if seat.poll_asked(cx).is_ready() {
+                    return Poll::Ready(Err(Ending::Asked));
+                }
+                let read = poll_receive(transport, input, output.bytes(), cx);
+                let event = poll_if_any(&mut next, cx);
+                if read.is_ready() || event.is_ready() {
+                    return Poll::Ready(Ok((taken(read), taken(event))));
+                }
+                poll_if_any(&mut unfinished, cx).map(|()| Err(Ending::UnfinishedLine))
+            })
+            .await?
         };
         match read {
             Some(Ok(0)) => return Err(Ending::PeerEnded),
@@ -254,49 +295,18 @@ impl<T: Transport> Connection<T> {
     }
 }
 
-/// The next event, of a connection that watches.
-async fn next_event(watcher: &mut Option<Box<Watcher>>) -> Result<WatchEvent, StoreError> {
-    match watcher {
-        // Boxed, so that a connection that does not watch carries no room for it.
-        Some(watcher) => Box::pin(watcher.next()).await,
-        None => pending().await,
-    }
+/// Asks a future that is there only sometimes.
+fn poll_if_any<F: Future>(
+    future: &mut Option<Pin<Box<F>>>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    future.as_mut().map_or(Poll::Pending, |future| future.as_mut().poll(cx))
 }
 
-/// Waits for one of two, and takes both if both are there.
-async fn one_or_both<A, B>(
-    a: impl Future<Output = A>,
-    b: impl Future<Output = B>,
-) -> (Option<A>, Option<B>) {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    poll_fn(|cx| match (a.as_mut().poll(cx), b.as_mut().poll(cx)) {
-        (Poll::Pending, Poll::Pending) => Poll::Pending,
-        (a, b) => Poll::Ready((ready(a), ready(b))),
-    })
-    .await
-}
-
-fn ready<T>(poll: Poll<T>) -> Option<T> {
+fn taken<T>(poll: Poll<T>) -> Option<T> {
     match poll {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
-    }
-}
-
-/// [`timeout`] for what is ready at once as a rule: then no clock is read.
-async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
-    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-        Poll::Ready(output) => Ok(output),
-        Poll::Pending => timeout(limit, future).await,
-    }
-}
-
-/// Waits for a time, for ever if there is none.
-async fn reached(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
     }
 }
 
@@ -313,6 +323,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let bytes = size_of_output(Connection::<TcpStream>::run);
-        assert!(bytes <= 1280, "a connection's task holds {bytes} bytes");
+        assert!(bytes <= 640, "a connection's task holds {bytes} bytes");
     }
 }

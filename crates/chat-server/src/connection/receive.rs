@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::ReadBuf;
@@ -13,25 +13,30 @@ use crate::Transport;
 
 /// Reads once, appending to `input`; 0 is the end of the stream. The chunk read into lives on the stack, and buffers with
 /// nothing in them are given back before waiting, so a connection that waits holds none.
-///
-/// Cancel safe: what was read is in `input`.
+pub(super) fn poll_receive<T: Transport>(
+    transport: &mut T,
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut chunk = [const { MaybeUninit::uninit() }; CHUNK_BYTES];
+    let mut chunk = ReadBuf::uninit(&mut chunk);
+    let Poll::Ready(read) = Pin::new(transport).poll_read(cx, &mut chunk) else {
+        give_back(input);
+        give_back(output);
+        return Poll::Pending;
+    };
+    input.extend_from_slice(chunk.filled());
+    Poll::Ready(read.map(|()| chunk.filled().len()))
+}
+
+/// Waits for [`poll_receive`]. Cancel safe: what was read is in `input`.
 pub(super) async fn receive<T: Transport>(
     transport: &mut T,
     input: &mut BytesMut,
     output: &mut BytesMut,
 ) -> io::Result<usize> {
-    poll_fn(|cx| {
-        let mut chunk = [const { MaybeUninit::uninit() }; CHUNK_BYTES];
-        let mut chunk = ReadBuf::uninit(&mut chunk);
-        let Poll::Ready(read) = Pin::new(&mut *transport).poll_read(cx, &mut chunk) else {
-            give_back(input);
-            give_back(output);
-            return Poll::Pending;
-        };
-        input.extend_from_slice(chunk.filled());
-        Poll::Ready(read.map(|()| chunk.filled().len()))
-    })
-    .await
+    poll_fn(|cx| poll_receive(transport, input, output, cx)).await
 }
 
 fn give_back(buffer: &mut BytesMut) {

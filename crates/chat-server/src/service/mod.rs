@@ -42,20 +42,24 @@ impl Service {
         Self { store, config }
     }
 
-    /// Serves one request. Consecutive `send`s and `post`s are only gathered: [`Service::finish`] stores them, and so does
-    /// any other request before it is served itself.
-    ///
-    /// Futures of what is not asked often are boxed, so that an idle connection does not carry room for the largest.
-    pub(crate) async fn request(&self, frame: &Frame, peer: &mut Peer, output: &mut Output) {
-        let command = Command::parse(frame);
+    /// Takes a `send` or `post` that needs nothing asked first, to be stored by [`Service::finish`] together with those that
+    /// follow it; no if it is another request, which is then to be [served](Self::request).
+    pub(crate) fn gather(&self, frame: &Frame, peer: &mut Peer) -> bool {
+        !peer.delivery.is_armed()
+            && Command::parse(frame).is_ok_and(|command| sending::gather_if_known(peer, &command))
+    }
+
+    /// Serves one request, and stores what was gathered before it.
+    pub(crate) async fn request(&self, frame: Frame, peer: &mut Peer, output: &mut Output) {
+        let command = Command::parse(&frame);
         if let Ok(Command::Hello(HelloOptions { explicit_ack: true })) = command {
             peer.delivery.require_explicit_ack();
         }
         if peer.delivery.is_armed() {
-            Box::pin(self.confirm(peer)).await;
+            self.confirm(peer).await;
         }
         if !command.as_ref().is_ok_and(|command| sending::gather_if_known(peer, command)) {
-            Box::pin(self.answer(command.map_err(|error| error.code()), peer, output)).await;
+            self.answer(command.map_err(|error| error.code()), peer, output).await;
         }
     }
 

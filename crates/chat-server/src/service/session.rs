@@ -12,7 +12,9 @@ impl Exchange<'_> {
     pub(super) async fn auth(&mut self, username: &str, password: &str) -> Result<(), StoreError> {
         let login = self.store.login(username, password).await;
         // Without the name: a password typed in its place would be in the log.
-        let token = login.inspect_err(|error| info!(%error, "a login was refused"))?;
+        let token = login.inspect_err(|error| {
+            self.peer.name.log(|| info!(%error, "a login was refused"));
+        })?;
         self.peer.logged_in = true;
         if let Err(error) = self.attach(SessionKey::of(&token)).await {
             // The login stands; the first use of the token tries again.

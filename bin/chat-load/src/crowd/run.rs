@@ -1,0 +1,119 @@
+//! A run from start to end.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::args::CrowdArgs;
+use super::arrival::{Route, arrive};
+use super::bounds::missed;
+use super::client::{Causes, Client};
+use super::memory::{Memory, follow};
+use super::report::{Idle, Report};
+use super::sessions::{Session, SessionsError, address};
+use super::talk::{Topic, talk};
+
+/// Why nothing can be told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Server(#[from] SessionsError),
+    #[error("cannot measure the server's memory (--pid): {0}")]
+    Memory(#[from] io::Error),
+}
+
+/// Has the clients come, be silent, talk and go. Where not all are served it ends early, and the report says so.
+pub(super) async fn run(args: &CrowdArgs, sessions: Vec<Session>) -> Result<Report, RunError> {
+    let server = address(&args.server).await?;
+    let route =
+        Route { server, from: args.from.clone(), timeout: args.timeout, coming: args.coming };
+    let mut run = Run {
+        args,
+        report: Report { server: args.server.clone(), clients: args.clients, ..Report::default() },
+        clients: Vec::with_capacity(args.clients),
+    };
+    if let Err(causes) = run.through(Arc::new(route), sessions).await? {
+        run.report.errors = causes;
+    }
+    run.report.missed = missed(&args.bounds, &run.report);
+    Ok(run.report)
+}
+
+struct Run<'a> {
+    args: &'a CrowdArgs,
+    report: Report,
+    clients: Vec<Client>,
+}
+
+impl Run<'_> {
+    async fn through(
+        &mut self,
+        route: Arc<Route>,
+        sessions: Vec<Session>,
+    ) -> Result<Result<(), Causes>, RunError> {
+        self.report.before = self.memory()?;
+        let first = self.args.first.unwrap_or(0).min(sessions.len());
+        let (first, rest) = sessions.split_at(first);
+        for group in [first, rest] {
+            if !group.is_empty()
+                && let Err(causes) = self.arrive(&route, group).await?
+            {
+                return Ok(Err(causes));
+            }
+        }
+        let arrivals = self.report.arrivals.iter().map(|arrival| arrival.seconds);
+        self.report.answered_seconds = Some(arrivals.sum());
+        if !self.args.talk.is_zero()
+            && let Err(causes) = self.talk(sessions).await?
+        {
+            return Ok(Err(causes));
+        }
+        self.clients = Vec::new();
+        if let (Some(pid), Some(before)) = (self.args.pid, self.report.before) {
+            self.report.aftermath = Some(follow(pid, before, self.args.follow).await?);
+        }
+        Ok(Ok(()))
+    }
+
+    async fn arrive(
+        &mut self,
+        route: &Arc<Route>,
+        sessions: &[Session],
+    ) -> Result<Result<(), Causes>, RunError> {
+        let (clients, outcome) = arrive(route, sessions).await;
+        self.clients.extend(clients);
+        match outcome {
+            Ok(arrival) => self.report.arrivals.push(arrival),
+            Err(causes) => return Ok(Err(causes)),
+        }
+        if let Some(before) = self.report.before {
+            sleep(self.args.settle).await;
+            let memory = self.memory()?.unwrap_or(before);
+            self.report.idle.push(Idle::new(self.clients.len(), before, memory));
+        }
+        Ok(Ok(()))
+    }
+
+    async fn talk(&mut self, sessions: Vec<Session>) -> Result<Result<(), Causes>, RunError> {
+        let topic = Arc::new(Topic {
+            sessions,
+            body: "x".repeat(self.args.size),
+            time: self.args.talk,
+            timeout: self.args.timeout,
+            seed: self.args.seed,
+        });
+        let (clients, outcome) = talk(std::mem::take(&mut self.clients), &topic).await;
+        self.clients = clients;
+        match outcome {
+            Ok(talk) => self.report.talk = Some(talk),
+            Err(causes) => return Ok(Err(causes)),
+        }
+        self.report.after_talk = self.memory()?;
+        Ok(Ok(()))
+    }
+
+    fn memory(&self) -> io::Result<Option<Memory>> {
+        self.args.pid.map(Memory::of).transpose()
+    }
+}

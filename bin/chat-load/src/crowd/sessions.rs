@@ -1,0 +1,201 @@
+//! The sessions that the clients use, made beforehand and kept in a file.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::net::lookup_host;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::args::CrowdArgs;
+use super::client::{Client, ClientError};
+use crate::accounts::{Account, AccountsError, accounts};
+
+/// Somebody, and a token that stands for them. `Debug` leaves the token out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Session {
+    pub(super) username: String,
+    pub(super) token: String,
+}
+
+/// Why there are no sessions.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionsError {
+    #[error("cannot use the server {0}: {1}")]
+    Server(String, io::Error),
+    #[error("cannot read the sessions in {}: {source}", path.display())]
+    Read { path: PathBuf, source: csv::Error },
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: csv::Error },
+    #[error(
+        "{} has {count} sessions, and {clients} clients need one each: remove it to have it made anew",
+        path.display()
+    )]
+    TooFew { path: PathBuf, count: usize, clients: usize },
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    #[error("{clients} clients need {} accounts or more, as one has at most {SESSIONS_AN_ACCOUNT} sessions; \
+             there are {accounts}: name more with --users or --user-prefix", clients.div_ceil(SESSIONS_AN_ACCOUNT))]
+    TooFewAccounts { clients: usize, accounts: usize },
+    #[error("cannot log in as {username}: {source}")]
+    Login { username: String, source: ClientError },
+    #[error("a login ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Where the server is.
+pub(super) async fn address(server: &str) -> Result<SocketAddr, SessionsError> {
+    let nowhere = |error| SessionsError::Server(server.to_owned(), error);
+    let mut addresses = lookup_host(server).await.map_err(nowhere)?;
+    addresses.next().ok_or_else(|| nowhere(io::ErrorKind::NotFound.into()))
+}
+
+/// One session a client: from the file, or made, and then kept in the file if there is to be one.
+pub(super) async fn sessions(args: &CrowdArgs) -> Result<Vec<Session>, SessionsError> {
+    match &args.tokens {
+        Some(path) if path.exists() => read(path, args.clients),
+        path => {
+            let sessions = log_in(args).await?;
+            if let Some(path) = path {
+                let write = |source| SessionsError::Write { path: path.clone(), source };
+                write_to(path, &sessions).map_err(write)?;
+            }
+            Ok(sessions)
+        }
+    }
+}
+
+fn read(path: &Path, clients: usize) -> Result<Vec<Session>, SessionsError> {
+    let read = || csv::Reader::from_path(path)?.deserialize().collect::<Result<Vec<_>, _>>();
+    let mut sessions: Vec<Session> =
+        read().map_err(|source| SessionsError::Read { path: path.to_owned(), source })?;
+    if sessions.len() < clients {
+        return Err(SessionsError::TooFew {
+            path: path.to_owned(),
+            count: sessions.len(),
+            clients,
+        });
+    }
+    sessions.truncate(clients);
+    Ok(sessions)
+}
+
+fn write_to(path: &Path, sessions: &[Session]) -> csv::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut writer = csv::Writer::from_writer(options.open(path)?);
+    sessions.iter().try_for_each(|session| writer.serialize(session))?;
+    Ok(writer.flush()?)
+}
+
+/// Logs in over a few connections, which is as fast as the server checks passwords.
+async fn log_in(args: &CrowdArgs) -> Result<Vec<Session>, SessionsError> {
+    let accounts = accounts(&args.accounts)?;
+    if accounts.len().saturating_mul(SESSIONS_AN_ACCOUNT) < args.clients {
+        let (clients, accounts) = (args.clients, accounts.len());
+        return Err(SessionsError::TooFewAccounts { clients, accounts });
+    }
+    let address = address(&args.server).await?;
+    let clients: Vec<_> = accounts.into_iter().cycle().take(args.clients).collect();
+    let mut logins = JoinSet::new();
+    for share in clients.chunks(args.clients.div_ceil(LOGINS_AT_ONCE)) {
+        logins.spawn(log_in_one_by_one(address, share.to_vec(), args.timeout));
+    }
+    let mut sessions = Vec::with_capacity(args.clients);
+    while let Some(share) = logins.join_next().await {
+        sessions.extend(share??);
+    }
+    Ok(sessions)
+}
+
+async fn log_in_one_by_one(
+    server: SocketAddr,
+    accounts: Vec<Account>,
+    patience: Duration,
+) -> Result<Vec<Session>, SessionsError> {
+    let mut client = None;
+    let mut sessions = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let login = timeout(patience, auth(&mut client, server, &account)).await;
+        match login.unwrap_or(Err(ClientError::TimedOut)) {
+            Ok(token) => sessions.push(Session { username: account.username, token }),
+            Err(source) => {
+                return Err(SessionsError::Login { username: account.username, source });
+            }
+        }
+    }
+    Ok(sessions)
+}
+
+/// Logs in, as often as the server is busy.
+async fn auth(
+    client: &mut Option<Client>,
+    server: SocketAddr,
+    account: &Account,
+) -> Result<String, ClientError> {
+    let client = match client {
+        Some(client) => client,
+        None => client.insert(Client::connect(server, None).await?),
+    };
+    let line = format!("auth {} {}\r\n", account.username, account.password);
+    loop {
+        let fields = client.ask_any(&line).await?;
+        if fields.is_busy() {
+            sleep(fields.retry_after(BUSY_PAUSE)).await;
+        } else if let Some(token) = fields.tokenid {
+            return Ok(token);
+        } else {
+            return Err(ClientError::Refused(fields.into_cause()));
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// By the protocol's contract; one more ends the longest unused.
+const SESSIONS_AN_ACCOUNT: usize = 100;
+/// Enough to keep a server's password checks busy, and few enough for its queue of them.
+const LOGINS_AT_ONCE: usize = 16;
+/// How long to wait before asking a busy server again, when it does not say.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(number: usize) -> Session {
+        Session { username: format!("user{number}"), token: format!("token{number}") }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_nobody_else_may() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens.csv");
+        let sessions: Vec<_> = (0..3).map(session).collect();
+        write_to(&path, &sessions).unwrap();
+        assert_eq!(read(&path, 2).unwrap(), sessions[..2]);
+        let too_few = read(&path, 4).unwrap_err().to_string();
+        assert!(too_few.contains("has 3 sessions, and 4 clients"), "{too_few}");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert!(write_to(&path, &sessions).is_err(), "written over");
+    }
+
+    #[test]
+    fn a_token_does_not_print() {
+        assert!(!format!("{:?}", session(7)).contains("token7"));
+    }
+}
