@@ -104,7 +104,7 @@ impl Random for Counted {
 
 /// As many as the largest batch, so that each user gets one message of it.
 pub(crate) const USERS: usize = 256;
-pub(crate) const PASSWORD: &str = "surabaya";
+const PASSWORD: &str = "surabaya";
 /// 100 bytes.
 pub(crate) const BODY: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 /// The hash is not counted; this keeps the set-up short.
