@@ -78,15 +78,29 @@ impl Store {
     /// See [`OpenError`].
     #[cfg(feature = "embedded")]
     pub async fn open(sqlite: SqliteOptions, options: StoreOptions) -> Result<Self, OpenError> {
-        let (path, durability) = (sqlite.directory.clone(), sqlite.durability);
-        let failed = move |reason: String| OpenError::Engine { path: path.clone(), reason };
-        let failed_too = failed.clone();
+        let path = sqlite.directory.clone();
         let opening = tokio::task::spawn_blocking(move || {
-            let log = engine::SqliteLog::open(sqlite)?;
-            let engine = Engine::new(log, &options).map_err(|error| failed(error.to_string()))?;
+            let durability = sqlite.durability;
+            let engine = Self::engine(sqlite, &options)?;
             Self::start(engine, &options, Some(durability))
         });
-        opening.await.map_err(|error| failed_too(error.to_string()))?
+        opening.await.map_err(|error| OpenError::Engine { path, reason: error.to_string() })?
+    }
+
+    /// The same on the calling thread, and without a thread of the store's own: gives the actor, which must be run for the
+    /// store to answer and blocks whoever runs it at each commit. So what a request costs can be counted on one thread.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[cfg(feature = "counting")]
+    pub fn open_unstarted(
+        sqlite: SqliteOptions,
+        options: &StoreOptions,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static + use<>), OpenError> {
+        let durability = sqlite.durability;
+        let engine = Self::engine(sqlite, options)?;
+        let on_threads = (Hasher::new(options.password), Blocking::Threads);
+        Ok(Self::with_actor(engine, options, Some(durability), on_threads))
     }
 
     /// Takes no more requests, serves those that wait, syncs and closes the files. After that every handle answers
@@ -121,6 +135,17 @@ impl Store {
     #[must_use]
     pub fn message_bytes(&self) -> usize {
         self.shared.message_bytes
+    }
+
+    #[cfg(feature = "embedded")]
+    fn engine(
+        sqlite: SqliteOptions,
+        options: &StoreOptions,
+    ) -> Result<Engine<engine::SqliteLog>, OpenError> {
+        let path = sqlite.directory.clone();
+        let log = engine::SqliteLog::open(sqlite)?;
+        Engine::new(log, options)
+            .map_err(|error| OpenError::Engine { path, reason: error.to_string() })
     }
 
     /// Runs the actor on a thread of its own, since every commit blocks.
