@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod floor;
 mod login;
+mod outcome;
 mod plan;
 mod process;
 mod replies;
