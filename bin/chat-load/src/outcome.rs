@@ -26,6 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) missing_pushes: u64,
     /// The server's process, with `--pid`: when measuring began, every second, and when it ended.
     pub(crate) server: Vec<ServerSample>,
+    /// Why there are no more samples, when the server's process ended or could not be read.
+    pub(crate) server_trouble: Option<String>,
     /// CPU time of this program while it measured.
     pub(crate) own_cpu: Duration,
 }
@@ -255,6 +257,7 @@ pub(crate) struct ServerSample {
     pub(crate) pss_bytes: Option<u64>,
     /// Sent to the storage layer since the process began (`write_bytes` of `/proc/PID/io`).
     pub(crate) written_bytes: Option<u64>,
+    pub(crate) open_files: Option<u64>,
 }
 
 /// A histogram of nanoseconds: 1 ns to ten minutes, to one part in a thousand.

@@ -2,9 +2,14 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::time::Instant;
+
+use crate::outcome::ServerSample;
 
 /// A running process, watched from outside through `/proc`.
 ///
@@ -16,27 +21,6 @@ pub(crate) struct Process {
     /// Tells it from a later process with the same number.
     started_ticks: u64,
     is_readable: bool,
-}
-
-/// What a process had used since it began, and held, at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sample {
-    /// User and system time of all its threads, in steps of the system's clock tick (10 ms).
-    pub(crate) cpu: Duration,
-    /// Resident memory, shared pages counted in full.
-    pub(crate) rss_bytes: u64,
-    /// `None` for a process of another user, unless this one is privileged.
-    pub(crate) details: Option<Details>,
-}
-
-/// The part of a sample that the system shows only to the same user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Details {
-    /// Resident memory, each shared page divided by the number of processes that share it.
-    pub(crate) pss_bytes: u64,
-    /// What it has caused to be sent to storage (`write_bytes`): whole pages, when they became dirty.
-    pub(crate) written_bytes: u64,
-    pub(crate) open_files: u64,
 }
 
 /// Why a process cannot be watched.
@@ -73,10 +57,21 @@ impl Process {
         Self::find(std::process::id())
     }
 
-    pub(crate) fn sample(&self) -> Result<Sample, ProcessError> {
+    /// What it has used and holds now. Memory by PSS, bytes written and open files are shown only to the same user
+    /// and to privileged ones.
+    pub(crate) fn sample(&self) -> Result<ServerSample, ProcessError> {
         let stat = self.stat()?;
-        let details = if self.is_readable { Some(self.details()?) } else { None };
-        Ok(Sample { cpu: stat.cpu, rss_bytes: stat.rss_bytes, details })
+        let shown = |value: fn(&Self) -> Result<u64, ProcessError>| {
+            self.is_readable.then(|| value(self)).transpose()
+        };
+        Ok(ServerSample {
+            at: Duration::ZERO,
+            cpu: stat.cpu,
+            rss_bytes: Some(stat.rss_bytes),
+            pss_bytes: shown(|process| Ok(process.field("smaps_rollup", "Pss:")? * 1024))?,
+            written_bytes: shown(|process| process.field("io", "write_bytes:"))?,
+            open_files: shown(Self::open_files)?,
+        })
     }
 
     /// User and system time since it began: the cheap part of a sample.
@@ -92,22 +87,14 @@ impl Process {
         Ok(stat)
     }
 
-    fn details(&self) -> Result<Details, ProcessError> {
-        let field = |file: &'static str, name: &str| {
-            let text = read(self.pid, file)?;
-            // A process that is just ending has no memory left to list.
-            let found = number_after(&text, name);
-            found.ok_or(if text.is_empty() {
-                ProcessError::Ended(self.pid)
-            } else {
-                ProcessError::Form { pid: self.pid, file }
-            })
-        };
-        Ok(Details {
-            pss_bytes: field("smaps_rollup", "Pss:")? * 1024,
-            written_bytes: field("io", "write_bytes:")?,
-            open_files: self.open_files()?,
-        })
+    /// The number behind a name in one of its files. A process that is just ending has no memory left to list.
+    fn field(&self, file: &'static str, name: &str) -> Result<u64, ProcessError> {
+        let text = read(self.pid, file)?;
+        match number_after(&text, name) {
+            Some(number) => Ok(number),
+            None if text.is_empty() => Err(ProcessError::Ended(self.pid)),
+            None => Err(ProcessError::Form { pid: self.pid, file }),
+        }
     }
 
     /// Linux gives their number as the size of the folder since 6.2; before, they are counted.
@@ -121,6 +108,58 @@ impl Process {
             count => Ok(count),
         }
     }
+}
+
+/// Looks at a process every second from a thread of its own, so that no client waits for it.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<Watched>,
+}
+
+/// What was seen of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    /// At the start, every second, and at the end.
+    pub(crate) samples: Vec<ServerSample>,
+    /// Why there are no more.
+    pub(crate) trouble: Option<ProcessError>,
+}
+
+impl Watch {
+    /// Takes the first sample at once.
+    pub(crate) fn start(process: Process) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let began = Instant::now();
+        let thread = thread::Builder::new().name("watch".to_owned());
+        let thread = thread.spawn(move || watch(process, began, &stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Takes the last sample.
+    pub(crate) fn finish(self) -> Watched {
+        // It has ended already if the process did.
+        let _ = self.stop.send(());
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn watch(process: Process, began: Instant, stopped: &mpsc::Receiver<()>) -> Watched {
+    let mut watched = Watched::default();
+    let mut is_last = false;
+    for tick in 1.. {
+        let at = began.elapsed();
+        match process.sample() {
+            Ok(sample) => watched.samples.push(ServerSample { at, ..sample }),
+            Err(trouble) => return Watched { trouble: Some(trouble), ..watched },
+        }
+        if is_last {
+            break;
+        }
+        let wait = (INTERVAL * tick).saturating_sub(began.elapsed());
+        is_last = stopped.recv_timeout(wait) != Err(mpsc::RecvTimeoutError::Timeout);
+    }
+    watched
 }
 
 /// User and system time that a process has used since it began.
@@ -213,6 +252,8 @@ pub(crate) fn allow_open_files(clients: usize) -> Result<(), OpenFilesError> {
     Ok(())
 }
 
+/// Between two looks at a process.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Standard streams, the runtime's own descriptors, and some to spare.
 const SPARE_FILES: u64 = 32;
 
@@ -243,10 +284,13 @@ mod tests {
         let held = black_box(vec![1_u8; 64 << 20]);
         let after = process.sample().unwrap();
         drop(held);
-        assert!(after.rss_bytes >= before.rss_bytes + (60 << 20), "{before:?} {after:?}");
-        let (before, after) = (before.details.unwrap(), after.details.unwrap());
-        assert!(after.pss_bytes >= before.pss_bytes + (60 << 20), "{before:?} {after:?}");
-        assert!(before.open_files > 2 && after.open_files > 2, "{before:?} {after:?}");
+        assert!(
+            after.rss_bytes.unwrap() >= before.rss_bytes.unwrap() + (60 << 20),
+            "{before:?} {after:?}"
+        );
+        assert!(after.pss_bytes.unwrap() >= before.pss_bytes.unwrap() + (60 << 20));
+        assert!(after.open_files.unwrap() > 2, "{after:?}");
+        assert!(after.written_bytes >= before.written_bytes, "{before:?} {after:?}");
     }
 
     #[test]
@@ -257,11 +301,30 @@ mod tests {
         child.kill().unwrap();
         // Whether it still waits to be noticed or not.
         while !matches!(process.sample(), Err(ProcessError::Ended(_))) {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         child.wait().unwrap();
         assert!(matches!(process.sample(), Err(ProcessError::Ended(pid)) if pid == child.id()));
         assert!(matches!(Process::find(u32::MAX), Err(ProcessError::NotRunning(u32::MAX))));
+    }
+
+    #[test]
+    fn a_watch_sees_the_start_and_the_end() {
+        let watch = Watch::start(Process::own().unwrap()).unwrap();
+        let watched = watch.finish();
+        assert!(watched.trouble.is_none());
+        assert_eq!(watched.samples.len(), 2);
+        assert!(watched.samples[0].at <= watched.samples[1].at);
+    }
+
+    #[test]
+    fn a_watch_tells_of_a_process_that_ended() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let process = Process::find(child.id()).unwrap();
+        let watch = Watch::start(process).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(watch.finish().trouble, Some(ProcessError::Ended(_))));
     }
 
     #[test]
