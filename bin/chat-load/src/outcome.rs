@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use hdrhistogram::{CreationError, Histogram};
 
+use crate::tally::add_causes;
+
 /// A run, measured from the end of the warm-up on.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -24,6 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) unanswered: u64,
     /// Messages acknowledged to their senders that a watcher should have been pushed and was not.
     pub(crate) missing_pushes: u64,
+    /// `--duration 0`: logging in was all there was to do.
+    pub(crate) logins_only: bool,
     /// The server's process, with `--pid`: when measuring began, every second, and when it ended.
     pub(crate) server: Vec<ServerSample>,
     /// Why there are no more samples, when the server's process ended or could not be read.
@@ -177,9 +181,16 @@ impl Operations {
             let _ = self.latency_ns.add(&other.latency_ns);
         }
         self.offered += other.offered;
-        for (cause, count) in &other.errors {
-            *self.errors.entry(cause.clone()).or_default() += count;
+        add_causes(&mut self.errors, &other.errors);
+    }
+
+    /// Begins anew.
+    pub(crate) fn clear(&mut self) {
+        if !self.latency_ns.is_empty() {
+            self.latency_ns.reset();
         }
+        self.offered = 0;
+        self.errors.clear();
     }
 }
 
@@ -246,7 +257,7 @@ pub(crate) struct Connections {
 }
 
 /// What the system says of the server's process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServerSample {
     /// Since measuring began.
     pub(crate) at: Duration,

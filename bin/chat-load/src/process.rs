@@ -162,11 +162,6 @@ fn watch(process: Process, began: Instant, stopped: &mpsc::Receiver<()>) -> Watc
     watched
 }
 
-/// User and system time that a process has used since it began.
-pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
-    Process::find(pid).and_then(|process| process.cpu()).map_err(io::Error::other)
-}
-
 /// What `/proc/PID/stat` tells to anybody.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {

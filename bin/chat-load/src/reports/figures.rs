@@ -62,6 +62,8 @@ pub(crate) struct Figures {
     pub(crate) own_cores: f64,
     /// Only those that occurred.
     pub(crate) kinds: BTreeMap<&'static str, KindFigures>,
+    /// Logging in was all there was to do.
+    pub(crate) logins_only: bool,
     pub(crate) setup: SetupFigures,
     pub(crate) intervals: Vec<IntervalFigures>,
 }
@@ -75,6 +77,8 @@ pub(crate) struct Latency {
     pub(crate) p99: f64,
     #[serde(rename = "p99.9")]
     pub(crate) p999: f64,
+    #[serde(rename = "p99.99")]
+    pub(crate) p9999: f64,
     pub(crate) max: f64,
 }
 
@@ -181,6 +185,7 @@ impl Figures {
             own_cpu_us_per_send: ratio(micros(outcome.own_cpu), float(sends)),
             own_cores: ratio(outcome.own_cpu.as_secs_f64(), seconds),
             kinds: kinds(outcome, seconds),
+            logins_only: outcome.logins_only,
             setup: SetupFigures::of(outcome),
             intervals: outcome.intervals.iter().map(IntervalFigures::of).collect(),
         }
@@ -188,7 +193,7 @@ impl Figures {
 
     /// Whether there was something to do, and all of it was acknowledged by a server that stayed.
     pub(crate) fn is_clean(&self) -> bool {
-        self.operations > 0
+        (self.operations > 0 || self.logins_only)
             && self.unanswered == 0
             && self.missing_pushes == 0
             && self.lost_connections.is_empty()
@@ -247,6 +252,7 @@ impl Latency {
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
+            p9999: at(0.9999),
             max: micros(latency_ns.max()),
         }
     }

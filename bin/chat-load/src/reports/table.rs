@@ -59,7 +59,8 @@ pub(crate) fn load(figures: &Figures) -> String {
 
 /// A heading and a row for each kind of operation.
 pub(crate) fn kind_rows(figures: &Figures) -> Vec<Vec<String>> {
-    let heading = ["", "done", "rate", "mean", "p50", "p90", "p99", "p99.9", "max", "refused"];
+    let heading =
+        ["", "done", "rate", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max", "refused"];
     let heading = heading.map(str::to_owned).to_vec();
     let rows = figures.kinds.iter().map(|(name, kind)| kind_row(name, kind));
     std::iter::once(heading).chain(rows).collect()
@@ -67,9 +68,9 @@ pub(crate) fn kind_rows(figures: &Figures) -> Vec<Vec<String>> {
 
 fn kind_row(name: &str, kind: &KindFigures) -> Vec<String> {
     let mut row = vec![name.to_owned(), count(kind.acknowledged), rate(kind.per_second)];
-    let Latency { mean, p50, p90, p99, p999, max } = kind.latency_us;
+    let Latency { mean, p50, p90, p99, p999, p9999, max } = kind.latency_us;
     let latency = |us| if kind.acknowledged > 0 { micros(us) } else { "-".to_owned() };
-    row.extend([mean, p50, p90, p99, p999, max].map(latency));
+    row.extend([mean, p50, p90, p99, p999, p9999, max].map(latency));
     row.push(if kind.refused() > 0 { count(kind.refused()) } else { "-".to_owned() });
     row
 }
