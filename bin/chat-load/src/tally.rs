@@ -75,8 +75,9 @@ pub(crate) struct Record {
     pub(crate) intervals: Vec<Interval>,
     /// Empty; changes places with a thread's.
     spare: PerKind<Operations>,
-    /// How many seconds make an interval: it doubles whenever there are too many.
+    /// How many seconds make an interval: it doubles whenever there are more than `most_intervals`.
     seconds_each: u32,
+    most_intervals: usize,
     /// What was summed up and belongs to no whole interval yet.
     unfinished: PerKind<Operations>,
     unfinished_seconds: u32,
@@ -91,6 +92,7 @@ impl Record {
             intervals: Vec::new(),
             spare: empty()?,
             seconds_each: 1,
+            most_intervals: MOST_INTERVALS,
             unfinished: empty()?,
             unfinished_seconds: 0,
             unfinished_from: Duration::ZERO,
@@ -143,7 +145,7 @@ impl Record {
         let start = mem::replace(&mut self.unfinished_from, now);
         self.intervals.push(Interval { start, length: now.saturating_sub(start), kinds });
         self.unfinished_seconds = 0;
-        if self.intervals.len() > MOST_INTERVALS {
+        if self.intervals.len() > self.most_intervals {
             self.halve()?;
         }
         Ok(())
@@ -220,14 +222,14 @@ mod tests {
     #[test]
     fn a_long_run_has_longer_intervals_that_hold_the_same() {
         let tallies = [Mutex::new(Tally::new().unwrap())];
-        let mut record = Record::new().unwrap();
-        let seconds = u64::try_from(MOST_INTERVALS).unwrap() * 3 / 2;
+        let mut record = Record { most_intervals: 8, ..Record::new().unwrap() };
+        let seconds = 37;
         for second in 1..=seconds {
             tallies[0].lock().unwrap().done(Kind::Push, Duration::from_micros(second));
             record.take(&tallies);
             record.second(Duration::from_secs(second), second == seconds).unwrap();
         }
-        assert!(record.intervals.len() <= MOST_INTERVALS);
+        assert!((5..=8).contains(&record.intervals.len()));
         let held: u64 =
             record.intervals.iter().map(|i| i.kinds.get(Kind::Push).latency_ns.len()).sum();
         assert_eq!(held, seconds);

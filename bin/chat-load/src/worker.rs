@@ -122,11 +122,11 @@ impl Worker {
         window: Window,
     ) {
         let plan = &shared.plan;
-        let bells: Vec<_> = clients.iter().map(|_| Arc::new(Bell::default())).collect();
+        let bells: Arc<[_]> = clients.iter().map(|_| Arc::new(Bell::default())).collect();
         let rates = Rates::new(plan, clients.len(), window);
         let count = u64::try_from(clients.len()).unwrap_or(u64::MAX);
         let mut driven = JoinSet::new();
-        for ((login, bell), nth) in clients.into_iter().zip(&bells).zip(0_u64..) {
+        for ((login, bell), nth) in clients.into_iter().zip(bells.iter()).zip(0_u64..) {
             let bell = Arc::clone(bell);
             let of = (nth, count);
             let client = Client::new(Arc::clone(plan), login, window, bell, rates.operations, of);
@@ -158,32 +158,47 @@ impl Rates {
         Self { operations: plan.rate.map(schedule), churn: plan.churn.map(schedule) }
     }
 
+    /// Spawns what rings the bells of the thread's clients.
     fn keep(
         self,
         thread: usize,
         shared: &Arc<Shared>,
-        bells: &[Arc<Bell>],
+        bells: &Arc<[Arc<Bell>]>,
         window: Window,
         timers: &mut JoinSet<()>,
     ) {
-        let rings: [(Option<Schedule>, fn(&Bell)); 2] =
-            [(self.operations, Bell::wake), (self.churn, Bell::reconnect)];
-        for (schedule, ring) in rings {
-            let Some(schedule) = schedule else { continue };
-            let (shared, bells) = (Arc::clone(shared), bells.to_vec());
+        let mut ring = |schedule, ring: fn(&Bell)| {
+            let (shared, bells) = (Arc::clone(shared), Arc::clone(bells));
             timers.spawn(async move {
-                let count = u64::try_from(bells.len()).unwrap_or(u64::MAX);
-                let wake = |nth| {
-                    let bell = usize::try_from(nth).ok().and_then(|nth| bells.get(nth));
-                    bell.map(|bell| ring(bell));
-                };
-                let paced = pace(schedule, window.until, count, wake).await;
+                let paced = ring_bells(schedule, &bells, window, ring).await;
                 if let (Err(error), Some(tally)) = (paced, shared.tallies.get(thread)) {
                     lock(tally).lost(format!("no timer for --rate or --churn: {error}"), 0);
                 }
             });
+        };
+        if let Some(schedule) = self.operations {
+            ring(schedule, Bell::wake);
+        }
+        if let Some(schedule) = self.churn {
+            ring(schedule, Bell::reconnect);
         }
     }
+}
+
+async fn ring_bells(
+    schedule: Schedule,
+    bells: &[Arc<Bell>],
+    window: Window,
+    ring: fn(&Bell),
+) -> std::io::Result<()> {
+    let count = u64::try_from(bells.len()).unwrap_or(u64::MAX);
+    let wake = |nth| {
+        let bell = usize::try_from(nth).ok().and_then(|nth| bells.get(nth));
+        if let Some(bell) = bell {
+            ring(bell);
+        }
+    };
+    pace(schedule, window.until, count, wake).await
 }
 
 async fn log_in(thread: usize, shared: &Arc<Shared>) -> (Vec<LoggedIn>, Ready) {
