@@ -1,5 +1,6 @@
 //! The accounts that the clients log in as.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bytes::BufMut;
@@ -93,13 +94,23 @@ impl Accounts {
         }
     }
 
-    /// The place of a username.
-    pub(crate) fn position(&self, username: &str) -> Option<usize> {
+    /// The places of usernames.
+    pub(crate) fn positions<'a>(
+        &self,
+        usernames: impl Iterator<Item = &'a str>,
+    ) -> Vec<Option<usize>> {
         match self {
-            Self::Listed(accounts) => accounts.iter().position(|known| known.username == username),
+            Self::Listed(accounts) => {
+                let names = accounts.iter().map(|account| account.username.as_str());
+                let places: HashMap<_, _> = names.zip(0..).collect();
+                usernames.map(|name| places.get(name).copied()).collect()
+            }
             Self::Numbered { prefix, count, .. } => {
-                let place = username.strip_prefix(prefix.as_str())?.parse().ok()?;
-                (place < *count).then_some(place)
+                let place = |name: &str| {
+                    let place = name.strip_prefix(prefix.as_str())?.parse().ok()?;
+                    (place < *count).then_some(place)
+                };
+                usernames.map(place).collect()
             }
         }
     }
@@ -185,10 +196,11 @@ mod tests {
                 let mut name = Vec::new();
                 accounts.put_name(place, &mut name);
                 assert_eq!(name, format!("u{place}").into_bytes());
-                assert_eq!(accounts.position(&format!("u{place}")), Some(place));
                 assert_eq!(accounts.get(place), Some(Account::new(&format!("u{place}"), "p")));
             }
-            assert_eq!((accounts.get(1_001), accounts.position("u1001")), (None, None));
+            assert_eq!(accounts.get(1_001), None);
+            let places = accounts.positions(["u0", "u1000", "u1001", "v1"].into_iter());
+            assert_eq!(places, [Some(0), Some(1_000), None, None]);
         }
     }
 

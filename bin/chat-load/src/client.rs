@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::args::Protocol;
@@ -23,50 +22,7 @@ use crate::plan::Plan;
 use crate::replies::{Fields, Reply, is_ok};
 use crate::schedule::{Schedule, Turns};
 use crate::tally::{Tally, lock};
-
-/// The stretch of time that is measured.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Window {
-    /// When the clients are let loose.
-    pub(crate) start: Instant,
-    pub(crate) from: Instant,
-    /// Nothing is sent from here on. `None` when clients do a given number of operations.
-    pub(crate) until: Option<Instant>,
-}
-
-impl Window {
-    pub(crate) fn holds(&self, at: Instant) -> bool {
-        at >= self.from && !self.is_over(at)
-    }
-
-    pub(crate) fn is_over(&self, at: Instant) -> bool {
-        self.until.is_some_and(|until| at >= until)
-    }
-}
-
-/// How a client is told that there is something to do, other than by a reply.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    rung: Notify,
-    leave: AtomicBool,
-}
-
-impl Bell {
-    /// An operation is due, or time is up.
-    pub(crate) fn wake(&self) {
-        self.rung.notify_one();
-    }
-
-    /// The connection is to be made anew.
-    pub(crate) fn reconnect(&self) {
-        self.leave.store(true, Ordering::Relaxed);
-        self.rung.notify_one();
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.leave.load(Ordering::Relaxed)
-    }
-}
+use crate::window::{Bell, Window};
 
 /// A logged-in connection and its requests in flight.
 #[derive(Debug)]
@@ -164,7 +120,7 @@ impl Client {
         loop {
             self.ask(now).await;
             if self.pending.is_empty() {
-                if self.window.is_over(now) || self.left == Some(0) {
+                if self.left == Some(0) || self.pacing.is_over(now, self.window.until) {
                     return Ok(());
                 }
                 if self.bell.is_leaving() {
@@ -181,7 +137,7 @@ impl Client {
 
     /// Puts as many requests into the buffer as may be in flight and are due.
     async fn ask(&mut self, now: Instant) {
-        if self.window.is_over(now) || self.bell.is_leaving() {
+        if self.bell.is_leaving() || self.pacing.is_over(now, self.window.until) {
             return;
         }
         if self.plan.is_full(self.user) {
@@ -193,7 +149,9 @@ impl Client {
             return;
         }
         while self.pending.len() < self.plan.in_flight && self.left != Some(0) {
-            let Some(at) = self.pacing.ready(now) else { return };
+            let Some(at) = self.pacing.ready(now).filter(|at| !self.window.is_over(*at)) else {
+                return;
+            };
             let kind = self.plan.mix.pick(&mut self.random);
             let to = match self.recipient(kind) {
                 Ok(to) => to,
@@ -272,7 +230,7 @@ impl Client {
             written = writer.write_buf(&mut self.outgoing), if !self.outgoing.is_empty() => {
                 written.map(|_| ())
             }
-            () = self.bell.rung.notified() => Ok(()),
+            () = self.bell.rings() => Ok(()),
             () = until(earlier(alarm, self.window.until, self.pending.is_empty())) => Ok(()),
         }
     }
@@ -391,7 +349,7 @@ impl Client {
 
     /// Closes the connection, and makes another in its place until there is one or time is up.
     async fn reconnect(&mut self, tally: &Mutex<Tally>) {
-        self.bell.leave.store(false, Ordering::Relaxed);
+        self.bell.left();
         lock(tally).connections.churned += 1;
         // An orderly end first: what was read counts as delivered then.
         let _ = self.wire.stream.shutdown().await;

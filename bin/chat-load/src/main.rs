@@ -27,6 +27,7 @@ mod tally;
 mod tokens;
 mod verify;
 mod watcher;
+mod window;
 mod worker;
 
 use std::io::Write;

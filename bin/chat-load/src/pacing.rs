@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::Instant;
@@ -67,16 +68,23 @@ impl Pacing {
         }
     }
 
+    /// Whether nothing may begin any more: time is up, and, in an open loop, what was due before has begun, or is so
+    /// late that it never will.
+    pub(crate) fn is_over(&self, now: Instant, end: Option<Instant>) -> bool {
+        end.is_some_and(|end| now >= end && (now >= end + GRACE || self.not_started(end) == 0))
+    }
+
     /// Operations due before `end` that did not begin.
     pub(crate) fn not_started(&self, end: Instant) -> u64 {
         if let Self::Open(turns) = self { turns.not_started(end) } else { 0 }
     }
 }
 
+/// What is due at the very end may begin this much later: some wake-ups of a busy machine.
+const GRACE: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::schedule::Schedule;
 
@@ -97,6 +105,19 @@ mod tests {
             pacing.begin();
         }
         assert_eq!(pacing.ready(late), None);
+    }
+
+    #[test]
+    fn an_open_loop_is_over_when_all_that_was_due_has_begun_or_is_too_late() {
+        let start = Instant::now();
+        let mut pacing = Pacing::Open(Turns::new(Schedule::new(start, 10.0), 0, 1));
+        let end = start + Duration::from_millis(150);
+        pacing.begin();
+        assert!(!pacing.is_over(start, Some(end)) && !pacing.is_over(end, Some(end)));
+        assert!(pacing.is_over(end + GRACE, Some(end)) && !pacing.is_over(end + GRACE, None));
+        pacing.begin();
+        assert!(!pacing.is_over(start, Some(end)) && pacing.is_over(end, Some(end)));
+        assert!(Pacing::Closed.is_over(end, Some(end)));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) recipients: Choice,
     /// With `--tokens`, used in turn.
     pub(crate) sessions: Option<Vec<Session>>,
+    /// The users of the sessions; `None` for somebody who is none of the accounts.
+    session_users: Vec<Option<usize>>,
     pub(crate) save_tokens: Option<PathBuf>,
     /// With `--drain`: whether this user's mailbox was found full and is not read yet.
     full: Option<Vec<AtomicBool>>,
@@ -81,7 +83,7 @@ pub(crate) enum PlanError {
     )]
     NoRoomForTime,
     #[error(
-        "a login in --mix needs passwords, which --tokens has none of: give --users or --user-prefix too"
+        "a login in --mix needs passwords, and --tokens has none: name its accounts with --users or --user-prefix, too"
     )]
     NoPasswords,
 }
@@ -117,6 +119,7 @@ impl Plan {
             churn: args.connections.churn,
             recipients: Choice::new(args.shape.recipients, among),
             full: args.shape.drain.then(|| (0..among).map(|_| AtomicBool::default()).collect()),
+            session_users: session_users(args, &accounts, sessions.as_deref())?,
             accounts,
             sessions,
             save_tokens: args.sessions.save_tokens.clone(),
@@ -174,10 +177,11 @@ impl Plan {
 
     /// The user that a connection is; with `--tokens`, whose session it has. `None` for somebody unknown.
     pub(crate) fn user_of(&self, connection: usize) -> Option<usize> {
-        match self.session(connection) {
-            Some(session) => self.accounts.position(&session.username),
-            None => Some(self.turn(connection) % self.accounts.len()),
+        let turn = self.turn(connection);
+        if self.sessions.is_some() {
+            return *self.session_users.get(turn % self.session_users.len())?;
         }
+        Some(turn % self.accounts.len())
     }
 
     fn turn(&self, connection: usize) -> usize {
@@ -208,6 +212,19 @@ fn chosen_accounts(
         }
         _ => Accounts::new(&args.accounts),
     }
+}
+
+fn session_users(
+    args: &LoadArgs,
+    accounts: &Accounts,
+    sessions: Option<&[Session]>,
+) -> Result<Vec<Option<usize>>, PlanError> {
+    let names = sessions.unwrap_or_default().iter().map(|session| session.username.as_str());
+    let users = accounts.positions(names);
+    if args.shape.mix.contains(Kind::Login) && users.contains(&None) {
+        return Err(PlanError::NoPasswords);
+    }
+    Ok(users)
 }
 
 fn check(args: &LoadArgs, watchers: usize, accounts: &Accounts) -> Result<(), PlanError> {
@@ -333,7 +350,10 @@ mod tests {
         assert_eq!(users, [Some(5), Some(0), None, Some(5)]);
         assert_eq!(given.session(4).unwrap().token, "zero");
         assert_eq!(plan(&tokens).unwrap().accounts.len(), 3);
-        assert!(matches!(plan(&(tokens + "--mix login")), Err(PlanError::NoPasswords)));
+        let accounts = "--mix login --user-prefix u --user-count 6 --password p";
+        for unknown in ["--mix login", accounts] {
+            assert!(matches!(plan(&(tokens.clone() + unknown)), Err(PlanError::NoPasswords)));
+        }
     }
 
     #[test]

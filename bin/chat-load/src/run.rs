@@ -8,7 +8,6 @@ use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::client::Window;
 use crate::login::LoginFailures;
 use crate::outcome::{Connections, Outcome, Setup, histogram};
 use crate::plan::{Goal, Plan};
@@ -16,6 +15,7 @@ use crate::process::{Process, Watch, Watched};
 use crate::progress::Progress;
 use crate::tally::{Record, Tally, add_causes, lock};
 use crate::tokens::{self, Session, TokensError};
+use crate::window::Window;
 use crate::worker::{Ready, Shared, Worker};
 
 /// Why a run has no outcome.

@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::client::Window;
 use crate::dialect::put_words;
 use crate::login::{LoggedIn, Wire};
 use crate::outcome::Kind;
 use crate::plan::Plan;
 use crate::replies::{Fields, Reply};
 use crate::tally::{Tally, lock};
+use crate::window::Window;
 
 /// Counts pushes, and acknowledges them so that the mailbox does not fill up.
 #[derive(Debug)]

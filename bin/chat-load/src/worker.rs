@@ -8,13 +8,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::Protocol;
-use crate::client::{Bell, Client, Window};
+use crate::client::Client;
 use crate::login::{LoggedIn, LoginError, login};
 use crate::plan::Plan;
 use crate::schedule::{Schedule, pace};
 use crate::tally::{Tally, lock};
 use crate::tokens::Session;
 use crate::watcher::Watcher;
+use crate::window::{Bell, Window};
 
 /// What all threads see.
 #[derive(Debug)]
