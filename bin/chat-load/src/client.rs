@@ -98,8 +98,13 @@ impl Client {
         }
     }
 
-    /// Goes on until the window or the count ends and everything is answered, or until told to give up.
-    pub(crate) async fn drive(mut self, tally: &Mutex<Tally>, mut give_up: watch::Receiver<bool>) {
+    /// Goes on until the window or the count ends and everything is answered, or until told to give up. The connection
+    /// is still open then, unless it was lost.
+    pub(crate) async fn drive(
+        mut self,
+        tally: &Mutex<Tally>,
+        mut give_up: watch::Receiver<bool>,
+    ) -> Self {
         let outcome = tokio::select! {
             biased;
             outcome = self.turns(tally) => outcome,
@@ -113,6 +118,8 @@ impl Client {
         if let Err(error) = outcome {
             tally.lost(error.to_string(), self.pending.len());
         }
+        drop(tally);
+        self
     }
 
     async fn turns(&mut self, tally: &Mutex<Tally>) -> io::Result<()> {

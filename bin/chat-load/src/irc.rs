@@ -58,8 +58,17 @@ pub(crate) fn is_nick_in_use(line: &[u8]) -> bool {
     line.split(|byte| *byte == b' ').nth(1) == Some(b"433")
 }
 
-pub(crate) fn registration(nick: &[u8]) -> Vec<u8> {
-    [b"NICK ", nick, b"\r\nUSER ", nick, b" 0 * :chat-load\r\n"].concat()
+pub(crate) fn put_nick(nick: &[u8], to: &mut BytesMut) {
+    to.put_slice(b"NICK ");
+    to.put_slice(nick);
+    to.put_slice(b"\r\n");
+}
+
+/// What, with a nick that is free, completes the registration.
+pub(crate) fn put_user(nick: &[u8], to: &mut BytesMut) {
+    to.put_slice(b"USER ");
+    to.put_slice(nick);
+    to.put_slice(b" 0 * :chat-load\r\n");
 }
 
 pub(crate) fn put_pong(token: &[u8], to: &mut BytesMut) {

@@ -187,15 +187,17 @@ impl Wire {
 
     /// Registers the client's nick, once it is free.
     async fn register(&mut self, plan: &Plan, connection: usize) -> Result<String, LoginError> {
-        let mut nick = BytesMut::new();
+        let (mut nick, mut out) = (BytesMut::new(), BytesMut::new());
         plan.accounts.put_name(connection, &mut nick);
-        self.stream.write_all(&irc::registration(&nick)).await?;
+        irc::put_user(&nick, &mut out);
+        irc::put_nick(&nick, &mut out);
         loop {
+            self.stream.write_all_buf(&mut out).await?;
             match self.reply().await? {
                 Reply::Sent => return Ok(String::new()),
                 Reply::Other(line) if irc::is_nick_in_use(&line) => {
                     sleep(BUSY_PAUSE).await;
-                    self.stream.write_all(&irc::registration(&nick)).await?;
+                    irc::put_nick(&nick, &mut out);
                 }
                 Reply::Other(line) => return Err(LoginError::Refused(irc::cause(&line))),
             }

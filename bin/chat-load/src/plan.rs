@@ -243,6 +243,9 @@ fn check(args: &LoadArgs, watchers: usize, accounts: &Accounts) -> Result<(), Pl
         Protocol::Old if args.in_flight.is_some_and(|count| count > 1) => {
             Err(PlanError::NoPipeline)
         }
+        Protocol::Irc if args.connections.churn.is_some() => {
+            Err(unknown("churn, since who is away is sent nothing"))
+        }
         Protocol::Irc if args.clients < 2 => Err(PlanError::NobodyListens),
         _ if watchers > accounts.len() => {
             Err(PlanError::TooManyWatchers { watchers, accounts: accounts.len() })
@@ -370,6 +373,7 @@ mod tests {
             ("--protocol redis --mix inbox", "knows no inbox"),
             ("--protocol redis --save-tokens f", "knows no tokens"),
             ("--protocol irc --drain", "nothing for --drain"),
+            ("--protocol irc --churn 1", "knows no churn"),
             ("--protocol irc --clients 1", "at least two clients"),
             ("--watchers 5", "there are 4"),
             ("--watchers 1 --size 20..100", "--size 29 or more"),

@@ -178,7 +178,8 @@ impl Coordinator {
         }
     }
 
-    /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes.
+    /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes. Then all connections
+    /// are closed.
     async fn finish(&mut self, shared: &Shared) {
         let patience = shared.plan.timeout;
         if timeout(patience, self.clients_done()).await.is_err() {

@@ -199,8 +199,8 @@ fn whole(count: f64) -> u64 {
     count as u64
 }
 
-/// A wake-up of the timer costs a few microseconds, and a reply takes longer than this.
-const SHORTEST_STEP: Duration = Duration::from_micros(50);
+/// On a virtual machine a wake-up costs some 30 microseconds of CPU, which are then not the server's.
+const SHORTEST_STEP: Duration = Duration::from_micros(100);
 
 #[cfg(test)]
 mod tests {
@@ -221,8 +221,8 @@ mod tests {
     fn a_high_rate_comes_in_groups_and_loses_nothing() {
         let start = Instant::now();
         let schedule = Schedule::new(start, 100_000.0);
-        let due: Vec<_> = (0..11).map(|n| (schedule.due(n) - start).as_micros()).collect();
-        assert_eq!(due, [0, 0, 0, 0, 0, 50, 50, 50, 50, 50, 100]);
+        let due: Vec<_> = (0..21).map(|n| (schedule.due(n) - start).as_micros()).collect();
+        assert_eq!((&due[..10], &due[10..20], due[20]), (&[0; 10][..], &[100; 10][..], 200));
         assert_eq!(schedule.before(start + Duration::from_secs(3600)), 360_000_000);
     }
 

@@ -33,6 +33,7 @@ impl Shared {
         let checks_passwords = matches!(plan.protocol, Protocol::Chat | Protocol::Old);
         let at_once = match plan.sessions {
             None if checks_passwords => PASSWORDS_AT_ONCE,
+            _ if plan.protocol == Protocol::Irc => REGISTRATIONS_AT_ONCE,
             _ => CONNECTIONS_AT_ONCE,
         };
         Self {
@@ -109,9 +110,12 @@ impl Worker {
                 }
             });
         }
-        self.drive_clients(thread, shared, clients, window).await;
+        let clients = self.drive_clients(thread, shared, clients, window).await;
         // Nobody to tell is nothing to do.
         let _ = self.done.send(()).await;
+        // Nobody leaves while others may still send to them.
+        let _ = self.stop_watching.clone().wait_for(|stop| *stop).await;
+        drop(clients);
         watching.join_all().await;
     }
 
@@ -121,7 +125,7 @@ impl Worker {
         shared: &Arc<Shared>,
         clients: Vec<LoggedIn>,
         window: Window,
-    ) {
+    ) -> Vec<Option<Client>> {
         let plan = &shared.plan;
         let bells: Arc<[_]> = clients.iter().map(|_| Arc::new(Bell::default())).collect();
         let rates = Rates::new(plan, clients.len(), window);
@@ -133,15 +137,14 @@ impl Worker {
             let client = Client::new(Arc::clone(plan), login, window, bell, rates.operations, of);
             let (shared, give_up) = (Arc::clone(shared), self.give_up.clone());
             driven.spawn(async move {
-                if let Some(tally) = shared.tallies.get(thread) {
-                    client.drive(tally, give_up).await;
-                }
+                let tally = shared.tallies.get(thread)?;
+                Some(client.drive(tally, give_up).await)
             });
         }
         // Dropped, and so ended, when the clients are done.
         let mut timers = JoinSet::new();
         rates.keep(thread, shared, &bells, window, &mut timers);
-        driven.join_all().await;
+        driven.join_all().await
     }
 }
 
@@ -249,3 +252,5 @@ fn ratio(part: usize, whole: usize) -> f64 {
 const PASSWORDS_AT_ONCE: usize = 16;
 /// Where connecting is all there is: what a server's accept queue takes at least.
 const CONNECTIONS_AT_ONCE: usize = 128;
+/// ngIRCd has a queue of ten, and forgets for seconds what does not fit.
+const REGISTRATIONS_AT_ONCE: usize = 8;

@@ -224,8 +224,13 @@ fn irc_nicks_write_to_each_other() {
     let address = serve_with(|stream| {
         let mut nick = String::new();
         let mut cookie_came = false;
+        let mut refused = false;
         for line in BufReader::new(*stream).lines().map_while(Result::ok) {
             let reply = match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
+                ["NICK", own] if !refused => {
+                    refused = true;
+                    format!(":s 433 * {own} :Nickname is already in use\r\n")
+                }
                 ["NICK", own] => {
                     nick = own.to_owned();
                     "PING :cookie\r\n".to_owned()
