@@ -1,7 +1,9 @@
 //! The accounts that the clients log in as.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use bytes::BufMut;
 use serde::Deserialize;
 
 use crate::args::AccountArgs;
@@ -13,6 +15,18 @@ pub(crate) struct Account {
     pub(crate) password: String,
 }
 
+/// Accounts, known by their places.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Accounts {
+    Listed(Vec<Account>),
+    /// Named by a prefix and their place, so that any number of them takes no room.
+    Numbered {
+        prefix: String,
+        count: usize,
+        password: String,
+    },
+}
+
 /// Why there are no accounts to use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountsError {
@@ -22,30 +36,104 @@ pub(crate) enum AccountsError {
     TooFew { count: usize },
 }
 
-/// The accounts that the command line names.
-pub(crate) fn accounts(args: &AccountArgs) -> Result<Vec<Account>, AccountsError> {
-    let accounts = match (&args.users, &args.user_prefix) {
-        (Some(path), _) => from_file(path)?,
-        (None, Some(prefix)) => numbered(
-            prefix,
-            args.user_count.unwrap_or_default(),
-            args.password.as_deref().unwrap_or_default(),
-        ),
-        (None, None) => demo(),
-    };
-    if accounts.len() < 2 {
-        return Err(AccountsError::TooFew { count: accounts.len() });
+impl Accounts {
+    /// The accounts that the command line names.
+    pub(crate) fn new(args: &AccountArgs) -> Result<Self, AccountsError> {
+        let accounts = match (&args.users, &args.user_prefix) {
+            (Some(path), _) => Self::Listed(from_file(path)?),
+            (None, Some(prefix)) => Self::Numbered {
+                prefix: prefix.clone(),
+                count: args.user_count.unwrap_or_default(),
+                password: args.password.clone().unwrap_or_default(),
+            },
+            (None, None) => Self::Listed(demo()),
+        };
+        accounts.at_least_two()
     }
-    Ok(accounts)
+
+    /// Refuses accounts among whom nobody could send to another.
+    pub(crate) fn at_least_two(self) -> Result<Self, AccountsError> {
+        match self.len() {
+            count @ 0..2 => Err(AccountsError::TooFew { count }),
+            _ => Ok(self),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Listed(accounts) => accounts.len(),
+            Self::Numbered { count, .. } => *count,
+        }
+    }
+
+    /// The first accounts, at most `limit`.
+    pub(crate) fn first(&self, limit: usize) -> Vec<Account> {
+        (0..self.len().min(limit)).filter_map(|place| self.get(place)).collect()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<Account> {
+        match self {
+            Self::Listed(accounts) => accounts.get(place).cloned(),
+            Self::Numbered { prefix, count, password } => {
+                (place < *count).then(|| Account::new(&format!("{prefix}{place}"), password))
+            }
+        }
+    }
+
+    /// Appends a username; `place` is that of an account.
+    pub(crate) fn put_name(&self, place: usize, to: &mut impl BufMut) {
+        match self {
+            Self::Listed(accounts) => {
+                let name = accounts.get(place).map(|account| account.username.as_bytes());
+                to.put_slice(name.unwrap_or_default());
+            }
+            Self::Numbered { prefix, .. } => {
+                to.put_slice(prefix.as_bytes());
+                put_number(place, to);
+            }
+        }
+    }
+
+    /// The places of usernames.
+    pub(crate) fn positions<'a>(
+        &self,
+        usernames: impl Iterator<Item = &'a str>,
+    ) -> Vec<Option<usize>> {
+        match self {
+            Self::Listed(accounts) => {
+                let names = accounts.iter().map(|account| account.username.as_str());
+                let places: HashMap<_, _> = names.zip(0..).collect();
+                usernames.map(|name| places.get(name).copied()).collect()
+            }
+            Self::Numbered { prefix, count, .. } => {
+                let place = |name: &str| {
+                    let place = name.strip_prefix(prefix.as_str())?.parse().ok()?;
+                    (place < *count).then_some(place)
+                };
+                usernames.map(place).collect()
+            }
+        }
+    }
+}
+
+/// Appends a number in decimal digits.
+pub(crate) fn put_number(mut number: usize, to: &mut impl BufMut) {
+    let mut digits = [b'0'; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        used += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    to.put_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
 fn from_file(path: &Path) -> Result<Vec<Account>, AccountsError> {
     let read = || csv::Reader::from_path(path)?.deserialize().collect::<Result<_, _>>();
     read().map_err(|source| AccountsError::File { path: path.to_owned(), source })
-}
-
-pub(crate) fn numbered(prefix: &str, count: usize, password: &str) -> Vec<Account> {
-    (0..count).map(|n| Account::new(&format!("{prefix}{n}"), password)).collect()
 }
 
 /// What a server started with `--demo` has.
@@ -62,6 +150,12 @@ impl Account {
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Account").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accounts").field("count", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -92,7 +186,34 @@ mod tests {
     }
 
     #[test]
-    fn numbered_accounts_count_from_zero() {
-        assert_eq!(numbered("u", 2, "p"), [Account::new("u0", "p"), Account::new("u1", "p")]);
+    fn both_forms_know_names_and_places() {
+        let numbered =
+            Accounts::Numbered { prefix: "u".into(), count: 1_001, password: "p".into() };
+        let listed = Accounts::Listed(numbered.first(1_001));
+        for accounts in [numbered, listed] {
+            assert_eq!(accounts.len(), 1_001);
+            for place in [0, 9, 10, 999, 1_000] {
+                let mut name = Vec::new();
+                accounts.put_name(place, &mut name);
+                assert_eq!(name, format!("u{place}").into_bytes());
+                assert_eq!(accounts.get(place), Some(Account::new(&format!("u{place}"), "p")));
+            }
+            assert_eq!(accounts.get(1_001), None);
+            let places = accounts.positions(["u0", "u1000", "u1001", "v1"].into_iter());
+            assert_eq!(places, [Some(0), Some(1_000), None, None]);
+        }
+    }
+
+    #[test]
+    fn one_account_is_too_few() {
+        let alone = Accounts::Listed(vec![Account::new("a", "p")]);
+        assert!(matches!(alone.at_least_two(), Err(AccountsError::TooFew { count: 1 })));
+    }
+
+    #[test]
+    fn the_largest_number_has_all_its_digits() {
+        let mut digits = Vec::new();
+        put_number(usize::MAX, &mut digits);
+        assert_eq!(digits, usize::MAX.to_string().into_bytes());
     }
 }

@@ -8,6 +8,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::crowd::args::CrowdArgs;
+use crate::mix::Mix;
+use crate::recipients::Distribution;
+use crate::reports::ReportArgs;
+use crate::span::{self, Span, TimeSpan};
 use crate::verify::args::VerifyArgs;
 
 /// Measures how many messages a chat server acknowledges a second, and how fast
@@ -37,44 +41,165 @@ pub(crate) struct LoadArgs {
     /// Connections, each logged in as one of the accounts, in turn
     #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = at_least_one)]
     pub(crate) clients: usize,
-    /// Requests each connection keeps in flight; the next leaves when one is answered
-    #[arg(long, short = 'k', value_name = "K", default_value_t = 1, value_parser = at_least_one)]
-    pub(crate) in_flight: usize,
-    /// How long to measure, in seconds
+    /// Requests each connection keeps in flight [default: 1; with --rate at most 64]
+    ///
+    /// The next leaves when one is answered. With --rate a request leaves when it is due, unless so many are in flight
+    /// on its connection already.
+    #[arg(long, short = 'k', value_name = "K", value_parser = at_least_one)]
+    pub(crate) in_flight: Option<usize>,
+    /// How long to measure, in seconds; 0 to log in and be done
     #[arg(long, short = 'd', value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) duration: Duration,
     /// How long to send before measuring, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
     pub(crate) warmup: Duration,
-    /// Send this many messages in all, and measure from the first to the last
+    /// Do this many operations in all, and measure from the first to the last
     #[arg(long, short = 'n', value_name = "N", conflicts_with_all = ["duration", "warmup"])]
     pub(crate) count: Option<u64>,
-    /// Size of a message, in bytes
-    #[arg(long, short = 's', value_name = "BYTES", default_value_t = 100, value_parser = at_least_one)]
-    pub(crate) size: usize,
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
+    #[command(flatten)]
+    pub(crate) connections: ConnectionArgs,
     #[command(flatten)]
     pub(crate) accounts: AccountArgs,
-    /// Send only to users who are logged in here, and have them read their mailbox when it is full
-    #[arg(long)]
-    pub(crate) drain: bool,
+    #[command(flatten)]
+    pub(crate) sessions: SessionArgs,
     /// Threads to share the clients among; one is lightest
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) threads: usize,
-    /// The server's process, to report its CPU time per send
+    /// The server's process, to report what it uses
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
     /// How long to wait for a connection, a login or the last replies, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// Seed of the random choice of recipients
+    /// Seed of all that is left to chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Print one JSON object in place of the table
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+/// What the clients do.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct ShapeArgs {
+    /// Operations a second of all clients together, whether or not the server keeps up (an open loop)
+    ///
+    /// A latency then counts from when its operation was due, so that a server that stalls is charged for all that
+    /// it kept waiting. Without --rate each client goes on when it is answered (a closed loop).
+    #[arg(long, short = 'r', value_name = "N", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Operations by weight: send, post, inbox and login, as in send=80,post=10,inbox=8,login=2
+    ///
+    /// A login checks the password again on the same connection; its session is ended at once.
+    #[arg(long, value_name = "MIX", default_value = "send")]
+    pub(crate) mix: Mix,
+    /// Size of a message in bytes, or a range such as 20..500
+    #[arg(long, short = 's', value_name = "BYTES", default_value = "100", value_parser = span::bytes)]
+    pub(crate) size: Span,
+    /// Who gets messages: uniform, or zipf[:S], where the n-th account gets a share proportional to n^-S
+    #[arg(long, value_name = "DISTRIBUTION", default_value = "uniform")]
+    pub(crate) recipients: Distribution,
+    /// Pause between a reply and the next request, in seconds, or a range such as 0.5..2
+    #[arg(long, value_name = "SECONDS", value_parser = span::times, conflicts_with = "rate")]
+    pub(crate) think: Option<TimeSpan>,
+    /// Connections more that watch the first mailboxes and count pushes; N, or a share of --clients such as 10%
+    ///
+    /// Each is logged in as an account of its own. A push counts from when its send was due, or left.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = Watchers::parse)]
+    pub(crate) watchers: Watchers,
+    /// Send only to users who are logged in here, and have them read their mailbox when it is full
     #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) drain: bool,
+    /// What the server speaks
+    ///
+    /// chat: all of docs/protocol.md. old: only what existed before it (one request in flight, no post, no watchers).
+    /// To compare with: redis adds the same messages to a stream for each recipient (XADD); irc sends them from nick
+    /// to nick, each confirmed by the answer to a PING right behind it.
+    #[arg(long, value_enum, default_value_t = Protocol::Chat, hide_possible_values = true)]
+    pub(crate) protocol: Protocol,
+}
+
+/// How connections come and go.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connections")]
+pub(crate) struct ConnectionArgs {
+    /// Spread connecting and logging in over so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub(crate) ramp: Duration,
+    /// Close so many connections a second and make them anew with the same token (as in 50 or 50/s)
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    pub(crate) churn: Option<f64>,
+}
+
+/// Sessions made beforehand.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sessions")]
+pub(crate) struct SessionArgs {
+    /// Use the sessions in a CSV file with the header `username,token`, in turn, in place of logging in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokens: Option<PathBuf>,
+    /// Save the sessions of all clients for --tokens; with -d 0 that is all
+    #[arg(long, value_name = "FILE", conflicts_with = "tokens")]
+    pub(crate) save_tokens: Option<PathBuf>,
+}
+
+/// A number of watchers, or their share of the clients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Watchers {
+    Count(usize),
+    Percent(f64),
+}
+
+impl Watchers {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || "expected a number of connections, or a share such as 10%".to_owned();
+        match text.strip_suffix('%') {
+            None => text.parse().map(Self::Count).map_err(|_| wrong()),
+            Some(share) => match share.parse() {
+                Ok(share) if (0.0..=100.0).contains(&share) => Ok(Self::Percent(share)),
+                _ => Err(wrong()),
+            },
+        }
+    }
+
+    /// How many these are, rounded up.
+    pub(crate) fn of(self, clients: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(share) => {
+                // In hundredths of a percent, to stay with whole numbers.
+                let parts = (1..=10_000).find(|parts| f64::from(*parts) >= share * 100.0);
+                let parts = usize::try_from(parts.unwrap_or(10_000)).unwrap_or(10_000);
+                if share > 0.0 { clients.saturating_mul(parts).div_ceil(10_000) } else { 0 }
+            }
+        }
+    }
+}
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    Chat,
+    Old,
+    Redis,
+    Irc,
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Old => "old",
+            Self::Redis => "redis",
+            Self::Irc => "irc",
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Accounts")]
 pub(crate) struct AccountArgs {
     /// Accounts from a CSV file with the header `username,password` (more columns are ignored)
     #[arg(long, value_name = "FILE", conflicts_with = "user_prefix")]
@@ -127,6 +252,14 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+/// So many a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.strip_suffix("/s").unwrap_or(text).parse() {
+        Ok(rate) if rate > 0.0 && rate <= MOST_A_SECOND => Ok(rate),
+        _ => Err(format!("expected a number a second, above 0 and at most {MOST_A_SECOND}")),
+    }
+}
+
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     at_least(1, text)
 }
@@ -142,18 +275,32 @@ fn at_least(least: usize, text: &str) -> Result<usize, String> {
     }
 }
 
+/// More than any machine does; keeps the arithmetic of schedules exact.
+const MOST_A_SECOND: f64 = 1e9;
+
 const EXAMPLES: &str = "\
 Examples:
   chat-load                                       100 clients on the demo accounts of a local server
   chat-load -c 100 -k 16 --pid $(pidof chatd)     16 in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
+  chat-load -c 500 --rate 20000 -d 60             20,000 a second for a minute, come what may
+  chat-load --mix send=80,post=10,inbox=8,login=2 --think 0.5..2 --watchers 10%
+                                                  people: they think, read, log in again and watch
+  chat-load --user-prefix u --user-count 1000000 --password secret-1 --recipients zipf --size 20..500
+                                                  a million accounts, some of them popular
+  chat-load -c 10000 --user-prefix u --user-count 10000 --password secret-1 -d 0 --save-tokens tokens.csv
+  chat-load -c 10000 --tokens tokens.csv --ramp 5 --churn 200
+                                                  log in once, then use the sessions; connections come and go
+  chat-load --protocol old --server 127.0.0.1:8889
+                                                  only the commands that existing servers know
   chat-load verify --help                         how to see that nothing is lost
   chat-load crowd --help                          thousands of connections, and their memory
 
 A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full).
-Spread the load over enough accounts, or use --drain.
+Spread the load over enough accounts, have it read (--mix, --watchers), or use --drain.
 
-Exit status: 0 when every send was acknowledged, 1 when one was not or the server cannot be used, 2 for bad options.";
+Exit status: 0 when every operation was acknowledged, 1 when one was not or the server cannot be used, 2 for bad
+options.";
 
 #[cfg(test)]
 mod tests {
@@ -184,6 +331,13 @@ mod tests {
             &["--duration", "soon"],
             &["--count", "5", "--duration", "1"],
             &["--user-prefix", "u"],
+            &["--rate", "0"],
+            &["--rate", "inf"],
+            &["--rate", "5", "--think", "1"],
+            &["--watchers", "101%"],
+            &["--mix", "read=1"],
+            &["--protocol", "smtp"],
+            &["--tokens", "a", "--save-tokens", "b"],
             &["floor", "durable"],
             &["verify", "--kill-server"],
             &["verify", "--rounds", "3"],
@@ -193,5 +347,18 @@ mod tests {
             let line = std::iter::once(&"chat-load").chain(bad);
             assert!(Args::try_parse_from(line).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn watchers_are_a_number_or_a_share() {
+        let of = |text, clients| Watchers::parse(text).unwrap().of(clients);
+        assert_eq!((of("7", 3), of("0", 3), of("0%", 300)), (7, 0, 0));
+        assert_eq!((of("10%", 300), of("100%", 300), of("0.5%", 300)), (30, 300, 2));
+        assert!(Watchers::parse("many").is_err());
+    }
+
+    #[test]
+    fn a_rate_may_say_that_it_is_one() {
+        assert_eq!((rate("50"), rate("0.5/s")), (Ok(50.0), Ok(0.5)));
     }
 }

@@ -3,24 +3,39 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::accounts::Account;
+use crate::args::Protocol;
+use crate::dialect::put_words;
+use crate::irc;
 use crate::plan::Plan;
 use crate::replies::{Fields, Replies, Reply};
 
-/// A connection that is logged in.
+/// A connection that is ready for requests.
 #[derive(Debug)]
 pub(crate) struct LoggedIn {
-    pub(crate) client: usize,
-    pub(crate) stream: TcpStream,
+    /// Its number, which says who it is.
+    pub(crate) connection: usize,
+    pub(crate) wire: Wire,
+    /// Empty where there are no sessions.
     pub(crate) token: String,
+    /// From connecting on.
+    pub(crate) took: Duration,
+}
+
+/// A connection, and what came on it and was not read yet.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) stream: TcpStream,
+    pub(crate) replies: Replies,
 }
 
 /// Why a client is not logged in.
@@ -40,54 +55,160 @@ pub(crate) enum LoginError {
 #[derive(Debug)]
 pub(crate) struct LoginFailures {
     server: String,
-    clients: usize,
+    connections: usize,
     causes: BTreeMap<String, usize>,
 }
 
-/// Connects a client and logs it in. A server too busy to check a password is asked again until the timeout.
-pub(crate) async fn login(plan: &Plan, client: usize) -> Result<LoggedIn, LoginError> {
-    let Some(account) = plan.accounts.get(plan.user_of(client)) else {
-        return Err(LoginError::Refused("no account".to_owned()));
-    };
-    let work = async {
-        let mut stream = connect(plan.address).await?;
-        let token = auth(&mut stream, account).await?;
-        Ok(LoggedIn { client, stream, token })
-    };
+/// Connects and logs in, or takes up the session made beforehand. A server too busy to check a password is asked again
+/// until the timeout.
+pub(crate) async fn login(plan: &Plan, connection: usize) -> Result<LoggedIn, LoginError> {
+    let token = plan.session(connection).map(|session| session.token.as_str());
+    let begun = Instant::now();
+    let (wire, token) = within(plan, ready(plan, connection, token)).await?;
+    Ok(LoggedIn { connection, wire, token, took: begun.elapsed() })
+}
+
+/// Connects anew with the token of an earlier connection.
+pub(crate) async fn reconnect(
+    plan: &Plan,
+    connection: usize,
+    token: &str,
+) -> Result<Wire, LoginError> {
+    let (wire, _) = within(plan, ready(plan, connection, Some(token))).await?;
+    Ok(wire)
+}
+
+async fn within<T>(
+    plan: &Plan,
+    work: impl Future<Output = Result<T, LoginError>>,
+) -> Result<T, LoginError> {
     timeout(plan.timeout, work).await.unwrap_or(Err(LoginError::TimedOut))
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, LoginError> {
-    let stream = TcpStream::connect(address).await.map_err(LoginError::Connect)?;
-    stream.set_nodelay(true).map_err(LoginError::Connect)?;
-    Ok(stream)
+async fn ready(
+    plan: &Plan,
+    connection: usize,
+    token: Option<&str>,
+) -> Result<(Wire, String), LoginError> {
+    let stream = connect(plan.address, connection).await?;
+    let mut wire = Wire { stream, replies: Replies::new(plan.protocol) };
+    let token = match (plan.protocol, token) {
+        (Protocol::Redis, _) => wire.ask(&["PING"]).await.and_then(ok_or_line)?,
+        (Protocol::Irc, _) => wire.register(plan, connection).await?,
+        (Protocol::Chat, Some(token)) => wire.check("whoami", token).await?,
+        (Protocol::Old, Some(token)) => wire.check("inbox", token).await?,
+        (Protocol::Chat | Protocol::Old, None) => {
+            let account = plan.user_of(connection).and_then(|user| plan.accounts.get(user));
+            match account {
+                Some(account) => wire.auth(&account).await?,
+                None => return Err(LoginError::Refused("no account".to_owned())),
+            }
+        }
+    };
+    Ok((wire, token))
 }
 
-async fn auth(stream: &mut TcpStream, account: &Account) -> Result<String, LoginError> {
-    let line = format!("auth {} {}\r\n", account.username, account.password);
-    loop {
-        stream.write_all(line.as_bytes()).await?;
-        let reply = one_reply(stream).await?;
-        let Some(fields) = Fields::parse_any(&reply) else {
-            return Err(LoginError::Refused("not_a_reply".to_owned()));
-        };
-        match fields {
-            Fields { tokenid: Some(token), .. } => return Ok(token),
-            fields if fields.is_busy() => sleep(fields.retry_after(BUSY_PAUSE)).await,
-            fields => return Err(LoginError::Refused(fields.into_cause())),
+async fn connect(address: SocketAddr, connection: usize) -> Result<TcpStream, LoginError> {
+    let work = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(source) = source(address, connection) {
+            socket.bind(source)?;
+        }
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    work.await.map_err(LoginError::Connect)
+}
+
+/// Where a connection comes from, if the system is not to choose: one address has ports for some 28,000 connections
+/// to one server, and on loopback there are more addresses.
+fn source(server: SocketAddr, connection: usize) -> Option<SocketAddr> {
+    let nth = u8::try_from(connection / PORTS_OF_AN_ADDRESS).ok().filter(|nth| *nth > 0)?;
+    match server.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => {
+            let [.., last] = ip.octets();
+            let own = Ipv4Addr::new(127, 0, 1, last.wrapping_add(nth).max(1));
+            Some(SocketAddr::from((own, 0)))
+        }
+        _ => None,
+    }
+}
+
+impl Wire {
+    async fn ask(&mut self, words: &[&str]) -> Result<Reply, LoginError> {
+        let mut line = BytesMut::new();
+        put_words(words, &mut line);
+        self.stream.write_all(&line).await?;
+        Ok(self.reply().await?)
+    }
+
+    async fn reply(&mut self) -> io::Result<Reply> {
+        loop {
+            if let Some(reply) = self.replies.next() {
+                return Ok(reply);
+            }
+            // What is asked for before the reply is due, as IRC servers do, is answered at once.
+            let mut answers = BytesMut::new();
+            self.replies.take_answers(&mut answers);
+            self.stream.write_all(&answers).await?;
+            if self.stream.read_buf(self.replies.buffer()).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn auth(&mut self, account: &Account) -> Result<String, LoginError> {
+        self.ask_while_busy(&["auth", &account.username, &account.password])
+            .await?
+            .tokenid
+            .ok_or_else(|| LoginError::Refused("not_a_reply".to_owned()))
+    }
+
+    async fn check(&mut self, command: &str, token: &str) -> Result<String, LoginError> {
+        self.ask_while_busy(&[command, token]).await.map(|_| token.to_owned())
+    }
+
+    async fn ask_while_busy(&mut self, words: &[&str]) -> Result<Fields, LoginError> {
+        loop {
+            let fields = match self.ask(words).await? {
+                // Floors answer everything with this.
+                Reply::Sent => return Ok(Fields::default()),
+                Reply::Other(reply) => Fields::parse_any(&reply),
+            };
+            match fields {
+                None => return Err(LoginError::Refused("not_a_reply".to_owned())),
+                Some(fields) if fields.is_ok() => return Ok(fields),
+                Some(fields) if fields.is_busy() => sleep(fields.retry_after(BUSY_PAUSE)).await,
+                Some(fields) => return Err(LoginError::Refused(fields.into_cause())),
+            }
+        }
+    }
+
+    /// Registers the client's nick, once it is free.
+    async fn register(&mut self, plan: &Plan, connection: usize) -> Result<String, LoginError> {
+        let (mut nick, mut out) = (BytesMut::new(), BytesMut::new());
+        plan.accounts.put_name(connection, &mut nick);
+        irc::put_user(&nick, &mut out);
+        irc::put_nick(&nick, &mut out);
+        loop {
+            self.stream.write_all_buf(&mut out).await?;
+            match self.reply().await? {
+                Reply::Sent => return Ok(String::new()),
+                Reply::Other(line) if irc::is_nick_in_use(&line) => {
+                    sleep(BUSY_PAUSE).await;
+                    irc::put_nick(&nick, &mut out);
+                }
+                Reply::Other(line) => return Err(LoginError::Refused(irc::cause(&line))),
+            }
         }
     }
 }
 
-async fn one_reply(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut replies = Replies::default();
-    loop {
-        if let Some(Reply::Other(reply)) = replies.next() {
-            return Ok(reply.to_vec());
-        }
-        if stream.read_buf(replies.buffer()).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+fn ok_or_line(reply: Reply) -> Result<String, LoginError> {
+    match reply {
+        Reply::Sent => Ok(String::new()),
+        Reply::Other(line) => Err(LoginError::Refused(String::from_utf8_lossy(&line).into_owned())),
     }
 }
 
@@ -100,8 +221,12 @@ pub(crate) fn connect_hint(error: &io::Error) -> String {
         Some(Errno::MFILE | Errno::NFILE) => {
             "out of open files; raise `ulimit -n`, or use fewer clients"
         }
+        Some(Errno::HOSTUNREACH | Errno::NETUNREACH) => {
+            "no way leads there; check the address and the network"
+        }
         Some(Errno::ADDRNOTAVAIL) => {
-            "out of local ports; widen net.ipv4.ip_local_port_range, or use fewer clients"
+            "out of local ports: an address has some 28,000 for one server, less those of connections \
+             closed in the last minute; widen net.ipv4.ip_local_port_range, or use fewer clients or less --churn"
         }
         _ => return error.to_string(),
     };
@@ -116,8 +241,8 @@ impl LoginFailures {
             *causes.entry(error.to_string()).or_default() += 1;
         }
         (!errors.is_empty()).then(|| Self {
-            server: plan.server.clone(),
-            clients: plan.clients,
+            server: plan.description.server.clone(),
+            connections: plan.connections(),
             causes,
         })
     }
@@ -126,7 +251,7 @@ impl LoginFailures {
 impl fmt::Display for LoginFailures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failed: usize = self.causes.values().sum();
-        write!(f, "{failed} of {} clients could not log in at {}:", self.clients, self.server)?;
+        write!(f, "{failed} of {} clients could not log in at {}:", self.connections, self.server)?;
         for (cause, count) in &self.causes {
             write!(f, "\n  {count} x {cause}")?;
             if let Some(hint) = refusal_hint(cause) {
@@ -145,6 +270,7 @@ fn refusal_hint(cause: &str) -> Option<&'static str> {
             Some("make the accounts with `chatd user import`, or start `chatd --demo`")
         }
         "bad_password" => Some("give the right ones with --users or --password"),
+        "no_session" => Some("the tokens have expired; make them anew with --save-tokens"),
         "rate_limited" | "busy" => {
             Some("use fewer clients, or allow more in the server's configuration")
         }
@@ -154,6 +280,8 @@ fn refusal_hint(cause: &str) -> Option<&'static str> {
 
 /// How long to wait before asking a busy server again, when it does not say.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Somewhat fewer than Linux has by default (32768 to 60999).
+const PORTS_OF_AN_ADDRESS: usize = 25_000;
 
 #[cfg(test)]
 mod tests {
@@ -163,7 +291,7 @@ mod tests {
     fn failures_are_counted_by_cause_with_advice() {
         let failures = LoginFailures {
             server: "here:1".to_owned(),
-            clients: 5,
+            connections: 5,
             causes: BTreeMap::from([("bad_password".to_owned(), 2), ("odd".to_owned(), 1)]),
         };
         let text = failures.to_string();
@@ -177,7 +305,38 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let error = connect(address).await.unwrap_err().to_string();
+        let error = connect(address, 0).await.unwrap_err().to_string();
         assert!(error.contains("nothing listens there"), "{error}");
+    }
+
+    #[test]
+    fn ports_that_ran_out_and_files_are_explained() {
+        for (errno, advice) in [
+            (Errno::ADDRNOTAVAIL, "some 28,000"),
+            (Errno::MFILE, "ulimit -n"),
+            (Errno::NETUNREACH, "check the address"),
+        ] {
+            let text = connect_hint(&errno.into());
+            assert!(text.contains(advice), "{text}");
+        }
+    }
+
+    #[test]
+    fn many_connections_on_loopback_come_from_several_addresses() {
+        let server: SocketAddr = "127.0.0.1:8889".parse().unwrap();
+        assert_eq!(source(server, 24_999), None);
+        let others: std::collections::HashSet<_> =
+            (1..=100).map(|nth| source(server, nth * 25_000).unwrap()).collect();
+        assert_eq!(others.len(), 100);
+        assert_eq!(source("192.0.2.1:8889".parse().unwrap(), 99_999), None);
+        assert_eq!(source("[::1]:8889".parse().unwrap(), 99_999), None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_from_another_loopback_address_works() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stream, accepted) = tokio::join!(connect(address, 30_000), listener.accept());
+        assert_eq!(accepted.unwrap().1, stream.unwrap().local_addr().unwrap());
     }
 }

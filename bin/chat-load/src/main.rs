@@ -5,17 +5,31 @@
 
 mod accounts;
 mod args;
+mod body;
 mod client;
 mod crowd;
+mod dialect;
 mod floor;
+mod irc;
 mod login;
+mod mix;
+mod outcome;
+mod pacing;
 mod plan;
 mod process;
+mod progress;
+mod recipients;
 mod replies;
-mod report;
+mod reports;
 mod run;
+mod schedule;
+mod span;
 mod tally;
+mod tokens;
 mod verify;
+mod watcher;
+mod window;
+mod worker;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,6 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Mode};
+use reports::Figures;
 
 fn main() -> ExitCode {
     let args = Args::parse_from(args::with_verify_as_mode(std::env::args_os()));
@@ -40,9 +55,9 @@ fn main() -> ExitCode {
 }
 
 fn load(args: &args::LoadArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let plan = plan::Plan::new(args)?;
-    let outcome = run::run(plan)?;
-    let text = if args.json { outcome.to_json()? } else { outcome.to_string() };
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    args.report.check()?;
+    let outcome = run::run(plan::Plan::new(args)?)?;
+    let figures = Figures::new(&outcome);
+    args.report.report(&outcome, &figures)?;
+    Ok(if figures.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,29 +1,49 @@
 //! What a run does: the command line, checked and made ready.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::accounts::{Account, AccountsError, accounts};
-use crate::args::LoadArgs;
-use crate::process::{self, OpenFilesError};
+use crate::accounts::{Account, Accounts, AccountsError};
+use crate::args::{LoadArgs, Protocol};
+use crate::body::{Bodies, STAMP_BYTES};
+use crate::mix::Mix;
+use crate::outcome::{Description, Kind};
+use crate::process::{self, OpenFilesError, Process, ProcessError};
+use crate::recipients::Choice;
+use crate::span::{Span, TimeSpan};
+use crate::tokens::{self, Session, TokensError};
 
 /// Everything the clients share. Users are known by their place in `accounts`.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) server: String,
+    pub(crate) description: Description,
+    pub(crate) protocol: Protocol,
     pub(crate) address: SocketAddr,
     pub(crate) clients: usize,
+    /// Connections beyond the clients, each for a user of its own: the first ones.
+    pub(crate) watchers: usize,
     pub(crate) in_flight: usize,
     pub(crate) goal: Goal,
-    pub(crate) body: Vec<u8>,
-    pub(crate) accounts: Vec<Account>,
-    /// How many of the accounts, from the first on, get messages.
-    pub(crate) recipients: usize,
+    pub(crate) rate: Option<f64>,
+    pub(crate) mix: Mix,
+    pub(crate) size: Span,
+    pub(crate) bodies: Bodies,
+    pub(crate) think: Option<TimeSpan>,
+    pub(crate) ramp: Duration,
+    pub(crate) churn: Option<f64>,
+    pub(crate) accounts: Accounts,
+    pub(crate) recipients: Choice,
+    /// With `--tokens`, used in turn.
+    pub(crate) sessions: Option<Vec<Session>>,
+    /// The users of the sessions; `None` for somebody who is none of the accounts.
+    session_users: Vec<Option<usize>>,
+    pub(crate) save_tokens: Option<PathBuf>,
     /// With `--drain`: whether this user's mailbox was found full and is not read yet.
     full: Option<Vec<AtomicBool>>,
     pub(crate) threads: usize,
-    pub(crate) pid: Option<u32>,
+    pub(crate) process: Option<Process>,
     pub(crate) timeout: Duration,
     pub(crate) seed: u64,
 }
@@ -41,45 +61,76 @@ pub(crate) enum PlanError {
     #[error(transparent)]
     Accounts(#[from] AccountsError),
     #[error(transparent)]
+    Tokens(#[from] TokensError),
+    #[error(transparent)]
     OpenFiles(#[from] OpenFilesError),
-    #[error("cannot find {server}: {reason} (expected HOST:PORT)")]
+    #[error("cannot find {server}: {reason} (expected HOST:PORT, as in 127.0.0.1:8889)")]
     Address { server: String, reason: String },
-    #[error("no process {pid} to measure: {source}")]
-    Process { pid: u32, source: std::io::Error },
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     #[error("--drain needs at least two clients, who read what they send each other")]
     NobodyDrains,
+    #[error("--protocol irc needs at least two clients, who send to each other")]
+    NobodyListens,
+    #[error("--protocol {protocol} knows no {what}: leave it out, or use --protocol chat")]
+    Unknown { protocol: &'static str, what: &'static str },
+    #[error("--protocol old answers one request at a time: leave out --in-flight")]
+    NoPipeline,
+    #[error("{watchers} watchers need an account each, and there are {accounts}")]
+    TooManyWatchers { watchers: usize, accounts: usize },
+    #[error(
+        "with --watchers a message holds the time it was sent: it needs --size {STAMP_BYTES} or more"
+    )]
+    NoRoomForTime,
+    #[error(
+        "a login in --mix needs passwords, and --tokens has none: name its accounts with --users or --user-prefix, too"
+    )]
+    NoPasswords,
 }
 
 impl Plan {
     /// Checks what can be checked before the first connection.
     pub(crate) fn new(args: &LoadArgs) -> Result<Self, PlanError> {
-        let accounts = accounts(&args.accounts)?;
-        process::allow_open_files(args.clients)?;
-        if let Some(pid) = args.pid {
-            process::cpu_time(pid).map_err(|source| PlanError::Process { pid, source })?;
-        }
-        let recipients = if args.drain { accounts.len().min(args.clients) } else { accounts.len() };
-        if recipients < 2 {
+        let sessions = args.sessions.tokens.as_deref().map(tokens::read).transpose()?;
+        let accounts = chosen_accounts(args, sessions.as_deref())?;
+        let watchers = args.shape.watchers.of(args.clients);
+        check(args, watchers, &accounts)?;
+        process::allow_open_files(args.clients.saturating_add(watchers))?;
+        let among =
+            if args.shape.drain { accounts.len().min(args.clients) } else { accounts.len() };
+        if among < 2 {
             return Err(PlanError::NobodyDrains);
         }
+        let in_flight = in_flight(args);
         Ok(Self {
-            server: args.server.clone(),
+            description: describe(args, accounts.len(), watchers, in_flight),
+            protocol: args.shape.protocol,
             address: resolve(&args.server)?,
             clients: args.clients,
-            in_flight: args.in_flight,
+            watchers,
+            in_flight,
             goal: goal(args),
-            body: b"x".repeat(args.size),
-            full: args.drain.then(|| accounts.iter().map(|_| AtomicBool::default()).collect()),
+            rate: args.shape.rate,
+            mix: args.shape.mix.clone(),
+            size: args.shape.size,
+            bodies: Bodies::new(args.shape.size.high(), watchers > 0),
+            think: args.shape.think,
+            ramp: args.connections.ramp,
+            churn: args.connections.churn,
+            recipients: Choice::new(args.shape.recipients, among),
+            full: args.shape.drain.then(|| (0..among).map(|_| AtomicBool::default()).collect()),
+            session_users: session_users(args, &accounts, sessions.as_deref())?,
             accounts,
-            recipients,
+            sessions,
+            save_tokens: args.sessions.save_tokens.clone(),
             threads: args.threads.min(args.clients),
-            pid: args.pid,
+            process: args.pid.map(Process::find).transpose()?,
             timeout: args.timeout,
             seed: args.seed,
         })
     }
 
-    /// How many of `--count` messages a client sends; the first clients send the odd ones.
+    /// How many of `--count` operations a client does; the first clients do the odd ones.
     pub(crate) fn share(&self, client: usize) -> Option<u64> {
         let Goal::Count(count) = self.goal else {
             return None;
@@ -87,6 +138,11 @@ impl Plan {
         let clients = u64::try_from(self.clients).ok()?;
         let odd = u64::try_from(client).is_ok_and(|client| client < count % clients);
         Some(count / clients + u64::from(odd))
+    }
+
+    /// Whether there is nothing to do but to log in.
+    pub(crate) fn logins_only(&self) -> bool {
+        matches!(self.goal, Goal::Duration { measured: Duration::ZERO, .. })
     }
 
     /// Whether a user's mailbox waits to be read; never without `--drain`.
@@ -102,10 +158,123 @@ impl Plan {
         }
     }
 
-    /// The user that a client is.
-    pub(crate) fn user_of(&self, client: usize) -> usize {
-        client % self.accounts.len()
+    /// All connections: the clients', and behind them the watchers'.
+    pub(crate) fn connections(&self) -> usize {
+        self.clients.saturating_add(self.watchers)
     }
+
+    /// Whether a connection is a watcher's.
+    pub(crate) fn is_watcher(&self, connection: usize) -> bool {
+        connection >= self.clients
+    }
+
+    /// The session made beforehand for a connection, with `--tokens`.
+    pub(crate) fn session(&self, connection: usize) -> Option<&Session> {
+        // A watcher's must be one of the watched user, so it has a place from the beginning on, too.
+        let sessions = self.sessions.as_ref()?;
+        sessions.get(self.turn(connection) % sessions.len())
+    }
+
+    /// The user that a connection is; with `--tokens`, whose session it has. `None` for somebody unknown.
+    pub(crate) fn user_of(&self, connection: usize) -> Option<usize> {
+        let turn = self.turn(connection);
+        if self.sessions.is_some() {
+            return *self.session_users.get(turn % self.session_users.len())?;
+        }
+        Some(turn % self.accounts.len())
+    }
+
+    fn turn(&self, connection: usize) -> usize {
+        connection.checked_sub(self.clients).unwrap_or(connection)
+    }
+}
+
+/// The accounts of the command line, or those that have sessions, or the nicks that the clients will have.
+fn chosen_accounts(
+    args: &LoadArgs,
+    sessions: Option<&[Session]>,
+) -> Result<Accounts, AccountsError> {
+    let are_named = args.accounts.users.is_some() || args.accounts.user_prefix.is_some();
+    match sessions {
+        _ if args.shape.protocol == Protocol::Irc => Ok(Accounts::Numbered {
+            prefix: NICK.to_owned(),
+            count: args.clients,
+            password: String::new(),
+        }),
+        Some(sessions) if !are_named => {
+            let account = |session: &Session| Account {
+                username: session.username.clone(),
+                password: String::new(),
+            };
+            let mut accounts: Vec<_> = sessions.iter().map(account).collect();
+            accounts.dedup();
+            Accounts::Listed(accounts).at_least_two()
+        }
+        _ => Accounts::new(&args.accounts),
+    }
+}
+
+fn session_users(
+    args: &LoadArgs,
+    accounts: &Accounts,
+    sessions: Option<&[Session]>,
+) -> Result<Vec<Option<usize>>, PlanError> {
+    let names = sessions.unwrap_or_default().iter().map(|session| session.username.as_str());
+    let users = accounts.positions(names);
+    if args.shape.mix.contains(Kind::Login) && users.contains(&None) {
+        return Err(PlanError::NoPasswords);
+    }
+    Ok(users)
+}
+
+fn check(args: &LoadArgs, watchers: usize, accounts: &Accounts) -> Result<(), PlanError> {
+    let (shape, protocol) = (&args.shape, args.shape.protocol);
+    let unknown = |what| PlanError::Unknown { protocol: protocol.name(), what };
+    if let Some(kind) = shape.mix.first_besides(known_kinds(protocol)) {
+        return Err(unknown(kind.name()));
+    }
+    let has_sessions = matches!(protocol, Protocol::Chat | Protocol::Old);
+    let wants_sessions = args.sessions.tokens.is_some() || args.sessions.save_tokens.is_some();
+    let have_passwords = args.accounts.users.is_some() || args.accounts.user_prefix.is_some();
+    match protocol {
+        _ if watchers > 0 && protocol != Protocol::Chat => Err(unknown("watchers")),
+        _ if !has_sessions && wants_sessions => Err(unknown("tokens")),
+        _ if !has_sessions && shape.drain => Err(unknown("inbox, so nothing for --drain")),
+        Protocol::Old if args.in_flight.is_some_and(|count| count > 1) => {
+            Err(PlanError::NoPipeline)
+        }
+        Protocol::Irc if args.connections.churn.is_some() => {
+            Err(unknown("churn, since who is away is sent nothing"))
+        }
+        Protocol::Irc if args.clients < 2 => Err(PlanError::NobodyListens),
+        _ if watchers > accounts.len() => {
+            Err(PlanError::TooManyWatchers { watchers, accounts: accounts.len() })
+        }
+        _ if watchers > 0 && shape.size.low() < STAMP_BYTES => Err(PlanError::NoRoomForTime),
+        _ if args.sessions.tokens.is_some()
+            && shape.mix.contains(Kind::Login)
+            && !have_passwords =>
+        {
+            Err(PlanError::NoPasswords)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn known_kinds(protocol: Protocol) -> &'static [Kind] {
+    match protocol {
+        Protocol::Chat => &[Kind::Send, Kind::Post, Kind::Inbox, Kind::Login],
+        Protocol::Old => &[Kind::Send, Kind::Inbox, Kind::Login],
+        Protocol::Redis | Protocol::Irc => &[Kind::Send],
+    }
+}
+
+fn in_flight(args: &LoadArgs) -> usize {
+    let default = match (args.shape.protocol, args.shape.rate) {
+        (Protocol::Old, _) | (_, None) => 1,
+        (_, Some(_)) => OPEN_LOOP_IN_FLIGHT,
+    };
+    args.in_flight.unwrap_or(default)
 }
 
 fn goal(args: &LoadArgs) -> Goal {
@@ -115,11 +284,36 @@ fn goal(args: &LoadArgs) -> Goal {
     }
 }
 
+fn describe(args: &LoadArgs, accounts: usize, watchers: usize, in_flight: usize) -> Description {
+    Description {
+        server: args.server.clone(),
+        protocol: args.shape.protocol.name().to_owned(),
+        clients: args.clients,
+        watchers,
+        in_flight,
+        threads: args.threads.min(args.clients),
+        rate: args.shape.rate,
+        mix: args.shape.mix.to_string(),
+        size: args.shape.size.to_string(),
+        recipients: args.shape.recipients.to_string(),
+        accounts,
+        think: args.shape.think.map(|think| think.to_string()).unwrap_or_default(),
+        ramp: args.connections.ramp,
+        churn: args.connections.churn.unwrap_or_default(),
+        seed: args.seed,
+    }
+}
+
 pub(crate) fn resolve(server: &str) -> Result<SocketAddr, PlanError> {
     let failed = |reason: String| PlanError::Address { server: server.to_owned(), reason };
     let mut found = server.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
     found.next().ok_or_else(|| failed("no address".to_owned()))
 }
+
+/// Nicks are this and a number: short enough for servers that allow nine letters.
+const NICK: &str = "load";
+/// Enough to start an operation when it is due though the server stalls; a bound on what waits in sockets.
+const OPEN_LOOP_IN_FLIGHT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -141,13 +335,59 @@ mod tests {
     }
 
     #[test]
+    fn watchers_are_the_first_users_again() {
+        let plan = plan("--clients 6 --watchers 50%").unwrap();
+        let users: Vec<_> = (0..plan.connections()).map(|c| plan.user_of(c).unwrap()).collect();
+        assert_eq!(users, [0, 1, 2, 3, 0, 1, 0, 1, 2]);
+        assert!(!plan.is_watcher(5) && plan.is_watcher(6));
+    }
+
+    #[test]
+    fn sessions_say_who_the_clients_are() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "username,token\nu5,five\nu0,zero\nalien,far\n").unwrap();
+        let tokens = format!("--tokens {} ", file.path().display());
+        let given =
+            plan(&(tokens.clone() + "--user-prefix u --user-count 6 --password p")).unwrap();
+        let users: Vec<_> = (0..4).map(|client| given.user_of(client)).collect();
+        assert_eq!(users, [Some(5), Some(0), None, Some(5)]);
+        assert_eq!(given.session(4).unwrap().token, "zero");
+        assert_eq!(plan(&tokens).unwrap().accounts.len(), 3);
+        let accounts = "--mix login --user-prefix u --user-count 6 --password p";
+        for unknown in ["--mix login", accounts] {
+            assert!(matches!(plan(&(tokens.clone() + unknown)), Err(PlanError::NoPasswords)));
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_before_connecting() {
-        assert!(matches!(plan("--drain --clients 1"), Err(PlanError::NobodyDrains)));
-        assert!(matches!(plan("--server nowhere"), Err(PlanError::Address { .. })));
-        assert!(matches!(plan("--pid 4294967295"), Err(PlanError::Process { .. })));
-        assert!(matches!(
-            plan("--clients 1000000000"),
-            Err(PlanError::OpenFiles(OpenFilesError { .. }))
-        ));
+        for (line, advice) in [
+            ("--drain --clients 1", "at least two clients"),
+            ("--server nowhere", "expected HOST:PORT"),
+            ("--server host.invalid:1", "cannot find host.invalid:1"),
+            ("--pid 4294967295", "no process 4294967295"),
+            ("--clients 1000000000", "run `ulimit -n 1000000032` first"),
+            ("--protocol old --in-flight 2", "leave out --in-flight"),
+            ("--protocol old --mix send,post", "knows no post"),
+            ("--protocol old --watchers 1", "knows no watchers"),
+            ("--protocol redis --mix inbox", "knows no inbox"),
+            ("--protocol redis --save-tokens f", "knows no tokens"),
+            ("--protocol irc --drain", "nothing for --drain"),
+            ("--protocol irc --churn 1", "knows no churn"),
+            ("--protocol irc --clients 1", "at least two clients"),
+            ("--watchers 5", "there are 4"),
+            ("--watchers 1 --size 20..100", "--size 29 or more"),
+            ("--tokens /nowhere/tokens", "make the file with --save-tokens"),
+            ("--users /nowhere/users", "cannot read the accounts"),
+        ] {
+            let error = plan(line).unwrap_err().to_string();
+            assert!(error.contains(advice), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_million_accounts_take_no_room() {
+        let plan = plan("--user-prefix u --user-count 1000000 --password p").unwrap();
+        assert!(matches!(plan.accounts, Accounts::Numbered { count: 1_000_000, .. }));
     }
 }

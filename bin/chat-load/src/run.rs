@@ -1,26 +1,30 @@
 //! A run from the first connection to the last reply.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::client::{Client, Window};
-use crate::login::{LoggedIn, LoginError, LoginFailures, login};
+use crate::login::LoginFailures;
+use crate::outcome::{Connections, Outcome, Setup, histogram};
 use crate::plan::{Goal, Plan};
-use crate::process::cpu_time;
-use crate::report::{Cpu, Outcome};
-use crate::tally::Tally;
+use crate::process::{Process, Watch, Watched};
+use crate::progress::Progress;
+use crate::tally::{Record, Tally, add_causes, lock};
+use crate::tokens::{self, Session, TokensError};
+use crate::window::Window;
+use crate::worker::{Ready, Shared, Worker};
 
 /// Why a run has no outcome.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
     Logins(#[from] LoginFailures),
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
     #[error("cannot start: {0}")]
@@ -34,14 +38,7 @@ pub(crate) enum RunError {
 /// Each thread has a single-threaded runtime and a fixed share of the clients: no work moves between threads, so
 /// the load costs as little as it can of the machine it shares with the server.
 pub(crate) fn run(plan: Plan) -> Result<Outcome, RunError> {
-    let plan = Arc::new(plan);
-    let shared = Arc::new(Shared {
-        logins: Semaphore::new(LOGINS_AT_ONCE),
-        tallies: (0..plan.threads)
-            .map(|_| Tally::new().map(Mutex::new))
-            .collect::<Result<_, _>>()?,
-        plan,
-    });
+    let shared = Arc::new(Shared::new(plan)?);
     let (coordinator, workers) = channels(shared.plan.threads);
     thread::scope(|scope| {
         for (thread, worker) in workers.into_iter().enumerate() {
@@ -49,211 +46,289 @@ pub(crate) fn run(plan: Plan) -> Result<Outcome, RunError> {
             let runtime = runtime()?;
             scope.spawn(move || runtime.block_on(worker.work(thread, shared)));
         }
-        runtime()?.block_on(coordinator.measure(&shared))
+        runtime()?.block_on(coordinator.run(&shared))
     })
-}
-
-/// What all threads see.
-#[derive(Debug)]
-struct Shared {
-    plan: Arc<Plan>,
-    /// Bounds the password checks that the server is asked for at once.
-    logins: Semaphore,
-    /// One a thread.
-    tallies: Vec<Mutex<Tally>>,
-}
-
-/// The side that keeps the time.
-#[derive(Debug)]
-struct Coordinator {
-    logins: mpsc::Receiver<Vec<LoginError>>,
-    start: watch::Sender<Option<Window>>,
-    give_up: watch::Sender<bool>,
-    done: mpsc::Receiver<()>,
-}
-
-/// The side that drives clients.
-#[derive(Debug)]
-struct Worker {
-    logins: mpsc::Sender<Vec<LoginError>>,
-    start: watch::Receiver<Option<Window>>,
-    give_up: watch::Receiver<bool>,
-    done: mpsc::Sender<()>,
-}
-
-fn channels(threads: usize) -> (Coordinator, Vec<Worker>) {
-    let (logins_sender, logins) = mpsc::channel(threads);
-    let (done_sender, done) = mpsc::channel(threads);
-    let (start, start_receiver) = watch::channel(None);
-    let (give_up, give_up_receiver) = watch::channel(false);
-    let workers = (0..threads)
-        .map(|_| Worker {
-            logins: logins_sender.clone(),
-            start: start_receiver.clone(),
-            give_up: give_up_receiver.clone(),
-            done: done_sender.clone(),
-        })
-        .collect();
-    (Coordinator { logins, start, give_up, done }, workers)
 }
 
 fn runtime() -> std::io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
 
-impl Worker {
-    async fn work(mut self, thread: usize, shared: Arc<Shared>) {
-        let (ready, errors) = log_in(thread, &shared).await;
-        // Without a coordinator, or without a start, the run was given up.
-        if self.logins.send(errors).await.is_err() {
-            return;
-        }
-        let Ok(window) = self.start.wait_for(Option::is_some).await.map(|window| *window) else {
-            return;
-        };
-        if let Some(window) = window {
-            drive(thread, &shared, ready, window, &self.give_up).await;
-        }
-        let _ = self.done.send(()).await;
-    }
+/// The side that keeps the time.
+#[derive(Debug)]
+struct Coordinator {
+    ready: mpsc::Receiver<Ready>,
+    start: watch::Sender<Option<Window>>,
+    give_up: watch::Sender<bool>,
+    stop_watching: watch::Sender<bool>,
+    done: mpsc::Receiver<()>,
+    /// Threads whose clients are not done.
+    running: usize,
 }
 
-async fn log_in(thread: usize, shared: &Arc<Shared>) -> (Vec<LoggedIn>, Vec<LoginError>) {
-    let mut logins = JoinSet::new();
-    for client in (thread..shared.plan.clients).step_by(shared.plan.threads) {
-        let shared = Arc::clone(shared);
-        logins.spawn(async move {
-            // The semaphore is never closed.
-            let _permit = shared.logins.acquire().await;
-            login(&shared.plan, client).await
-        });
-    }
-    let (mut ready, mut errors) = (Vec::new(), Vec::new());
-    while let Some(login) = logins.join_next().await {
-        match login {
-            Ok(Ok(login)) => ready.push(login),
-            Ok(Err(error)) => errors.push(error),
-            Err(error) => errors.push(LoginError::Refused(error.to_string())),
-        }
-    }
-    (ready, errors)
-}
-
-async fn drive(
-    thread: usize,
-    shared: &Arc<Shared>,
-    ready: Vec<LoggedIn>,
-    window: Window,
-    give_up: &watch::Receiver<bool>,
-) {
-    let mut clients = JoinSet::new();
-    for login in ready {
-        let client = Client::new(Arc::clone(&shared.plan), login);
-        let (shared, give_up) = (Arc::clone(shared), give_up.clone());
-        clients.spawn(async move {
-            if let Some(tally) = shared.tallies.get(thread) {
-                client.drive(window, tally, give_up).await;
-            }
-        });
-    }
-    clients.join_all().await;
+fn channels(threads: usize) -> (Coordinator, Vec<Worker>) {
+    let (ready_sender, ready) = mpsc::channel(threads);
+    let (done_sender, done) = mpsc::channel(threads);
+    let (start, start_receiver) = watch::channel(None);
+    let (give_up, give_up_receiver) = watch::channel(false);
+    let (stop_watching, stop_receiver) = watch::channel(false);
+    let workers = (0..threads).map(|_| Worker {
+        ready: ready_sender.clone(),
+        start: start_receiver.clone(),
+        give_up: give_up_receiver.clone(),
+        stop_watching: stop_receiver.clone(),
+        done: done_sender.clone(),
+    });
+    let workers = workers.collect();
+    (Coordinator { ready, start, give_up, stop_watching, done, running: threads }, workers)
 }
 
 impl Coordinator {
-    async fn measure(mut self, shared: &Shared) -> Result<Outcome, RunError> {
+    async fn run(mut self, shared: &Shared) -> Result<Outcome, RunError> {
         let plan = &shared.plan;
-        if let Some(failures) = LoginFailures::collect(plan, &self.logins(plan.threads).await?) {
+        let mut progress = Progress::new(measured(plan.goal));
+        // Before logging in: that may take long.
+        let save = plan.save_tokens.as_deref();
+        let file = save.map(|path| tokens::create(path).map(|file| (path, file))).transpose()?;
+        progress.say(&format!("logging {} connections in", plan.connections()));
+        let ready = self.log_in(plan).await;
+        progress.clear();
+        let (setup, sessions) = ready?;
+        if let Some((path, file)) = file {
+            tokens::write(path, &file, &sessions)?;
+        }
+        let outcome = self.measure(shared, setup, &mut progress).await;
+        progress.clear();
+        outcome
+    }
+
+    async fn log_in(&mut self, plan: &Plan) -> Result<(Setup, Vec<Session>), RunError> {
+        let begun = Instant::now();
+        let mut all = Ready::default();
+        for _ in 0..plan.threads {
+            all.append(self.ready.recv().await.ok_or(RunError::ThreadLost)?);
+        }
+        if let Some(failures) = LoginFailures::collect(plan, &all.errors) {
             return Err(failures.into());
         }
+        let mut setup = Setup { elapsed: begun.elapsed(), logins: histogram()? };
+        for took in all.took {
+            setup.logins.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
+        all.sessions.sort_unstable_by_key(|(connection, _)| *connection);
+        Ok((setup, all.sessions.into_iter().map(|(_, session)| session).collect()))
+    }
+
+    async fn measure(
+        mut self,
+        shared: &Shared,
+        setup: Setup,
+        progress: &mut Progress,
+    ) -> Result<Outcome, RunError> {
+        let plan = &shared.plan;
         let window = window(plan.goal);
         self.start.send_replace(Some(window));
         sleep_until(window.from).await;
-        let before = Cpu::now(plan.pid);
-        let elapsed = match window.until {
-            Some(until) => {
-                sleep_until(until).await;
-                until - window.from
+        let mut meter = Meter::start(shared, window.from)?;
+        self.seconds(shared, window, &mut meter, progress).await?;
+        let elapsed =
+            window.until.map_or_else(|| window.from.elapsed(), |until| until - window.from);
+        meter.stop();
+        self.finish(shared).await;
+        meter.outcome(shared, setup, elapsed)
+    }
+
+    /// Sums up every second, until time is up or all clients are done.
+    async fn seconds(
+        &mut self,
+        shared: &Shared,
+        window: Window,
+        meter: &mut Meter,
+        progress: &mut Progress,
+    ) -> Result<(), RunError> {
+        let mut next = window.from;
+        let mut sign_of_life = (shared.answered(), Instant::now());
+        loop {
+            next += SECOND;
+            let last = window.until.filter(|until| next >= *until);
+            let is_time = tokio::select! {
+                () = sleep_until(last.unwrap_or(next)) => true,
+                () = self.clients_done() => false,
+            };
+            if !is_time && window.until.is_none() || last.is_some() {
+                return Ok(());
             }
-            None => {
-                self.finish_counted(shared).await;
-                window.from.elapsed()
+            meter.second(shared, progress)?;
+            let answered = shared.answered();
+            if answered != sign_of_life.0 {
+                sign_of_life = (answered, Instant::now());
+            } else if window.until.is_none() && sign_of_life.1.elapsed() >= shared.plan.timeout {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns when every thread's clients are done, once; then never again.
+    async fn clients_done(&mut self) {
+        while self.running > 0 {
+            if self.done.recv().await.is_none() {
+                break;
+            }
+            self.running -= 1;
+        }
+    }
+
+    /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes. Then all connections
+    /// are closed.
+    async fn finish(&mut self, shared: &Shared) {
+        let patience = shared.plan.timeout;
+        if timeout(patience, self.clients_done()).await.is_err() {
+            self.give_up.send_replace(true);
+            self.clients_done().await;
+        }
+        let pushed = async {
+            while shared.missing_pushes() > 0 {
+                sleep(PUSH_PAUSE).await;
             }
         };
-        let cpu = Cpu::now(plan.pid).since(before);
-        self.finish(plan).await;
-        Ok(Outcome::new(plan, elapsed, &shared.total()?, cpu))
-    }
-
-    async fn logins(&mut self, threads: usize) -> Result<Vec<LoginError>, RunError> {
-        let mut errors = Vec::new();
-        for _ in 0..threads {
-            errors.extend(self.logins.recv().await.ok_or(RunError::ThreadLost)?);
-        }
-        Ok(errors)
-    }
-
-    /// Waits for every client while there is progress.
-    async fn finish_counted(&mut self, shared: &Shared) {
-        let mut answered = shared.answered();
-        let mut running = shared.plan.threads;
-        while running > 0 {
-            match timeout(shared.plan.timeout, self.done.recv()).await {
-                Ok(_) => running -= 1,
-                Err(_) if shared.answered() == answered => break,
-                Err(_) => answered = shared.answered(),
-            }
-        }
-        self.give_up.send_replace(true);
-    }
-
-    /// Waits for the last replies as long as `--timeout` says, then has the clients give up.
-    async fn finish(&mut self, plan: &Plan) {
-        let all = async { while self.done.recv().await.is_some() {} };
-        if timeout(plan.timeout, all).await.is_err() {
-            self.give_up.send_replace(true);
-        }
+        // What is still missing then is counted.
+        let _ = timeout(patience, pushed).await;
+        self.stop_watching.send_replace(true);
         while self.done.recv().await.is_some() {}
     }
 }
 
-fn window(goal: Goal) -> Window {
-    let now = Instant::now();
+/// What the coordinator measures itself, and the sums.
+#[derive(Debug)]
+struct Meter {
+    from: Instant,
+    started_at: SystemTime,
+    record: Record,
+    server: Option<Watch>,
+    watched: Watched,
+    own: Option<Process>,
+    own_before: Duration,
+    own_cpu: Duration,
+}
+
+impl Meter {
+    fn start(shared: &Shared, from: Instant) -> Result<Self, RunError> {
+        let own = Process::own().ok();
+        Ok(Self {
+            from,
+            started_at: SystemTime::now(),
+            record: Record::new()?,
+            server: shared.plan.process.map(Watch::start).transpose()?,
+            watched: Watched::default(),
+            own,
+            own_before: cpu(own),
+            own_cpu: Duration::ZERO,
+        })
+    }
+
+    fn second(&mut self, shared: &Shared, progress: &mut Progress) -> Result<(), RunError> {
+        let now = self.from.elapsed();
+        self.record.take(&shared.tallies);
+        let (acknowledged, refused) = self.record.so_far();
+        progress.show(now, acknowledged, self.record.latest(), refused + shared.lost());
+        Ok(self.record.second(now, false)?)
+    }
+
+    /// The measured time is over; replies may still come.
+    fn stop(&mut self) {
+        self.own_cpu = cpu(self.own).saturating_sub(self.own_before);
+        self.watched = self.server.take().map(Watch::finish).unwrap_or_default();
+    }
+
+    fn outcome(
+        mut self,
+        shared: &Shared,
+        setup: Setup,
+        elapsed: Duration,
+    ) -> Result<Outcome, RunError> {
+        self.record.take(&shared.tallies);
+        self.record.second(elapsed, true)?;
+        let mut outcome = Outcome {
+            plan: shared.plan.description.clone(),
+            started_at: self.started_at,
+            elapsed,
+            setup,
+            kinds: self.record.kinds,
+            intervals: self.record.intervals,
+            not_started: 0,
+            connections: Connections::default(),
+            unanswered: 0,
+            missing_pushes: shared.missing_pushes(),
+            logins_only: shared.plan.logins_only(),
+            server: self.watched.samples,
+            server_trouble: self.watched.trouble.map(|trouble| trouble.to_string()),
+            own_cpu: self.own_cpu,
+        };
+        for tally in &shared.tallies {
+            let tally = lock(tally);
+            outcome.not_started += tally.not_started;
+            outcome.unanswered += tally.unanswered;
+            outcome.connections.made += tally.connections.made;
+            outcome.connections.churned += tally.connections.churned;
+            add_causes(&mut outcome.connections.lost, &tally.connections.lost);
+        }
+        Ok(outcome)
+    }
+}
+
+fn cpu(process: Option<Process>) -> Duration {
+    process.and_then(|process| process.cpu().ok()).unwrap_or_default()
+}
+
+fn measured(goal: Goal) -> Option<Duration> {
     match goal {
-        Goal::Count(_) => Window { from: now, until: None },
+        Goal::Duration { measured, .. } => Some(measured),
+        Goal::Count(_) => None,
+    }
+}
+
+fn window(goal: Goal) -> Window {
+    let start = Instant::now();
+    match goal {
+        Goal::Count(_) => Window { start, from: start, until: None },
+        // Nothing to measure needs no warm-up.
+        Goal::Duration { measured: Duration::ZERO, .. } => {
+            Window { start, from: start, until: Some(start) }
+        }
         Goal::Duration { warmup, measured } => {
-            Window { from: now + warmup, until: Some(now + warmup + measured) }
+            Window { start, from: start + warmup, until: Some(start + warmup + measured) }
         }
     }
 }
 
 impl Shared {
-    /// How many sends were answered so far, one way or the other.
+    fn new(plan: Plan) -> Result<Self, RunError> {
+        let tallies = (0..plan.threads).map(|_| Tally::new().map(Mutex::new));
+        let tallies = tallies.collect::<Result<_, _>>()?;
+        Ok(Self::with_tallies(plan, tallies))
+    }
+
+    /// How many operations were answered so far, one way or the other.
     fn answered(&self) -> u64 {
-        let answered = |tally: &Tally| tally.sends() + tally.errors.values().sum::<u64>();
-        self.tallies
-            .iter()
-            .map(|t| answered(&t.lock().unwrap_or_else(PoisonError::into_inner)))
-            .sum()
+        self.tallies.iter().map(|tally| lock(tally).answered).sum()
     }
 
-    fn total(&self) -> Result<Tally, RunError> {
-        let mut total = Tally::new()?;
-        for tally in &self.tallies {
-            total.merge(&tally.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        Ok(total)
+    /// How many connections were lost so far.
+    fn lost(&self) -> u64 {
+        self.tallies.iter().map(|t| lock(t).connections.lost.values().sum::<u64>()).sum()
     }
-}
 
-impl Cpu {
-    /// What server and load program used so far. A server that is gone counts nothing.
-    fn now(server: Option<u32>) -> Self {
-        Self {
-            server: server.and_then(|pid| cpu_time(pid).ok()),
-            own: cpu_time(std::process::id()).unwrap_or(Duration::ZERO),
-        }
+    fn missing_pushes(&self) -> u64 {
+        let counts = self.tallies.iter().map(|tally| {
+            let tally = lock(tally);
+            (tally.expected_pushes, tally.pushes)
+        });
+        let (expected, came) =
+            counts.fold((0, 0), |(expected, came), one| (expected + one.0, came + one.1));
+        expected.saturating_sub(came)
     }
 }
 
-/// Enough to keep a server's password checks busy, and few enough for its queue of them.
-const LOGINS_AT_ONCE: usize = 16;
+const SECOND: Duration = Duration::from_secs(1);
+/// How often to look whether the last pushes came.
+const PUSH_PAUSE: Duration = Duration::from_millis(10);

@@ -1,99 +1,243 @@
-//! What happened: counts, latencies, errors by cause.
+//! What is counted while a run goes on, a thread at a time, and how it becomes an outcome.
 
 use std::collections::BTreeMap;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::CreationError;
 
-/// Counts of what a group of clients saw while it was measured, and of what went wrong at any time.
+use crate::outcome::{
+    Connections, Interval, IntervalOperations, Kind, Operations, PerKind, Sparse, histogram,
+};
+
+/// What the clients of one thread saw.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Latencies of acknowledged sends, in nanoseconds.
-    pub(crate) latency_ns: Histogram<u64>,
-    /// Refused sends, by code.
-    pub(crate) errors: BTreeMap<String, u64>,
-    /// Connections that ended before their time, by cause.
-    pub(crate) lost: BTreeMap<String, u64>,
-    /// Requests that were never answered.
+    /// Since it was last taken.
+    operations: PerKind<Operations>,
+    pub(crate) connections: Connections,
     pub(crate) unanswered: u64,
-    /// Replies to `inbox` (with `--drain`).
-    pub(crate) inbox_pages: u64,
+    pub(crate) not_started: u64,
+    /// Messages acknowledged, measured or not, that a watcher is to be pushed.
+    pub(crate) expected_pushes: u64,
+    /// Those of them that came.
+    pub(crate) pushes: u64,
+    /// Replies of any kind, measured or not: a sign of life.
+    pub(crate) answered: u64,
 }
 
 impl Tally {
-    pub(crate) fn new() -> Result<Self, hdrhistogram::CreationError> {
+    pub(crate) fn new() -> Result<Self, CreationError> {
         Ok(Self {
-            latency_ns: Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS)?,
-            errors: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            operations: PerKind::try_new(|_| Operations::new())?,
+            connections: Connections::default(),
             unanswered: 0,
-            inbox_pages: 0,
+            not_started: 0,
+            expected_pushes: 0,
+            pushes: 0,
+            answered: 0,
         })
     }
 
-    /// A send was acknowledged; it counts when that was in the measured window.
-    pub(crate) fn sent_if(&mut self, measured: bool, latency: Duration) {
-        if !measured {
-            return;
-        }
+    /// An operation was acknowledged, or a message pushed.
+    pub(crate) fn done(&mut self, kind: Kind, latency: Duration) {
         let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latency_ns.saturating_record(ns);
+        self.operations.get_mut(kind).latency_ns.saturating_record(ns);
     }
 
-    /// A send was refused.
-    pub(crate) fn refused(&mut self, cause: String) {
-        *self.errors.entry(cause).or_default() += 1;
+    /// Operations were begun.
+    pub(crate) fn offered(&mut self, kind: Kind, count: u64) {
+        self.operations.get_mut(kind).offered += count;
+    }
+
+    /// An operation was refused.
+    pub(crate) fn refused(&mut self, kind: Kind, cause: String) {
+        *self.operations.get_mut(kind).errors.entry(cause).or_default() += 1;
     }
 
     /// A connection ended with requests open.
     pub(crate) fn lost(&mut self, cause: String, unanswered: usize) {
-        *self.lost.entry(cause).or_default() += 1;
+        *self.connections.lost.entry(cause).or_default() += 1;
         self.unanswered += u64::try_from(unanswered).unwrap_or(u64::MAX);
-    }
-
-    /// Adds another group's counts.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        // All histograms are made by `new`, with the same bounds.
-        let _ = self.latency_ns.add(&other.latency_ns);
-        for (cause, count) in &other.errors {
-            *self.errors.entry(cause.clone()).or_default() += count;
-        }
-        for (cause, count) in &other.lost {
-            *self.lost.entry(cause.clone()).or_default() += count;
-        }
-        self.unanswered += other.unanswered;
-        self.inbox_pages += other.inbox_pages;
-    }
-
-    /// How many sends were acknowledged.
-    pub(crate) fn sends(&self) -> u64 {
-        self.latency_ns.len()
     }
 }
 
-/// Latencies beyond ten minutes count as ten minutes.
-const LONGEST_NS: u64 = 600_000_000_000;
-/// To one part in a thousand.
-const SIGNIFICANT_DIGITS: u8 = 3;
+/// Waits for the others of the thread's clients, and for whoever sums up.
+pub(crate) fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sums up what the threads counted, an interval at a time.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) kinds: PerKind<Operations>,
+    pub(crate) intervals: Vec<Interval>,
+    /// Empty; changes places with a thread's.
+    spare: PerKind<Operations>,
+    /// How many seconds make an interval: it doubles whenever there are more than `most_intervals`.
+    seconds_each: u32,
+    most_intervals: usize,
+    /// What was summed up and belongs to no whole interval yet.
+    unfinished: PerKind<Operations>,
+    unfinished_seconds: u32,
+    unfinished_from: Duration,
+}
+
+impl Record {
+    pub(crate) fn new() -> Result<Self, CreationError> {
+        let empty = || PerKind::try_new(|_| Operations::new());
+        Ok(Self {
+            kinds: empty()?,
+            intervals: Vec::new(),
+            spare: empty()?,
+            seconds_each: 1,
+            most_intervals: MOST_INTERVALS,
+            unfinished: empty()?,
+            unfinished_seconds: 0,
+            unfinished_from: Duration::ZERO,
+        })
+    }
+
+    /// Takes what was counted since it was last called. The caller calls it once a second, and when measuring ends.
+    pub(crate) fn take(&mut self, tallies: &[Mutex<Tally>]) {
+        for tally in tallies {
+            // Outside the lock is where the time goes.
+            mem::swap(&mut lock(tally).operations, &mut self.spare);
+            for kind in Kind::ALL {
+                let counted = self.spare.get_mut(kind);
+                self.unfinished.get_mut(kind).merge(counted);
+                counted.clear();
+            }
+        }
+    }
+
+    /// What was acknowledged so far, and what was refused.
+    pub(crate) fn so_far(&self) -> (u64, u64) {
+        let counted = self.kinds.iter().chain(self.unfinished.iter());
+        counted.filter(|(kind, _)| *kind != Kind::Push).fold((0, 0), |(done, refused), (_, of)| {
+            (done + of.acknowledged(), refused + of.errors.values().sum::<u64>())
+        })
+    }
+
+    /// What was taken since the last interval ended.
+    pub(crate) fn latest(&self) -> &PerKind<Operations> {
+        &self.unfinished
+    }
+
+    /// A second, or the last part of one, is over: `now` after measuring began.
+    pub(crate) fn second(&mut self, now: Duration, is_last: bool) -> Result<(), CreationError> {
+        self.unfinished_seconds += 1;
+        if self.unfinished_seconds < self.seconds_each && !is_last {
+            return Ok(());
+        }
+        let kinds = PerKind::try_new(|kind| {
+            let counted = self.unfinished.get_mut(kind);
+            self.kinds.get_mut(kind).merge(counted);
+            let interval = IntervalOperations {
+                latency_ns: Sparse::new(&counted.latency_ns),
+                offered: counted.offered,
+                refused: counted.errors.values().sum(),
+            };
+            counted.clear();
+            Ok::<_, CreationError>(interval)
+        })?;
+        let start = mem::replace(&mut self.unfinished_from, now);
+        self.intervals.push(Interval { start, length: now.saturating_sub(start), kinds });
+        self.unfinished_seconds = 0;
+        if self.intervals.len() > self.most_intervals {
+            self.halve()?;
+        }
+        Ok(())
+    }
+
+    /// Makes one interval of each two.
+    fn halve(&mut self) -> Result<(), CreationError> {
+        self.seconds_each *= 2;
+        let mut halves = mem::take(&mut self.intervals).into_iter();
+        while let Some(mut first) = halves.next() {
+            if let Some(second) = halves.next() {
+                first.append(&second)?;
+            }
+            self.intervals.push(first);
+        }
+        Ok(())
+    }
+}
+
+impl Interval {
+    fn append(&mut self, next: &Self) -> Result<(), CreationError> {
+        self.length += next.length;
+        for kind in Kind::ALL {
+            let (own, next) = (self.kinds.get_mut(kind), next.kinds.get(kind));
+            let mut both = histogram()?;
+            own.latency_ns.add_to(&mut both);
+            next.latency_ns.add_to(&mut both);
+            own.latency_ns = Sparse::new(&both);
+            own.offered += next.offered;
+            own.refused += next.refused;
+        }
+        Ok(())
+    }
+}
+
+/// Adds one group's counts by cause to another's.
+pub(crate) fn add_causes(to: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (cause, count) in more {
+        *to.entry(cause.clone()).or_default() += count;
+    }
+}
+
+/// Twenty minutes of seconds: enough points for a plot, and some ten megabytes for each kind at most.
+const MOST_INTERVALS: usize = 1200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn merging_adds() {
-        let mut all = Tally::new().unwrap();
-        for ms in [1, 3] {
-            let mut one = Tally::new().unwrap();
-            one.sent_if(true, Duration::from_millis(ms));
-            one.sent_if(false, Duration::from_millis(ms));
-            one.refused("inbox_full".to_owned());
-            one.lost("reset".to_owned(), 2);
-            all.merge(&one);
+    fn threads_and_seconds_add_up() {
+        let tallies = [(); 2].map(|()| Mutex::new(Tally::new().unwrap()));
+        let mut record = Record::new().unwrap();
+        for second in 1..=3 {
+            for tally in &tallies {
+                let mut tally = tally.lock().unwrap();
+                tally.offered(Kind::Send, 2);
+                tally.done(Kind::Send, Duration::from_millis(second));
+                tally.refused(Kind::Send, "inbox_full".to_owned());
+            }
+            record.take(&tallies);
+            assert_eq!(record.latest().get(Kind::Send).acknowledged(), 2);
+            record.second(Duration::from_secs(second), second == 3).unwrap();
         }
-        assert_eq!((all.sends(), all.unanswered), (2, 4));
-        assert_eq!(all.errors.get("inbox_full"), Some(&2));
-        assert_eq!(all.lost.get("reset"), Some(&2));
-        assert!(all.latency_ns.max() >= 2_990_000);
+        let sends = record.kinds.get(Kind::Send);
+        assert_eq!((sends.acknowledged(), sends.offered), (6, 12));
+        assert_eq!(sends.errors.get("inbox_full"), Some(&6));
+        assert!(sends.latency_ns.max() >= 2_990_000);
+        let second = record.intervals[1].kinds.get(Kind::Send);
+        assert_eq!((second.latency_ns.len(), second.offered, second.refused), (2, 4, 2));
+        assert_eq!(record.intervals[2].start, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_long_run_has_longer_intervals_that_hold_the_same() {
+        let tallies = [Mutex::new(Tally::new().unwrap())];
+        let mut record = Record { most_intervals: 8, ..Record::new().unwrap() };
+        let seconds = 37;
+        for second in 1..=seconds {
+            tallies[0].lock().unwrap().done(Kind::Push, Duration::from_micros(second));
+            record.take(&tallies);
+            record.second(Duration::from_secs(second), second == seconds).unwrap();
+        }
+        assert!((5..=8).contains(&record.intervals.len()));
+        let held: u64 =
+            record.intervals.iter().map(|i| i.kinds.get(Kind::Push).latency_ns.len()).sum();
+        assert_eq!(held, seconds);
+        let mut next = Duration::ZERO;
+        for interval in &record.intervals {
+            assert_eq!(interval.start, next);
+            next += interval.length;
+        }
+        assert_eq!(next, Duration::from_secs(seconds));
     }
 }

@@ -6,7 +6,7 @@
 )]
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -150,6 +150,160 @@ fn a_server_that_stops_answering_or_hangs_up_is_reported() {
     assert_eq!(lost.values().filter_map(Value::as_u64).sum::<u64>(), 2, "{result}");
 }
 
+/// As the old servers do it: pieces of 32 bytes, a request is whatever there is when it ends in `\r\n`.
+#[test]
+fn old_servers_get_one_request_at_a_time_and_only_what_they_know() {
+    let address = serve_with(|stream| {
+        let mut request = Vec::new();
+        let mut piece = [0; 32];
+        while let Ok(length @ 1..) = stream.read(&mut piece) {
+            request.extend_from_slice(&piece[..length]);
+            if request.ends_with(b"\r\n") {
+                let line = String::from_utf8(std::mem::take(&mut request)).unwrap();
+                assert_eq!(line.matches("\r\n").count(), 1, "two requests at once: {line:?}");
+                let reply = match line.trim_end().split(' ').collect::<Vec<_>>()[..] {
+                    ["auth", user, _] => format!(r#"{{"status": "OK", "tokenid": "{user}"}}"#),
+                    ["send", _, "arini", _] => {
+                        r#"{"status": "ERROR", "message": "User Tidak Ditemukan"}"#.to_owned()
+                    }
+                    ["send", _, _, _] => SENT.to_owned(),
+                    ["inbox", _] => r#"{"status": "OK", "messages": {"messi": []}}"#.to_owned(),
+                    ["logout", _] => r#"{"status": "OK"}"#.to_owned(),
+                    _ => r#"{"status": "ERROR", "message": "**Protocol Tidak Benar"}"#.to_owned(),
+                };
+                stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+            }
+        }
+    });
+    let options = "-c 3 -n 300 --protocol old --mix send=3,inbox=1,login=1 --churn 20 --json";
+    let result: Value = serde_json::from_slice(&load(&address, options).stdout).unwrap();
+    let refused = result["errors"]["User Tidak Ditemukan"].as_u64().unwrap();
+    assert_eq!(result["errors"].as_object().unwrap().len(), 1, "{result}");
+    let reconnects = result["kinds"]["reconnect"]["acknowledged"].as_u64().unwrap_or_default();
+    assert_eq!(result["operations"].as_u64().unwrap() + refused, 300 + reconnects, "{result}");
+    assert!(
+        ["send", "inbox", "login"]
+            .iter()
+            .all(|kind| result["kinds"][kind]["acknowledged"].as_u64() > Some(0))
+    );
+}
+
+#[test]
+fn redis_gets_the_same_messages_on_a_stream_for_each_recipient() {
+    let streams: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let seen = Arc::clone(&streams);
+    let address = serve_with(move |stream| {
+        let mut lines = BufReader::new(*stream).lines().map_while(Result::ok);
+        while let Some(first) = lines.next() {
+            let reply = if first == "PING" {
+                "+PONG\r\n".to_owned()
+            } else {
+                assert_eq!(first, "*5");
+                let words: Vec<_> = (0..5).map(|_| lines.nth(1).unwrap()).collect();
+                assert_eq!((&*words[0], &*words[2], words[4].len()), ("XADD", "*", 30));
+                let mut streams = seen.lock().unwrap();
+                *streams.entry(words[1].clone()).or_default() += 1;
+                match &*words[1] {
+                    "arini" => "-OOM command not allowed\r\n".to_owned(),
+                    _ => "$4\r\n1-23\r\n".to_owned(),
+                }
+            };
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    });
+    let options = "-c 2 -k 5 -n 400 -s 30 --protocol redis --json";
+    let result: Value = serde_json::from_slice(&load(&address, options).stdout).unwrap();
+    let streams = streams.lock().unwrap();
+    assert_eq!(streams.values().sum::<u32>(), 400);
+    assert_eq!(result["errors"]["-OOM command not allowed"], streams["arini"]);
+    assert_eq!(result["sends"].as_u64().unwrap() + u64::from(streams["arini"]), 400);
+}
+
+#[test]
+fn irc_nicks_write_to_each_other() {
+    let address = serve_with(|stream| {
+        let mut nick = String::new();
+        let mut cookie_came = false;
+        let mut refused = false;
+        for line in BufReader::new(*stream).lines().map_while(Result::ok) {
+            let reply = match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
+                ["NICK", own] if !refused => {
+                    refused = true;
+                    format!(":s 433 * {own} :Nickname is already in use\r\n")
+                }
+                ["NICK", own] => {
+                    nick = own.to_owned();
+                    "PING :cookie\r\n".to_owned()
+                }
+                ["PONG", ":cookie"] => {
+                    cookie_came = true;
+                    format!(":s 001 {nick} :Welcome\r\n:s 422 {nick} :MOTD File is missing\r\n")
+                }
+                ["PRIVMSG", "load2", _] => format!(":s 401 {nick} load2 :No such nick\r\n"),
+                ["PRIVMSG", to, text] => {
+                    assert!(to.starts_with("load") && to != nick && cookie_came, "{line}");
+                    assert_eq!(text, format!(":{}", "x".repeat(100)));
+                    format!(":other!u@h PRIVMSG {nick} :noise\r\n")
+                }
+                ["PING", token] => format!(":s PONG s :{token}\r\n"),
+                _ => String::new(),
+            };
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    });
+    let result = load(&address, "-c 3 -k 2 -n 300 --protocol irc --json");
+    let result: Value = serde_json::from_slice(&result.stdout).unwrap();
+    let refused = result["errors"]["401 No such nick"].as_u64().unwrap();
+    assert_eq!(result["sends"].as_u64().unwrap() + refused, 300, "{result}");
+    assert!(refused > 50, "{result}");
+}
+
+/// One of two clients is kept waiting until the other has got 30 answers more: 300 ms at this rate. What was due in
+/// that time is charged with its wait, though the client could not even ask.
+#[test]
+fn an_open_loop_charges_a_stall_to_all_that_was_due() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = (Mutex::new(sender), Mutex::new(receiver));
+    let address = serve_with(move |stream| {
+        let mut is_stalled = false;
+        for (nth, line) in BufReader::new(*stream).lines().map_while(Result::ok).enumerate() {
+            is_stalled |= line.starts_with("auth messi ");
+            match (nth, is_stalled) {
+                (10, true) => receiver.lock().unwrap().recv().unwrap(),
+                (40, false) => sender.lock().unwrap().send(()).unwrap(),
+                _ => {}
+            }
+            let reply = if line.starts_with("auth ") { LOGGED_IN } else { SENT };
+            stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let result = load_json(&address, "-c 2 -k 1 --rate 200 -n 100");
+    // 30 of 100 wait, evenly from 300 ms to none.
+    let p90 = result["latency_us"]["p90"].as_f64().unwrap();
+    assert!(p90 > 100_000.0, "{result}");
+}
+
+#[test]
+fn an_offered_rate_that_was_not_reached_is_told() {
+    let address =
+        serve(|line| if line.starts_with("auth ") { LOGGED_IN.to_owned() } else { String::new() });
+    let options = "-c 2 -k 3 --rate 1000 -d 0.2 --warmup 0 --timeout 0.2 --json";
+    let result: Value = serde_json::from_slice(&load(&address, options).stdout).unwrap();
+    assert_eq!(
+        (&result["unanswered"], &result["not_started"]),
+        (&6.into(), &194.into()),
+        "{result}"
+    );
+}
+
+#[test]
+fn nothing_is_drawn_where_there_is_no_terminal() {
+    let floor = Floor::start(&["floor", "echo"]);
+    let output = load(&floor.address, "-c 2 -d 1.1 --warmup 0");
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
 fn load(address: &str, options: &str) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(["--server", address]).args(options.split(' ')).output().unwrap()
@@ -189,21 +343,29 @@ impl Drop for Floor {
 /// Serves any number of connections from threads that end with the test. An empty answer is none; a panic ends the
 /// connection.
 fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    serve_with(move |stream| converse(stream, &answer))
+}
+
+/// The same, a connection at a time in the hands of the test.
+fn serve_with(converse: impl Fn(&mut &TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let answer = Arc::new(answer);
+    let converse = Arc::new(converse);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let answer = Arc::clone(&answer);
-            thread::spawn(move || converse(&stream.unwrap(), &*answer));
+            let converse = Arc::clone(&converse);
+            thread::spawn(move || {
+                let stream = stream.unwrap();
+                stream.set_nodelay(true).unwrap();
+                converse(&mut &stream);
+            });
         }
     });
     address
 }
 
-fn converse(mut stream: &TcpStream, answer: &dyn Fn(&str) -> String) {
-    stream.set_nodelay(true).unwrap();
-    let lines = BufReader::new(stream).lines();
+fn converse(stream: &mut &TcpStream, answer: &dyn Fn(&str) -> String) {
+    let lines = BufReader::new(*stream).lines();
     for line in lines.map_while(Result::ok) {
         let reply = answer(&line);
         if !reply.is_empty() && stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).is_err() {

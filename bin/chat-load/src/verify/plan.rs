@@ -8,7 +8,7 @@ use super::args::{Mode, VerifyArgs};
 use super::letter::Letters;
 use super::schedule::Between;
 use super::world::Rules;
-use crate::accounts::{Account, AccountsError, accounts, numbered};
+use crate::accounts::{Account, Accounts, AccountsError};
 use crate::plan::{PlanError, resolve};
 use crate::process;
 
@@ -33,8 +33,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks what can be checked before anything is started.
     pub(crate) fn new(args: &VerifyArgs) -> Result<Self, PlanError> {
-        let mut accounts = chosen_accounts(args)?;
-        accounts.truncate(args.clients.max(2));
+        let accounts = chosen_accounts(args)?.first(args.clients.max(2));
         process::allow_open_files(args.clients.saturating_mul(2))?;
         let command = (!args.command.is_empty()).then(|| args.command.clone());
         let address = match (&args.server, &command) {
@@ -68,12 +67,16 @@ impl Plan {
 }
 
 /// Those of the command line, or those that are made for the run.
-fn chosen_accounts(args: &VerifyArgs) -> Result<Vec<Account>, AccountsError> {
+fn chosen_accounts(args: &VerifyArgs) -> Result<Accounts, AccountsError> {
     let named = args.accounts.users.is_some() || args.accounts.user_prefix.is_some();
     if args.setup.is_some() && !named {
-        return Ok(numbered(MADE_PREFIX, args.clients.max(2), MADE_PASSWORD));
+        return Ok(Accounts::Numbered {
+            prefix: MADE_PREFIX.to_owned(),
+            count: args.clients.max(2),
+            password: MADE_PASSWORD.to_owned(),
+        });
     }
-    accounts(&args.accounts)
+    Accounts::new(&args.accounts)
 }
 
 const DEFAULT_SERVER: &str = "127.0.0.1:8889";

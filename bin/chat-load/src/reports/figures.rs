@@ -1,0 +1,430 @@
+//! The figures of a run, worked out once for the table, the page and the JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::outcome::{Interval, Kind, Operations, Outcome, ServerSample, Sparse, histogram};
+use crate::reports::units::{float, ratio};
+
+/// What `--json` prints. Latencies are in microseconds and run from the intended start in an open loop.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figures {
+    pub(crate) server: String,
+    pub(crate) protocol: String,
+    pub(crate) clients: usize,
+    pub(crate) watchers: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) threads: usize,
+    /// Operations asked for a second; `null` in a closed loop.
+    pub(crate) rate: Option<f64>,
+    pub(crate) mix: String,
+    pub(crate) size: String,
+    /// The size when all messages have the same.
+    pub(crate) message_bytes: Option<u64>,
+    pub(crate) recipients: String,
+    pub(crate) accounts: usize,
+    /// In seconds, as in `0.5..2`; empty without think time.
+    pub(crate) think: String,
+    pub(crate) ramp_seconds: f64,
+    /// Connections closed and made anew a second.
+    pub(crate) churn: f64,
+    pub(crate) seed: u64,
+    pub(crate) seconds: f64,
+    /// Messages acknowledged in that time, by `send` and `post` together.
+    pub(crate) sends: u64,
+    pub(crate) sends_per_second: f64,
+    /// Of these messages.
+    pub(crate) latency_us: Latency,
+    /// Operations of every kind that were acknowledged.
+    pub(crate) operations: u64,
+    /// Refused operations of all kinds, by cause.
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) lost_connections: BTreeMap<String, u64>,
+    pub(crate) unanswered: u64,
+    pub(crate) not_started: u64,
+    pub(crate) missing_pushes: u64,
+    pub(crate) inbox_pages: u64,
+    pub(crate) connections_made: u64,
+    pub(crate) connections_churned: u64,
+    pub(crate) server_cpu_us_per_send: Option<f64>,
+    pub(crate) server_cpu_us_per_operation: Option<f64>,
+    pub(crate) server_cores: Option<f64>,
+    /// Bytes that the server sent to storage, for each message acknowledged.
+    pub(crate) server_written_bytes_per_send: Option<f64>,
+    pub(crate) server_memory: Option<Memory>,
+    pub(crate) server_open_files: Option<u64>,
+    /// Why the server could not be watched to the end.
+    pub(crate) server_trouble: Option<String>,
+    pub(crate) own_cpu_us_per_send: f64,
+    pub(crate) own_cores: f64,
+    /// Only those that occurred.
+    pub(crate) kinds: BTreeMap<&'static str, KindFigures>,
+    /// Logging in was all there was to do.
+    pub(crate) logins_only: bool,
+    pub(crate) setup: SetupFigures,
+    pub(crate) intervals: Vec<IntervalFigures>,
+}
+
+/// In microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) mean: f64,
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    #[serde(rename = "p99.9")]
+    pub(crate) p999: f64,
+    #[serde(rename = "p99.99")]
+    pub(crate) p9999: f64,
+    pub(crate) max: f64,
+}
+
+/// Operations of one kind.
+#[derive(Debug, Serialize)]
+pub(crate) struct KindFigures {
+    pub(crate) offered: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) per_second: f64,
+    pub(crate) latency_us: Latency,
+    pub(crate) errors: BTreeMap<String, u64>,
+}
+
+/// Connecting and logging in, before anything was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct SetupFigures {
+    pub(crate) seconds: f64,
+    pub(crate) logins: u64,
+    pub(crate) login_latency_us: Latency,
+}
+
+/// Resident memory of the server's process, in bytes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Memory {
+    /// `pss` (shared pages divided among those who share them), or `rss` where the system does not show that.
+    pub(crate) measure: &'static str,
+    pub(crate) start: u64,
+    pub(crate) peak: u64,
+    pub(crate) end: u64,
+}
+
+/// A stretch of the measured time.
+#[derive(Debug, Serialize)]
+pub(crate) struct IntervalFigures {
+    /// In seconds since measuring began.
+    pub(crate) start: f64,
+    pub(crate) seconds: f64,
+    pub(crate) kinds: BTreeMap<&'static str, IntervalKind>,
+}
+
+/// Operations of one kind in one interval. Latencies are `null` where nothing was acknowledged.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct IntervalKind {
+    pub(crate) offered: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) refused: u64,
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    pub(crate) max_us: Option<f64>,
+}
+
+impl Figures {
+    pub(crate) fn new(outcome: &Outcome) -> Self {
+        let seconds = outcome.elapsed.as_secs_f64();
+        let messages = messages(outcome);
+        let sends = messages.len();
+        let answered = outcome.kinds.iter().filter(|(kind, _)| *kind != Kind::Push);
+        let operations = answered.map(|(_, operations)| operations.acknowledged()).sum();
+        let cpu = used(&outcome.server, |sample| Some(micros(sample.cpu)));
+        let written = used(&outcome.server, |sample| sample.written_bytes.map(float));
+        // Of a server that ended, the last second is not known.
+        let is_whole = outcome.server_trouble.is_none();
+        let cost = |of: Option<f64>, count: u64| {
+            of.filter(|_| is_whole && count > 0).map(|of| ratio(of, float(count)))
+        };
+        let plan = &outcome.plan;
+        Self {
+            server: plan.server.clone(),
+            protocol: plan.protocol.clone(),
+            clients: plan.clients,
+            watchers: plan.watchers,
+            in_flight: plan.in_flight,
+            threads: plan.threads,
+            rate: plan.rate,
+            mix: plan.mix.clone(),
+            size: plan.size.clone(),
+            message_bytes: plan.size.parse().ok(),
+            recipients: plan.recipients.clone(),
+            accounts: plan.accounts,
+            think: plan.think.clone(),
+            ramp_seconds: plan.ramp.as_secs_f64(),
+            churn: plan.churn,
+            seed: plan.seed,
+            seconds,
+            sends,
+            sends_per_second: ratio(float(sends), seconds),
+            latency_us: Latency::of(&messages),
+            operations,
+            errors: errors(outcome),
+            lost_connections: outcome.connections.lost.clone(),
+            unanswered: outcome.unanswered,
+            not_started: outcome.not_started,
+            missing_pushes: outcome.missing_pushes,
+            inbox_pages: outcome.kinds.get(Kind::Inbox).acknowledged(),
+            connections_made: outcome.connections.made,
+            connections_churned: outcome.connections.churned,
+            server_cpu_us_per_send: cost(cpu, sends),
+            server_cpu_us_per_operation: cost(cpu, operations),
+            server_cores: cpu.map(|us| ratio(us, watched_us(&outcome.server))),
+            server_written_bytes_per_send: cost(written, sends),
+            server_memory: Memory::of(&outcome.server),
+            server_open_files: outcome.server.iter().filter_map(|sample| sample.open_files).max(),
+            server_trouble: outcome.server_trouble.clone(),
+            own_cpu_us_per_send: ratio(micros(outcome.own_cpu), float(sends)),
+            own_cores: ratio(outcome.own_cpu.as_secs_f64(), seconds),
+            kinds: kinds(outcome, seconds),
+            logins_only: outcome.logins_only,
+            setup: SetupFigures::of(outcome),
+            intervals: outcome.intervals.iter().map(IntervalFigures::of).collect(),
+        }
+    }
+
+    /// Whether there was something to do, and all of it was acknowledged by a server that stayed.
+    pub(crate) fn is_clean(&self) -> bool {
+        (self.operations > 0 || self.logins_only)
+            && self.unanswered == 0
+            && self.missing_pushes == 0
+            && self.lost_connections.is_empty()
+            && self.errors.is_empty()
+            && self.server_trouble.is_none()
+    }
+}
+
+/// Latencies of the messages that were acknowledged, however they were sent.
+pub(crate) fn messages(outcome: &Outcome) -> Histogram<u64> {
+    let mut all = outcome.kinds.get(Kind::Send).latency_ns.clone();
+    // Both have the bounds of `histogram`.
+    let _ = all.add(&outcome.kinds.get(Kind::Post).latency_ns);
+    all
+}
+
+fn kinds(outcome: &Outcome, seconds: f64) -> BTreeMap<&'static str, KindFigures> {
+    let used = outcome.kinds.iter().filter(|(_, operations)| is_used(operations));
+    used.map(|(kind, operations)| (kind.name(), KindFigures::of(operations, seconds))).collect()
+}
+
+fn is_used(operations: &Operations) -> bool {
+    operations.offered > 0 || operations.acknowledged() > 0 || !operations.errors.is_empty()
+}
+
+fn errors(outcome: &Outcome) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for (cause, count) in outcome.kinds.iter().flat_map(|(_, operations)| &operations.errors) {
+        *all.entry(cause.clone()).or_default() += count;
+    }
+    all
+}
+
+/// How much a counter of the server grew from the first sample to the last.
+fn used(samples: &[ServerSample], counter: impl Fn(&ServerSample) -> Option<f64>) -> Option<f64> {
+    let [first, .., last] = samples else { return None };
+    Some((counter(last)? - counter(first)?).max(0.0))
+}
+
+fn watched_us(samples: &[ServerSample]) -> f64 {
+    used(samples, |sample| Some(micros(sample.at))).unwrap_or_default()
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+impl Latency {
+    /// Of a histogram of nanoseconds.
+    pub(crate) fn of(latency_ns: &Histogram<u64>) -> Self {
+        let micros = |ns: u64| float(ns) / 1e3;
+        let at = |quantile: f64| micros(latency_ns.value_at_quantile(quantile));
+        Self {
+            mean: latency_ns.mean() / 1e3,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
+            max: micros(latency_ns.max()),
+        }
+    }
+}
+
+impl KindFigures {
+    fn of(operations: &Operations, seconds: f64) -> Self {
+        Self {
+            offered: operations.offered,
+            acknowledged: operations.acknowledged(),
+            per_second: ratio(float(operations.acknowledged()), seconds),
+            latency_us: Latency::of(&operations.latency_ns),
+            errors: operations.errors.clone(),
+        }
+    }
+
+    /// How many were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.errors.values().sum()
+    }
+}
+
+impl SetupFigures {
+    fn of(outcome: &Outcome) -> Self {
+        Self {
+            seconds: outcome.setup.elapsed.as_secs_f64(),
+            logins: outcome.setup.logins.len(),
+            login_latency_us: Latency::of(&outcome.setup.logins),
+        }
+    }
+}
+
+impl Memory {
+    fn of(samples: &[ServerSample]) -> Option<Self> {
+        let all = |measure: fn(&ServerSample) -> Option<u64>| {
+            samples.iter().map(measure).collect::<Option<Vec<_>>>()
+        };
+        let (measure, values) = match all(|sample| sample.pss_bytes) {
+            Some(pss) => ("pss", pss),
+            None => ("rss", all(|sample| sample.rss_bytes)?),
+        };
+        let (start, end) = (*values.first()?, *values.last()?);
+        Some(Self { measure, start, peak: *values.iter().max()?, end })
+    }
+}
+
+impl IntervalFigures {
+    fn of(interval: &Interval) -> Self {
+        let kinds = interval.kinds.iter().filter_map(|(kind, operations)| {
+            let figures = IntervalKind {
+                offered: operations.offered,
+                acknowledged: operations.latency_ns.len(),
+                refused: operations.refused,
+                ..IntervalKind::latencies(&operations.latency_ns)
+            };
+            let is_used = figures.offered + figures.acknowledged + figures.refused > 0;
+            is_used.then_some((kind.name(), figures))
+        });
+        Self {
+            start: interval.start.as_secs_f64(),
+            seconds: interval.length.as_secs_f64(),
+            kinds: kinds.collect(),
+        }
+    }
+}
+
+impl IntervalKind {
+    fn latencies(latency_ns: &Sparse) -> Self {
+        let mut full = None;
+        if latency_ns.len() > 0 {
+            full = histogram().ok();
+        }
+        if let Some(full) = &mut full {
+            latency_ns.add_to(full);
+        }
+        let latency = full.as_ref().map(Latency::of);
+        Self {
+            offered: 0,
+            acknowledged: 0,
+            refused: 0,
+            p50_us: latency.map(|latency| latency.p50),
+            p99_us: latency.map(|latency| latency.p99),
+            max_us: latency.map(|latency| latency.max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reports::example::{figures, outcome};
+
+    fn close(value: f64, expected: f64) -> bool {
+        (value / expected - 1.0).abs() < 0.002
+    }
+
+    #[test]
+    fn the_names_that_scripts_read_are_there() {
+        let json = serde_json::to_value(figures(|_| ())).unwrap();
+        assert_eq!(json["sends"], 1000);
+        assert_eq!(json["sends_per_second"], 500.0);
+        assert_eq!(json["server_cpu_us_per_send"], 400.0);
+        assert_eq!(json["server_cores"], 0.2);
+        assert_eq!(json["server_written_bytes_per_send"], 8192.0);
+        assert_eq!(json["own_cpu_us_per_send"], 100.0);
+        assert_eq!(json["message_bytes"], 100);
+        assert!(close(json["latency_us"]["p50"].as_f64().unwrap(), 500_000.0));
+        assert!(close(json["latency_us"]["p99"].as_f64().unwrap(), 990_000.0));
+        assert!(close(json["latency_us"]["p99.9"].as_f64().unwrap(), 999_000.0));
+    }
+
+    #[test]
+    fn messages_are_counted_apart_from_other_operations() {
+        let figures = figures(|outcome| {
+            let login = &mut outcome.kinds.get_mut(Kind::Login).latency_ns;
+            login.record_n(1_000_000, 1000).unwrap();
+            outcome.kinds.get_mut(Kind::Push).latency_ns.record(1_000_000).unwrap();
+        });
+        assert_eq!((figures.sends, figures.operations), (1000, 2000));
+        assert_eq!(figures.server_cpu_us_per_operation, Some(200.0));
+        assert_eq!(figures.kinds.keys().copied().collect::<Vec<_>>(), ["login", "push", "send"]);
+    }
+
+    #[test]
+    fn a_server_that_went_away_has_no_cost_an_operation() {
+        let figures = figures(|outcome| outcome.server_trouble = Some("it ended".to_owned()));
+        assert_eq!(figures.server_cpu_us_per_send, None);
+        assert_eq!(figures.server_written_bytes_per_send, None);
+        assert!(figures.server_cores.is_some());
+        assert!(!figures.is_clean());
+    }
+
+    #[test]
+    fn memory_is_given_at_its_peak_and_by_rss_where_pss_is_not_shown() {
+        let memory = figures(|_| ()).server_memory.unwrap();
+        assert_eq!((memory.measure, memory.start, memory.peak, memory.end), ("pss", 10, 30, 20));
+        let hidden = |sample: &mut ServerSample| sample.pss_bytes = None;
+        let memory = figures(|outcome| outcome.server.iter_mut().for_each(hidden)).server_memory;
+        assert_eq!(memory.unwrap().measure, "rss");
+    }
+
+    #[test]
+    fn anything_unacknowledged_spoils_a_run() {
+        assert!(figures(|_| ()).is_clean());
+        let spoils: [fn(&mut Outcome); 5] = [
+            |outcome| outcome.unanswered = 1,
+            |outcome| outcome.missing_pushes = 1,
+            |outcome| _ = outcome.connections.lost.insert("reset".to_owned(), 1),
+            |outcome| {
+                outcome.kinds.get_mut(Kind::Inbox).errors.insert("no_session".to_owned(), 1);
+            },
+            |outcome| outcome.kinds.get_mut(Kind::Send).latency_ns.reset(),
+        ];
+        for (nth, spoil) in spoils.into_iter().enumerate() {
+            assert!(!figures(spoil).is_clean(), "{nth}");
+        }
+    }
+
+    #[test]
+    fn intervals_without_an_answer_have_no_latency() {
+        let figures = Figures::new(&outcome(2));
+        let send = figures.intervals[0].kinds["send"];
+        assert!(close(send.p50_us.unwrap(), 250_000.0), "{send:?}");
+        let silent = outcome_with_silence();
+        assert_eq!(silent.p99_us, None);
+        assert_eq!(silent.offered, 7);
+    }
+
+    fn outcome_with_silence() -> IntervalKind {
+        let mut outcome = outcome(2);
+        let send = outcome.intervals[1].kinds.get_mut(Kind::Send);
+        *send = crate::outcome::IntervalOperations { offered: 7, ..Default::default() };
+        Figures::new(&outcome).intervals[1].kinds["send"]
+    }
+}
