@@ -176,13 +176,21 @@ stop() {
     server=
 }
 
-# load SERVER OPTION...: a run against the server that was started; sets $result to its JSON.
+# load SERVER OPTION...: starts the server, has one run against it and stops it; sets $result to the run's JSON. A run
+# that fails is told and had once more.
 load() {
+    start "$1"
     begin_load only "$@"
-    end_load only
+    if ! end_load only; then
+        stop
+        start "$1"
+        begin_load only "$@"
+        end_load only || die "it failed twice"
+    fi
+    stop
 }
 
-# begin_load RUN SERVER OPTION...: in the background, so that a signal to this script ends it at once.
+# begin_load RUN SERVER OPTION...: against the server that runs; in the background, so that a signal to this script ends it at once.
 begin_load() {
     local run=$1 name=$2
     shift 2
@@ -196,7 +204,10 @@ end_load() {
     wait "${loaders[$1]}" || status=$?
     unset "loaders[$1]"
     result=$(<"$dir/$1.json")
-    [ $status = 0 ] || die "a run failed: $(cat "$dir/$1.log") $(cut -c -2000 <<<"$result") $(tail -n 5 "$dir/log")"
+    [ $status != 0 ] || return 0
+    printf '%s: a run failed: %s\n' "${0##*/}" \
+        "$(cat "$dir/$1.log") $(cut -c -2000 <<<"$result") $(tail -n 5 "$dir/log")" >&2
+    return 1
 }
 
 # field NAME: of the last result, where it stands first: the figures of all kinds come before those of each.
