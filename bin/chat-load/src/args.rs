@@ -226,6 +226,9 @@ pub(crate) struct FloorArgs {
     /// The file that `durable` appends to
     #[arg(long, value_name = "FILE", required_if_eq("kind", "durable"))]
     pub(crate) file: Option<PathBuf>,
+    /// How long `hash` runs, in seconds
+    #[arg(long, short = 'd', value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub(crate) duration: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -234,6 +237,8 @@ pub(crate) enum FloorKind {
     Echo,
     /// Append it to a file and sync
     Durable,
+    /// Serve nothing: hash passwords as a login does, and print how many a second
+    Hash,
 }
 
 /// The arguments, `--verify` taken for the mode that it names, wherever it stands before a `--`.

@@ -1,7 +1,7 @@
 //! The least that a server of this protocol must do, to hold real servers against.
 //!
 //! `echo` answers every line with the reply to `send`. `durable` does the same once the line is in a file that was
-//! synced; one sync covers everything that came while the last one ran.
+//! synced; one sync covers everything that came while the last one ran. `hash` serves nothing: it checks passwords.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,10 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::args::{FloorArgs, FloorKind};
+use crate::bare_hash;
 use crate::replies::SENT;
 
 /// Serves until the process is ended; the first line on stdout says where.
 pub(crate) fn run(args: &FloorArgs) -> Result<(), Box<dyn std::error::Error>> {
+    if args.kind == FloorKind::Hash {
+        return bare_hash::run(args.duration);
+    }
     let writer = match (args.kind, &args.file) {
         (FloorKind::Durable, Some(path)) => Some(Writer::start(path)?),
         _ => None,

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod args;
+mod bare_hash;
 mod body;
 mod client;
 mod crowd;

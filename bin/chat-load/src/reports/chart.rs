@@ -49,7 +49,7 @@ impl Chart {
         );
         draw_grid(&mut svg, &x, &y);
         for (nth, line) in self.lines.iter().enumerate() {
-            draw_line(&mut svg, nth, line, &x, &y);
+            draw_line(&mut svg, nth % COLOURS, line, &x, &y);
         }
         self.draw_legend(&mut svg);
         svg.push_str("</svg>\n");
@@ -63,7 +63,7 @@ impl Chart {
     fn draw_legend(&self, svg: &mut String) {
         let mut left = LEFT;
         for (nth, line) in self.lines.iter().enumerate() {
-            let name = escape(&line.name);
+            let (name, nth) = (escape(&line.name), nth % COLOURS);
             put(
                 svg,
                 format_args!(
@@ -241,11 +241,13 @@ fn put(svg: &mut String, text: std::fmt::Arguments<'_>) {
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 34.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 26.0;
 /// More dots than this hide the line.
 const MOST_MARKS: usize = 120;
+/// That the page's style has; further lines begin anew.
+const COLOURS: usize = 6;
 
 #[cfg(test)]
 mod tests {

@@ -148,7 +148,7 @@ mod tests {
         for part in [
             "<b>500/s</b> messages acknowledged",
             "<td>send</td><td>1,000</td>",
-            "<b>400 us</b> server CPU an operation",
+            "<b>400 µs</b> server CPU an operation",
             "<b>8.19 kB</b> written a message",
             "Every operation was acknowledged",
             "<h2>Operations a second</h2>",

@@ -10,7 +10,7 @@ mod html;
 mod markup;
 mod plots;
 mod table;
-mod units;
+pub(crate) mod units;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

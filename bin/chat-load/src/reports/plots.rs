@@ -16,26 +16,28 @@ pub(crate) const MEMORY_NOTE: &str = "Resident memory of the server's process: R
 pub(crate) const WRITTEN_NOTE: &str =
     "What the server's process sent to storage, by its own count in the kernel.";
 
-/// Acknowledged operations a second of each kind.
+/// Acknowledged operations a second, of each kind and of all; what was due and what was refused, of all.
 pub(crate) fn rate(outcome: &Outcome) -> Chart {
-    let each = |name: &str, kind: Kind, of: fn(&IntervalOperations) -> u64| {
+    let line = |name: &str, kinds: &[Kind], of: fn(&IntervalOperations) -> u64| {
         let point = |interval: &Interval| {
-            let count = float(of(interval.kinds.get(kind)));
-            (middle(interval), ratio(count, interval.length.as_secs_f64()))
+            let count = kinds.iter().map(|kind| of(interval.kinds.get(*kind))).sum();
+            (middle(interval), ratio(float(count), interval.length.as_secs_f64()))
         };
         Line { name: name.to_owned(), points: outcome.intervals.iter().map(point).collect() }
     };
-    let used = || used(outcome);
-    let done = used().map(|kind| each(kind.name(), kind, |o| o.latency_ns.len()));
-    let mut lines: Vec<_> = done.collect();
-    if outcome.plan.rate.is_some() {
-        let due = used().filter(|kind| *kind != Kind::Push);
-        lines.extend(due.map(|kind| each(&format!("{} due", kind.name()), kind, |o| o.offered)));
+    let done = |operations: &IntervalOperations| operations.latency_ns.len();
+    let used: Vec<_> = used(outcome).collect();
+    let asked: Vec<_> = used.iter().copied().filter(|kind| *kind != Kind::Push).collect();
+    let mut lines: Vec<_> = used.iter().map(|kind| line(kind.name(), &[*kind], done)).collect();
+    if asked.len() > 1 {
+        lines.push(line("all", &asked, done));
     }
-    let is_refused = |kind: &Kind| !outcome.kinds.get(*kind).errors.is_empty();
-    let refused = used().filter(is_refused);
-    lines
-        .extend(refused.map(|kind| each(&format!("{} refused", kind.name()), kind, |o| o.refused)));
+    if outcome.plan.rate.is_some() {
+        lines.push(line("due", &asked, |operations| operations.offered));
+    }
+    if asked.iter().any(|kind| !outcome.kinds.get(*kind).errors.is_empty()) {
+        lines.push(line("refused", &asked, |operations| operations.refused));
+    }
     over_time("Operations a second", Scale::Linear, per_second, lines)
 }
 
@@ -182,11 +184,25 @@ mod tests {
         outcome.plan.rate = Some(500.0);
         let chart = rate(&outcome);
         let names: Vec<_> = chart.lines.iter().map(|line| line.name.as_str()).collect();
-        assert_eq!(names, ["send", "send due"]);
+        assert_eq!(names, ["send", "due"]);
         assert_eq!(
             chart.lines[0].points,
             [(0.25, 500.0), (0.75, 500.0), (1.25, 500.0), (1.75, 500.0)]
         );
+    }
+
+    #[test]
+    fn several_kinds_are_summed_up() {
+        let mut outcome = outcome(4);
+        let login = outcome.kinds.get_mut(Kind::Login);
+        login.offered = 1;
+        login.errors.insert("busy".to_owned(), 1);
+        outcome.intervals[0].kinds.get_mut(Kind::Login).refused = 1;
+        let chart = rate(&outcome);
+        let names: Vec<_> = chart.lines.iter().map(|line| line.name.as_str()).collect();
+        assert_eq!(names, ["send", "login", "all", "refused"]);
+        assert_eq!(chart.lines[2].points[0], (0.25, 500.0));
+        assert_eq!(chart.lines[3].points[0], (0.25, 2.0));
     }
 
     #[test]

@@ -79,7 +79,9 @@ fn kind_row(name: &str, kind: &KindFigures) -> Vec<String> {
 fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<_> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max())
+        .map(|column| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+        })
         .map(Option::unwrap_or_default)
         .collect();
     let line = |row: &Vec<String>| {
@@ -155,7 +157,7 @@ fn server(figures: &Figures, cores: f64) -> String {
 fn own(figures: &Figures) -> String {
     let mut text = format!("{:.2} cores of {}", figures.own_cores, of(figures.threads, "thread"));
     if figures.sends > 0 {
-        text += &format!(", {} us of CPU a message", digits(figures.own_cpu_us_per_send));
+        text += &format!(", {} µs of CPU a message", digits(figures.own_cpu_us_per_send));
     }
     text
 }
@@ -221,9 +223,9 @@ mod tests {
         );
         assert_eq!(lines[1], "send=100; 100-byte messages to 10,000 accounts, uniform; seed 1");
         for part in [
-            "400 us of CPU an operation (0.20 cores), 8.19 kB written a message",
+            "400 µs of CPU an operation (0.20 cores), 8.19 kB written a message",
             "memory (PSS) 10.0 B at the start, 30.0 B at most, 20.0 B at the end; 105 open files at most",
-            "0.05 cores of 1 thread, 100 us of CPU a message",
+            "0.05 cores of 1 thread, 100 µs of CPU a message",
             "1 login in 0.04 s (p50 3.00 ms, max 3.00 ms)",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");

@@ -3,7 +3,7 @@
 /// A latency, from microseconds.
 pub(crate) fn micros(us: f64) -> String {
     match us {
-        us if us < 1e3 => format!("{} us", digits(us)),
+        us if us < 1e3 => format!("{} µs", digits(us)),
         us if us < 1e6 => format!("{} ms", digits(us / 1e3)),
         us => format!("{} s", digits(us / 1e6)),
     }
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn units_fit_the_size() {
-        assert_eq!(micros(0.0), "0 us");
-        assert_eq!(micros(87.3), "87.3 us");
+        assert_eq!(micros(0.0), "0 µs");
+        assert_eq!(micros(87.3), "87.3 µs");
         assert_eq!(micros(1_240.0), "1.24 ms");
         assert_eq!(micros(12_000_000.0), "12.0 s");
         assert_eq!(bytes(345.4), "345 B");
