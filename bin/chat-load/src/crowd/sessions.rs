@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::args::CrowdArgs;
 use super::client::{Client, ClientError};
-use crate::accounts::{Account, AccountsError, accounts};
+use crate::accounts::{Account, Accounts, AccountsError};
 
 /// Somebody, and a token that stands for them. `Debug` leaves the token out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,12 +96,13 @@ fn write_to(path: &Path, sessions: &[Session]) -> csv::Result<()> {
 
 /// Logs in over a few connections, which is as fast as the server checks passwords.
 async fn log_in(args: &CrowdArgs) -> Result<Vec<Session>, SessionsError> {
-    let accounts = accounts(&args.accounts)?;
+    let accounts = Accounts::new(&args.accounts)?;
     if accounts.len().saturating_mul(SESSIONS_AN_ACCOUNT) < args.clients {
         let (clients, accounts) = (args.clients, accounts.len());
         return Err(SessionsError::TooFewAccounts { clients, accounts });
     }
     let address = address(&args.server).await?;
+    let accounts = accounts.first(args.clients);
     let clients: Vec<_> = accounts.into_iter().cycle().take(args.clients).collect();
     let mut logins = JoinSet::new();
     for share in clients.chunks(args.clients.div_ceil(LOGINS_AT_ONCE)) {
