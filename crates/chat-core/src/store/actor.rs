@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::StoreError;
 use super::backend::Backend;
@@ -56,8 +57,35 @@ async fn run_inner<B: Backend>(
         if received == 0 && requests.is_closed() && requests.is_empty() {
             return;
         }
-        serve(backend, &mut waiting, options, || requests.close());
+        let begun = Instant::now();
+        let served = serve(backend, &mut waiting, options, || requests.close());
+        let took = begun.elapsed();
         rest = backend.work(options.clock.now());
+        if rest != Some(Duration::ZERO) && requests.len() < received {
+            // The thread is the store's own and blocks in every commit as well.
+            served.pause(took).map(std::thread::sleep);
+        }
+    }
+}
+
+/// What was served at once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Served {
+    requests: usize,
+    /// Messages, more or less.
+    weight: usize,
+}
+
+impl Served {
+    /// How long to give those who were just answered to ask again, so that they share a commit. Without it the first of them
+    /// gets one for itself, and callers who each wait for their answer fall into groups that wait for one another's commits.
+    ///
+    /// Not after a few, who would only be kept waiting; not where messages cost more than the commit that they share; and
+    /// not where a commit is so short that a pause, which lasts some 50 µs longer than it should, is longer.
+    fn pause(self, took: Duration) -> Option<Duration> {
+        let pause = (took / PAUSE_PART).min(LONGEST_PAUSE);
+        let pays = self.requests >= PAUSE_REQUESTS && self.weight <= PAUSE_WEIGHT;
+        Some(pause).filter(|pause| pays && *pause >= SHORTEST_PAUSE)
     }
 }
 
@@ -67,11 +95,13 @@ fn serve<B: Backend>(
     waiting: &mut Vec<Request>,
     options: &ActorOptions,
     mut close: impl FnMut(),
-) {
+) -> Served {
     let mut commit = Commit::default();
+    let mut served = Served { requests: waiting.len(), weight: 0 };
     for request in waiting.drain(..) {
         match request {
             Request::Run(operation, answer) => {
+                served.weight += operation.weight();
                 commit.weight += operation.weight();
                 commit.operations.push(operation);
                 commit.answers.push(answer);
@@ -83,6 +113,7 @@ fn serve<B: Backend>(
         }
     }
     commit.run(backend, options);
+    served
 }
 
 #[derive(Default)]
@@ -109,3 +140,37 @@ impl Commit {
 /// Most messages in one commit, so that one burst cannot hold up everybody else for long: about 10 ms, as the store's
 /// thread takes two thirds of the 3.4 µs of CPU of a send (`docs/performance.md`).
 const MAX_COMMIT_WEIGHT: usize = 4_096;
+/// A pause is this part of what the commit before it took, so that it costs no more than that where nobody asks again,
+const PAUSE_PART: u32 = 8;
+/// this at least: what took less than 160 µs is better done again,
+const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
+/// and this at most, when the disk was slow.
+const LONGEST_PAUSE: Duration = Duration::from_micros(200);
+/// Fewer requests than this are followed by no pause.
+const PAUSE_REQUESTS: usize = 4;
+/// Nor are more messages: so many take about as long as the sync of their commit.
+const PAUSE_WEIGHT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: Duration = Duration::from_micros(400);
+
+    fn pause(requests: usize, weight: usize, took: Duration) -> Option<Duration> {
+        Served { requests, weight }.pause(took)
+    }
+
+    #[test]
+    fn many_small_requests_are_given_time_to_come_again() {
+        assert_eq!(pause(40, 40, COMMIT), Some(COMMIT / 8));
+        assert_eq!(pause(40, 40, Duration::from_secs(1)), Some(LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn nobody_waits_where_it_does_not_pay() {
+        assert_eq!(pause(1, 1, COMMIT), None, "one caller");
+        assert_eq!(pause(40, 640, COMMIT), None, "a commit that is full of messages");
+        assert_eq!(pause(40, 40, COMMIT / 4), None, "a commit that costs little");
+    }
+}
