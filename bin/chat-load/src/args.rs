@@ -98,7 +98,7 @@ pub(crate) struct ShapeArgs {
     /// Size of a message in bytes, or a range such as 20..500
     #[arg(long, short = 's', value_name = "BYTES", default_value = "100", value_parser = span::bytes)]
     pub(crate) size: Span,
-    /// Who gets messages: uniform, or zipf:S, where the n-th account gets a share proportional to n^-S; zipf alone is zipf:1
+    /// Who gets messages: uniform, zipf, or zipf:S, where the n-th account gets a share proportional to n^-S
     #[arg(long, value_name = "DISTRIBUTION", default_value = "uniform")]
     pub(crate) recipients: Distribution,
     /// Pause between a reply and the next request, in seconds, or a range such as 0.5..2

@@ -270,6 +270,7 @@ fn refusal_hint(cause: &str) -> Option<&'static str> {
             Some("make the accounts with `chatd user import`, or start `chatd --demo`")
         }
         "bad_password" => Some("give the right ones with --users or --password"),
+        "not_a_reply" => Some("the server speaks something else; see --server and --protocol"),
         "no_session" => Some("the tokens have expired; make them anew with --save-tokens"),
         "rate_limited" | "busy" => {
             Some("use fewer clients, or allow more in the server's configuration")
