@@ -1,6 +1,6 @@
 //! [`Seats`]: how many connections there may be, who makes room when there are no more, and who is asked to close.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,8 @@ use tracing::debug;
 #[derive(Debug)]
 pub(crate) struct Seats {
     free: Arc<Semaphore>,
-    taken: Mutex<HashMap<u64, Arc<Holder>>>,
+    /// In order, so that what they are asked is in the same order always.
+    taken: Mutex<BTreeMap<u64, Arc<Holder>>>,
     last_number: AtomicU64,
     last_room: AtomicU64,
     /// What [`Holder::heard_ms`] counts from.
@@ -111,7 +112,7 @@ impl Seats {
         true
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<u64, Arc<Holder>>> {
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Holder>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
