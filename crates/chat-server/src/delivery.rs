@@ -1,7 +1,5 @@
 //! [`Delivery`]: what a connection was shown of mailboxes, and when that counts as delivered.
 
-use std::collections::VecDeque;
-
 use chat_core::MessageId;
 use chat_core::store::Shown;
 
@@ -13,13 +11,19 @@ use chat_core::store::Shown;
 pub(crate) struct Delivery {
     explicit_ack: bool,
     armed: bool,
+    /// Of a connection that was shown anything.
+    ranges: Option<Box<Ledger>>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
     in_flight: Ranges<MOST_IN_FLIGHT>,
     shown: Ranges<MOST_SHOWN>,
 }
 
 /// Ranges of consecutive messages, joined where they meet; at most `MOST`, the latest.
 #[derive(Debug, Default)]
-pub(crate) struct Ranges<const MOST: usize>(VecDeque<Shown>);
+struct Ranges<const MOST: usize>(Vec<Shown>);
 
 impl Delivery {
     /// From now on only `ack` confirms, pages already in flight included.
@@ -30,28 +34,29 @@ impl Delivery {
 
     /// A reply to `inbox` carries these.
     pub(crate) fn carried(&mut self, shown: Shown) {
-        self.shown.add(shown.clone());
-        self.in_flight.add(shown);
+        let ranges = self.ranges.get_or_insert_default();
+        ranges.shown.add(shown.clone());
+        ranges.in_flight.add(shown);
     }
 
     /// A reply showed these, and left them undelivered.
     pub(crate) fn showed(&mut self, shown: Shown) {
-        self.shown.add(shown);
+        self.ranges.get_or_insert_default().shown.add(shown);
     }
 
     /// What the next page must not repeat.
-    pub(crate) fn in_flight(&mut self) -> &[Shown] {
-        self.in_flight.as_slice()
+    pub(crate) fn in_flight(&self) -> &[Shown] {
+        self.ranges.as_ref().map_or(&[], |ranges| &ranges.in_flight.0)
     }
 
     /// What `ack` may name without an incarnation.
     pub(crate) fn shown(&self) -> Vec<Shown> {
-        self.shown.0.iter().cloned().collect()
+        self.ranges.as_ref().map_or_else(Vec::new, |ranges| ranges.shown.0.clone())
     }
 
     /// Whether anything is in flight that the connection itself may yet confirm.
     pub(crate) fn is_open(&self) -> bool {
-        !self.explicit_ack && !self.in_flight.0.is_empty()
+        !self.explicit_ack && !self.in_flight().is_empty()
     }
 
     /// The first byte of a line was read while nothing was held, in or out.
@@ -65,9 +70,9 @@ impl Delivery {
     }
 
     /// Takes what is in flight, to be confirmed.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Shown> + use<> {
+    pub(crate) fn take(&mut self) -> Vec<Shown> {
         self.armed = false;
-        std::mem::take(&mut self.in_flight.0).into_iter()
+        self.ranges.as_mut().map_or_else(Vec::new, |ranges| std::mem::take(&mut ranges.in_flight.0))
     }
 }
 
@@ -82,13 +87,9 @@ impl<const MOST: usize> Ranges<MOST> {
             !joined
         });
         if self.0.len() == MOST {
-            self.0.pop_front();
+            self.0.remove(0);
         }
-        self.0.push_back(new);
-    }
-
-    fn as_slice(&mut self) -> &[Shown] {
-        self.0.make_contiguous()
+        self.0.push(new);
     }
 }
 

@@ -1,32 +1,22 @@
 //! [`Output`]: encoded replies and events on their way out.
 
 use bytes::BytesMut;
-use chat_core::protocol::{Event, Reply, ServerCodec};
-use tokio_util::codec::Encoder as _;
-use tracing::error;
+use chat_core::protocol::{Event, Reply};
 
 /// Encoded replies in the order of their requests, and whole events between them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Output {
-    codec: ServerCodec,
     bytes: BytesMut,
 }
 
 impl Output {
-    pub(crate) fn new(codec: ServerCodec) -> Self {
-        Self { codec, bytes: BytesMut::new() }
-    }
-
     /// Makes room for so many short replies.
     pub(crate) fn reserve(&mut self, replies: usize) {
         self.bytes.reserve(replies * SHORT_REPLY_BYTES);
     }
 
     pub(crate) fn reply(&mut self, reply: &Reply<'_>) {
-        if let Err(error) = self.codec.encode(reply, &mut self.bytes) {
-            // The codec documents that it never does.
-            error!(%error, "cannot encode a reply");
-        }
+        reply.encode(&mut self.bytes);
     }
 
     pub(crate) fn event(&mut self, event: &Event<'_>) {
