@@ -63,7 +63,9 @@ async fn run_inner<B: Backend>(
         rest = backend.work(options.clock.now());
         if rest != Some(Duration::ZERO) && requests.len() < received {
             // The thread is the store's own and blocks in every commit as well.
-            served.pause(took).map(std::thread::sleep);
+            if let Some(pause) = served.pause(took) {
+                std::thread::sleep(pause);
+            }
         }
     }
 }
