@@ -115,8 +115,21 @@ impl HeadBlock {
 
     /// A mailbox, if it is in use.
     pub(crate) fn get(&mut self, at: usize) -> Option<&mut Mailbox> {
-        let slot = usize::from(*self.slots.get(at)?).checked_sub(1)?;
+        let slot = self.slot(at)?;
         self.in_use.get_mut(slot).map(|(_, mailbox)| mailbox)
+    }
+
+    /// Where the mailbox is among those in use, if it is.
+    pub(crate) fn slot(&self, at: usize) -> Option<usize> {
+        usize::from(self.slots.get(at).copied()?).checked_sub(1)
+    }
+
+    /// Something of what a message to the mailbox needs.
+    pub(crate) fn glance(&self, at: usize, slot: Option<usize>) -> u64 {
+        let packed = self.packed.get(at).map_or(0, |packed| packed.last);
+        // The next one comes behind the last.
+        let near = slot.map_or_else(|| self.in_use.last(), |slot| self.in_use.get(slot));
+        near.map_or(0, |(_, mailbox)| mailbox.head.waiting_bytes) ^ u64::from(packed)
     }
 
     /// Takes a mailbox into use.
