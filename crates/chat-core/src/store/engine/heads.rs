@@ -2,6 +2,7 @@
 //!
 //! A head for itself would be a row for itself, and of a million mailboxes each message of a stretch changes another one.
 
+#[cfg(any(test, feature = "embedded"))]
 use super::index::{put_number, take_number};
 use super::mailbox::{Head, Mailbox};
 use crate::MessageId;
@@ -31,6 +32,7 @@ pub(crate) struct HeadRow(pub(crate) Vec<Head>);
 impl HeadRow {
     /// As bytes: the position up to which all of them are applied; then for each the newest id times two, and, unless that
     /// is 0, how many wait and their bytes; after an odd one floor and incarnations. All as LEB128 numbers.
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn encode(&self) -> Vec<u8> {
         let applied = self.0.iter().map(|head| head.applied).max().unwrap_or(0);
         let mut bytes = Vec::with_capacity(8 + self.0.len() * 5);
@@ -52,6 +54,7 @@ impl HeadRow {
     }
 
     /// From its bytes; `None` if they are damaged.
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let applied = take_number(&mut bytes)?;
         let mut heads = Vec::new();
