@@ -41,6 +41,11 @@ impl Directory {
         Self { table: HashTable::with_capacity(accounts), ..Self::default() }
     }
 
+    /// How many are in it.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<Recipient> {
         let hash = self.hash(key);
         let place = self.table.find(spread(hash), |place| self.is(*place, hash, key))?;
@@ -75,7 +80,20 @@ impl Directory {
         }
     }
 
-    fn hash(&self, key: &str) -> u32 {
+    /// Looks for names by their hashes, a step for all before the next, so that memory is asked for many at once. Gives the
+    /// numbers of accounts that likely have them.
+    pub(crate) fn glance(&self, hashes: &[u32]) -> Vec<AccountNumber> {
+        let find = |hash: &u32| self.table.find(spread(*hash), |place| place.hash == *hash);
+        let places: Vec<_> = hashes.iter().filter_map(find).copied().collect();
+        let numbers = places.iter().filter_map(|place| {
+            let entry = self.names.get(usize::try_from(place.at).ok()?..)?;
+            Some(AccountNumber(u32::from_le_bytes(*entry.first_chunk()?).into()))
+        });
+        numbers.collect()
+    }
+
+    /// What a name is found by.
+    pub(crate) fn hash(&self, key: &str) -> u32 {
         let [a, b, c, d, ..] = self.hasher.hash_one(key).to_le_bytes();
         u32::from_le_bytes([a, b, c, d])
     }

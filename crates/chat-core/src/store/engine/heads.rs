@@ -2,6 +2,7 @@
 //!
 //! A head for itself would be a row for itself, and of a million mailboxes each message of a stretch changes another one.
 
+#[cfg(any(test, feature = "embedded"))]
 use super::index::{put_number, take_number};
 use super::mailbox::{Head, Mailbox};
 use crate::MessageId;
@@ -31,6 +32,7 @@ pub(crate) struct HeadRow(pub(crate) Vec<Head>);
 impl HeadRow {
     /// As bytes: the position up to which all of them are applied; then for each the newest id times two, and, unless that
     /// is 0, how many wait and their bytes; after an odd one floor and incarnations. All as LEB128 numbers.
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn encode(&self) -> Vec<u8> {
         let applied = self.0.iter().map(|head| head.applied).max().unwrap_or(0);
         let mut bytes = Vec::with_capacity(8 + self.0.len() * 5);
@@ -52,6 +54,7 @@ impl HeadRow {
     }
 
     /// From its bytes; `None` if they are damaged.
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let applied = take_number(&mut bytes)?;
         let mut heads = Vec::new();
@@ -115,8 +118,21 @@ impl HeadBlock {
 
     /// A mailbox, if it is in use.
     pub(crate) fn get(&mut self, at: usize) -> Option<&mut Mailbox> {
-        let slot = usize::from(*self.slots.get(at)?).checked_sub(1)?;
+        let slot = self.slot(at)?;
         self.in_use.get_mut(slot).map(|(_, mailbox)| mailbox)
+    }
+
+    /// Where the mailbox is among those in use, if it is.
+    pub(crate) fn slot(&self, at: usize) -> Option<usize> {
+        usize::from(self.slots.get(at).copied()?).checked_sub(1)
+    }
+
+    /// Something of what a message to the mailbox needs.
+    pub(crate) fn glance(&self, at: usize, slot: Option<usize>) -> u64 {
+        let packed = self.packed.get(at).map_or(0, |packed| packed.last);
+        // The next one comes behind the last.
+        let near = slot.map_or_else(|| self.in_use.last(), |slot| self.in_use.get(slot));
+        near.map_or(0, |(_, mailbox)| mailbox.head.waiting_bytes) ^ u64::from(packed)
     }
 
     /// Takes a mailbox into use.

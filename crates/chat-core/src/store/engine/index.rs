@@ -216,6 +216,7 @@ impl IndexRow {
     }
 
     /// From its bytes; `None` if they are damaged.
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn decode(row: u64, mut bytes: &[u8]) -> Option<Self> {
         let offset = take_number(&mut bytes)?;
         let first = row.checked_mul(ROW_IDS)?.checked_add(offset)?;

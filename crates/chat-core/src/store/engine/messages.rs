@@ -9,7 +9,7 @@ use super::mailbox::Head;
 use super::mailboxes::Undeliverable;
 use super::{Engine, State};
 use crate::store::backend::{Placed, Plan};
-use crate::store::request::{Answer, Outcome};
+use crate::store::request::{Answer, Operation, Outcome};
 use crate::store::{
     AccountNumber, AckBasis, Message, Outgoing, Page, Receipt, SessionKey, Shown, StoreError,
 };
@@ -36,6 +36,26 @@ impl<L: Log> Engine<L> {
             self.send_one(sender, message, now)
         });
         Ok(Answer::Sent(outcomes.collect()))
+    }
+
+    /// Has memory fetched what the messages of a batch need of accounts and mailboxes, if they are too many to be in the
+    /// processor's cache: one after the other each message would wait for it, looked at together they wait at once.
+    pub(super) fn look_ahead(&self, operations: &[Operation]) {
+        let Some(state) = &self.state else { return };
+        if state.cache.directory.len() < TOO_MANY_TO_CACHE {
+            return;
+        }
+        let messages = operations.iter().flat_map(|operation| match operation {
+            Operation::Send(messages) => messages.as_slice(),
+            _ => &[],
+        });
+        let mut lower = [0; 64];
+        let keys = messages.filter_map(|message| {
+            lower_case(&message.to, &mut lower).map(|key| state.cache.directory.hash(key))
+        });
+        let hashes: Vec<_> = keys.collect();
+        let numbers = state.cache.directory.glance(&hashes);
+        state.mailboxes.glance(&numbers);
     }
 
     fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {
@@ -118,10 +138,7 @@ impl<L: Log> Engine<L> {
 
     fn recipient(&mut self, username: &str) -> Result<Recipient, StoreError> {
         let mut lower = [0; 64];
-        let lower = lower.get_mut(..username.len()).ok_or(StoreError::NoSuchRecipient)?;
-        lower.copy_from_slice(username.as_bytes());
-        lower.make_ascii_lowercase();
-        let key = std::str::from_utf8(lower).map_err(|_| StoreError::NoSuchRecipient)?;
+        let key = lower_case(username, &mut lower).ok_or(StoreError::NoSuchRecipient)?;
         if let Some(recipient) = self.state()?.cache.directory.get(key) {
             return Ok(recipient);
         }
@@ -276,6 +293,14 @@ impl<L: Log> Engine<L> {
     }
 }
 
+/// A username as accounts are found by; `None` if it is longer than any.
+fn lower_case<'a>(username: &str, lower: &'a mut [u8; 64]) -> Option<&'a str> {
+    let lower = lower.get_mut(..username.len())?;
+    lower.copy_from_slice(username.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
+}
+
 fn refusal(undeliverable: Undeliverable) -> StoreError {
     match undeliverable {
         Undeliverable::Full => StoreError::InboxFull,
@@ -293,3 +318,6 @@ fn body_error(error: MessageBodyError) -> StoreError {
         MessageBodyError::Empty => StoreError::BadArguments("a message has at least one byte"),
     }
 }
+
+/// Accounts of which what every message needs, about 50 bytes, is more than a processor's own cache holds.
+const TOO_MANY_TO_CACHE: usize = if cfg!(test) { 1 } else { 50_000 };

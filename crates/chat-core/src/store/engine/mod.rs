@@ -418,6 +418,7 @@ impl<L: Log> Backend for Engine<L> {
         {
             self.fail(error);
         }
+        self.look_ahead(&operations);
         self.load.add(operations.iter().map(Operation::weight).sum());
         let outcomes: Vec<_> =
             operations.into_iter().map(|operation| self.apply(operation, now)).collect();
