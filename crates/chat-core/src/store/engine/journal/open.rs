@@ -73,6 +73,9 @@ impl Journal {
         let (directory, store) = (&opening.directory, opening.store);
         let mut full: Vec<_> = names.0.iter().copied().filter(|other| *other != name).collect();
         let newest = if scan.ended {
+            // Whoever ended it may have been killed before it was synced, and another follows it from now on.
+            let ended = File::open(name.path(directory)).and_then(|file| file.sync_all());
+            ended.map_err(failed)?;
             full.push(name);
             let following = Name { number: name.number + 1, first: scan.next };
             begin_file(directory, store, following).map_err(failed)?
