@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Seats {
     /// In order, so that what they are asked is in the same order always.
     taken: Mutex<BTreeMap<u64, Arc<Holder>>>,
     last_number: AtomicU64,
-    last_room: AtomicU64,
+    last_room: AtomicU32,
     /// What [`Holder::heard_ms`] counts from.
     begun: Instant,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Seats {
 /// Some of the places: those whose holders are asked to close together.
 #[derive(Debug)]
 pub(crate) struct Room {
-    number: u64,
+    number: u32,
     seats: Arc<Seats>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Seat {
 /// wait for it take three times the room.
 #[derive(Debug)]
 struct Holder {
-    room: u64,
+    room: u32,
     /// When it last sent anything.
     heard_ms: AtomicU64,
     is_guest: AtomicBool,
@@ -73,7 +73,7 @@ impl Seats {
             free: Arc::new(Semaphore::new(connections)),
             taken: Mutex::default(),
             last_number: AtomicU64::new(0),
-            last_room: AtomicU64::new(0),
+            last_room: AtomicU32::new(0),
             begun: Instant::now(),
         })
     }
@@ -83,7 +83,7 @@ impl Seats {
         Room { number: self.last_room.fetch_add(1, Ordering::Relaxed), seats: Arc::clone(self) }
     }
 
-    fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, room: u64) -> Seat {
+    fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, room: u32) -> Seat {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let holder = Arc::new(Holder {
             room,
