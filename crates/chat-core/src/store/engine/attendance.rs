@@ -60,6 +60,12 @@ impl Attendance {
         before.is_some() != until.is_some()
     }
 
+    /// Gives back what a crowd that left took.
+    pub(super) fn shrink(&mut self) {
+        self.here.shrink_to_fit();
+        self.round.shrink_to_fit();
+    }
+
     /// Everybody here.
     pub(super) fn here(&self) -> impl Iterator<Item = AccountNumber> {
         self.here.keys().copied()

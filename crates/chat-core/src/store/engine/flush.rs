@@ -40,7 +40,8 @@ impl<L: Log> Engine<L> {
         };
         let end = state.pending.first - 1;
         if state.flush.is_none() {
-            if !is_due(state, end, self.options.stretch, now) {
+            let short = if self.calm.follows_a_storm() { CALM_SHARE } else { 1 };
+            if !is_due(state, end, (self.options.stretch / short).max(1), now) {
                 return Ok(false);
             }
             state.flush = Some(Flush::new(state, end));
@@ -222,6 +223,9 @@ fn is_due(state: &State, end: u64, stretch: u64, now: Timestamp) -> bool {
     length >= stretch || (length > 0 && state.flush_timer.is_due(now, FLUSH_EVERY))
 }
 
+/// After a storm a stretch is written when it is so much shorter than it might be: what it takes in memory and at the next
+/// start is not worth more writes.
+const CALM_SHARE: u64 = 20;
 /// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
 /// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };

@@ -286,6 +286,8 @@ pub(crate) trait Log: View + Send + 'static {
     fn begin(&mut self) -> Result<(), LogError>;
     /// Nothing is to be written after all.
     fn rest(&mut self) -> Result<(), LogError>;
+    /// Gives back memory that only makes what comes next faster.
+    fn release_memory(&mut self) -> Result<(), LogError>;
     /// Makes a batch durable. When this returns `Ok` the batch survives what the log promises to survive.
     fn append(&mut self, batch: &Batch) -> Result<(), LogError>;
     /// Puts one step of background work. Need not be durable before the next append is.

@@ -7,6 +7,7 @@ mod accounts;
 mod attendance;
 mod blocks;
 mod cache;
+mod calm;
 mod conversations;
 mod deliveries;
 mod directory;
@@ -56,6 +57,7 @@ use crate::{MessageId, Timestamp};
 use accounts::Overlay;
 use attendance::Attendance;
 use cache::Cache;
+use calm::Calm;
 use flush::Flush;
 use imports::Import;
 use load::Load;
@@ -90,6 +92,7 @@ pub(crate) struct Engine<L> {
     /// The highest number of a run ever. It grows when the state is made anew too: pages planned before are still read.
     run_numbers: u64,
     load: Load,
+    calm: Calm,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -192,6 +195,7 @@ impl<L: Log> Engine<L> {
             running: None,
             run_numbers: 0,
             load: Load::new(),
+            calm: Calm::new(),
         };
         engine.rebuild()?;
         Ok(engine)
@@ -419,7 +423,9 @@ impl<L: Log> Backend for Engine<L> {
             self.fail(error);
         }
         self.look_ahead(&operations);
-        self.load.add(operations.iter().map(Operation::weight).sum());
+        let weight = operations.iter().map(Operation::weight).sum();
+        self.load.add(weight);
+        self.calm.add(weight);
         let outcomes: Vec<_> =
             operations.into_iter().map(|operation| self.apply(operation, now)).collect();
         let committed = self.commit();
@@ -476,7 +482,8 @@ impl<L: Log> Engine<L> {
             || self.watch_step(now)?
             || self.expiry_step(now)?
             || self.presence_step(now)?
-            || self.runs_step()?)
+            || self.runs_step()?
+            || self.calm_step()?)
     }
 
     /// Lets go of what was only read, if it is much: no flush comes for it.

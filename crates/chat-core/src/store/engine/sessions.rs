@@ -57,6 +57,11 @@ impl Presence {
         }
     }
 
+    /// Gives back what a crowd that left took.
+    pub(crate) fn shrink(&mut self) {
+        self.connections.shrink_to_fit();
+    }
+
     fn is_attached(&self, key: SessionKey) -> bool {
         self.connections.contains_key(&key)
     }

@@ -173,6 +173,10 @@ impl Log for SimulatedLog {
         Ok(())
     }
 
+    fn release_memory(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
         self.write(Write::Batch(batch.clone()))
     }

@@ -199,6 +199,12 @@ impl Log for SqliteLog {
         write::rest(&self.connection).map_err(engine_error)
     }
 
+    fn release_memory(&mut self) -> Result<(), LogError> {
+        self.rest()?;
+        self.pages.drop_idle();
+        self.connection.execute_batch("PRAGMA shrink_memory").map_err(engine_error)
+    }
+
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
         self.journal.append(batch)?;
         match self.put_rows(batch) {

@@ -1,5 +1,6 @@
 //! Tests of the engine: the same ones on the simulated log and on SQLite where both can show it.
 
+mod calm;
 mod crash;
 mod crash_runs;
 mod faults;

@@ -1,0 +1,88 @@
+//! [`Calm`]: after a busy time, memory that only a busy store has use for goes back to the system.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::log::{Log, LogError};
+use super::{Engine, State};
+
+/// How much was asked of the store lately, and since it last gave memory back.
+#[derive(Debug)]
+pub(super) struct Calm {
+    since: Instant,
+    /// Operations and messages since then.
+    asked: usize,
+    /// Whether little was asked in the span before.
+    quiet: bool,
+    /// Operations and messages since memory was given back.
+    unrested: usize,
+}
+
+impl Calm {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), asked: 0, quiet: false, unrested: 0 }
+    }
+
+    /// Takes note of so many operations or messages.
+    pub(super) fn add(&mut self, count: usize) {
+        self.asked = self.asked.saturating_add(count);
+        self.unrested = self.unrested.saturating_add(count);
+    }
+
+    /// Whether a busy time is over, until memory was given back.
+    pub(super) fn follows_a_storm(&mut self) -> bool {
+        let now = Instant::now();
+        if now - self.since >= SPAN {
+            self.quiet = self.asked <= LITTLE;
+            (self.since, self.asked) = (now, 0);
+        }
+        self.quiet && self.unrested >= MUCH
+    }
+}
+
+impl<L: Log> Engine<L> {
+    /// Gives memory back once a busy time is over. What is in memory of a long stretch was written behind by then
+    /// (`flush_step` sees to that), so what is left are caches, and tables that grew.
+    pub(super) fn calm_step(&mut self) -> Result<bool, LogError> {
+        if !self.calm.follows_a_storm() {
+            return Ok(false);
+        }
+        self.calm.unrested = 0;
+        self.presence.shrink();
+        self.attendance.shrink();
+        if let Some(State { sessions, .. }) = &mut self.state {
+            sessions.noted().shrink_to_fit();
+        }
+        self.log.release_memory()?;
+        Ok(false)
+    }
+}
+
+/// How often it is looked.
+const SPAN: Duration = Duration::from_secs(10);
+/// So few in a span are no load: 100 a second.
+const LITTLE: usize = 1_000;
+/// So many may have filled caches.
+const MUCH: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn calm_comes_once_after_each_storm() {
+        let mut calm = Calm::new();
+        let after = async |calm: &mut Calm, asked| {
+            calm.add(asked);
+            tokio::time::advance(SPAN).await;
+            calm.follows_a_storm()
+        };
+        assert!(!after(&mut calm, 0).await, "nothing was asked");
+        assert!(!after(&mut calm, MUCH).await, "it was busy just now");
+        assert!(after(&mut calm, LITTLE).await);
+        assert!(after(&mut calm, 0).await, "until it is done");
+        calm.unrested = 0;
+        assert!(!after(&mut calm, LITTLE).await);
+    }
+}

@@ -1,0 +1,79 @@
+//! What happens when much was asked and then little.
+
+use std::time::Duration;
+
+use super::rig::{Rig, TestClock, options, outgoing};
+use crate::Clock as _;
+use crate::store::backend::Backend as _;
+use crate::store::engine::SimulatedLog;
+use crate::store::engine::log::Log;
+use crate::store::request::Operation;
+use crate::store::{SessionKey, StoreOptions};
+
+/// A store that keeps long stretches in memory.
+fn roomy<L: Log>(log: L) -> Rig<L> {
+    let clock = TestClock::default();
+    let options = StoreOptions { stretch: 100_000, mailbox_messages: 50_000, ..options(&clock) };
+    let options = StoreOptions { mailbox_bytes: 1 << 20, ..options };
+    Rig::with(log, clock, &options).unwrap()
+}
+
+fn storm<L: Log>(rig: &mut Rig<L>, from: SessionKey, messages: usize) {
+    for _ in 0..messages / 100 {
+        rig.run(Operation::Send(vec![outgoing(from, "lineker", "halo"); 100])).unwrap();
+    }
+}
+
+/// How many records memory has that the index lacks.
+fn unwritten<L: Log>(rig: &Rig<L>) -> u64 {
+    let state = rig.engine.state.as_ref().unwrap();
+    state.pending.first - 1 - state.covered
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_storm_left_in_memory_is_written_behind_once_it_is_over() {
+    storm_and_calm(SimulatedLog::with_power_switch()).await;
+}
+
+#[cfg(feature = "embedded")]
+#[tokio::test(start_paused = true)]
+async fn it_is_on_sqlite() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = crate::store::SqliteOptions::new(directory.path());
+    options.durability = crate::store::Durability::ProcessCrash;
+    storm_and_calm(crate::store::engine::SqliteLog::open(options).unwrap()).await;
+}
+
+async fn storm_and_calm<L: Log>(log: L) {
+    let mut rig = roomy(log);
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    storm(&mut rig, messi, 10_000);
+    for _ in 0..2 {
+        assert!(unwritten(&rig) >= 10_000);
+        rig.work(100_000);
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    rig.work(100_000);
+    assert_eq!(unwritten(&rig), 0);
+    // A little more stays in memory.
+    storm(&mut rig, messi, 100);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    rig.work(100_000);
+    assert_eq!(unwritten(&rig), 100);
+    rig.take_all("lineker");
+    assert_eq!(rig.peek_all(lineker).unwrap().len(), 9_100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_with_nothing_to_write_stays_calm() {
+    // So short a stretch that no part of it is a whole message.
+    let mut rig = Rig::new(SimulatedLog::with_power_switch(), TestClock::default());
+    for _ in 0..200 {
+        let ask = || Operation::Credentials { username: "nobody".into() };
+        rig.run_all((0..100).map(|_| ask()).collect());
+    }
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(!rig.engine.work(rig.clock.now()).unwrap().is_zero(), "busy with nothing");
+    }
+}
