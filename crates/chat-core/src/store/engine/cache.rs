@@ -93,8 +93,13 @@ impl Cache {
     /// Lets go of all accounts if they are twice as many as shall be kept.
     pub(crate) fn bound(&mut self, keep: usize) {
         if self.by_number.len() > keep.saturating_mul(2) {
-            self.by_number.clear();
+            self.clear();
         }
+    }
+
+    /// Lets go of all accounts.
+    pub(crate) fn clear(&mut self) {
+        self.by_number = HashMap::new();
     }
 
     fn insert(&mut self, row: &AccountRow, blocks: Blocks) {

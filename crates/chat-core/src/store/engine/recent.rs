@@ -40,6 +40,12 @@ impl Recent {
         }
     }
 
+    /// Forgets all messages so far.
+    pub(crate) fn clear(&mut self) {
+        let slots = u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
+        *self = Self::new(self.first.saturating_add(slots), self.max_bytes);
+    }
+
     pub(crate) fn get(&self, position: u64) -> Option<&Arc<Message>> {
         let offset = usize::try_from(position.checked_sub(self.first)?).ok()?;
         self.slots.get(offset)?.as_ref()
