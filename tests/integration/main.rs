@@ -8,6 +8,7 @@
 )]
 
 mod conversation;
+mod crowd;
 mod disk;
 mod golden;
 mod old_clients;

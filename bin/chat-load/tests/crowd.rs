@@ -1,0 +1,153 @@
+//! The real `chat-load crowd` against a floor, which answers everything, and servers that refuse.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail by panicking, too"
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use serde_json::Value;
+
+#[test]
+fn a_crowd_comes_talks_and_goes() {
+    let floor = Floor::start();
+    let options = format!(
+        "-c 50 --first 20 --coming 7 --from 127.0.0.1,127.0.0.2 --pid {} --settle 0 --talk 0.2 --follow 0 --json",
+        floor.child.id()
+    );
+    let output = crowd(&floor.address, &options);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let clients = |list: &str| -> Vec<u64> {
+        let entries = report[list].as_array().unwrap().iter();
+        entries.map(|entry| entry["clients"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(clients("arrivals"), [20, 30]);
+    assert_eq!(clients("idle"), [20, 50]);
+    assert!(report["talk"]["per_client"]["max"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(report["aftermath"]["memory"]["rss"].as_u64().unwrap() > 100_000, "{report}");
+    assert_eq!(report["errors"], serde_json::json!({}));
+}
+
+#[test]
+fn a_missed_bound_is_named_and_fails_the_run() {
+    let floor = Floor::start();
+    let bounds = "--answered-within 0 --fairness 2 --longest-pause 60";
+    let output = crowd(&floor.address, &format!("-c 3 --talk 0.05 {bounds}"));
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let missed: Vec<_> = said.lines().filter(|line| line.starts_with("missed: ")).collect();
+    assert_eq!(missed.len(), 2, "{said}");
+    assert!(missed[0].contains("seconds until all were answered"), "{said}");
+    assert!(missed[1].contains("fairness"), "{said}");
+}
+
+#[test]
+fn sessions_are_made_once_and_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.csv");
+    let floor = Floor::start();
+    let with =
+        |options: &str| crowd(&floor.address, &format!("{options} --tokens {}", file.display()));
+    let output = with("-c 9 --log-in-only");
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert_eq!(lines(&file), 10, "a header and nine sessions");
+    assert!(with("-c 5 --talk 0").status.success());
+    let output = with("-c 10 --talk 0");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("has 9 sessions, and 10 clients need one each"), "{said}");
+}
+
+#[test]
+fn who_is_not_served_is_counted_by_cause_with_advice() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.csv");
+    std::fs::write(&file, "username,token\nmessi,one\nlineker,two\narini,three\n").unwrap();
+    let address = serve(|line| match line {
+        "whoami two" => r#"{"status": "OK"}"#,
+        _ => r#"{"status": "ERROR", "message": "m", "code": "no_session"}"#,
+    });
+    let output = crowd(&address, &format!("-c 3 --tokens {}", file.display()));
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("not served: 2 x no_session (the session is over"), "{said}");
+}
+
+#[test]
+fn more_clients_than_the_accounts_have_sessions_for_are_refused() {
+    let output = crowd("127.0.0.1:1", "-c 401");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("401 clients need 5 accounts or more"), "{said}");
+}
+
+#[test]
+fn nonsense_is_a_wrong_command_line() {
+    for bad in ["-c 0", "--log-in-only", "--bytes-per-client 9", "--first 3", "--from here"] {
+        assert_eq!(crowd("127.0.0.1:1", bad).status.code(), Some(2), "{bad}");
+    }
+}
+
+fn crowd(server: &str, options: &str) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(["crowd", "--server", server]).args(options.split(' '));
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn lines(file: &Path) -> usize {
+    std::fs::read_to_string(file).unwrap().lines().count()
+}
+
+/// `chat-load floor echo`, killed when dropped.
+struct Floor {
+    child: Child,
+    address: String,
+}
+
+impl Floor {
+    fn start() -> Self {
+        let mut command = Command::new(PROGRAM);
+        let mut child = command.args(["floor", "echo"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on ").expect("an address").to_owned();
+        Self { child, address }
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        // It may have ended by itself, which the test then says.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves any number of connections from threads that end with the test.
+fn serve(answer: impl Fn(&str) -> &'static str + Send + Copy + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                for line in lines.map_while(Result::ok) {
+                    let reply = format!("{}\r\n\r\n", answer(&line));
+                    if stream.write_all(reply.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-load");
