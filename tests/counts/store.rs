@@ -52,16 +52,19 @@ fn auth_16(host: Host) -> (Host, Vec<Token>) {
     (host, tokens)
 }
 
-/// A store that has met everybody, and one message to each of them.
+/// A store in which each sender has written to everybody, and one message more to each.
 fn sending(requests: usize, messages: usize, keyed: bool) -> (Host, Batches) {
     let host = Host::new();
     let sessions: Vec<_> = host.log_in(SENDERS).iter().map(SessionKey::of).collect();
-    (0..2).for_each(|n| host.send_everybody_one(sessions[n]));
+    // 17 each: at the 17th, lists double, which is no usual message.
+    sessions.iter().chain(sessions.first()).for_each(|from| host.send_everybody_one(*from));
     let message = |n: usize| {
-        let mut message = Outgoing::new(sessions[n % SENDERS], user(n), BODY);
+        let mut message = Outgoing::new(sessions[n % SENDERS], user(n % USERS), BODY);
         message.key = keyed.then(|| PostKey::new(&n.to_string()).unwrap());
         message
     };
+    // The first key of all makes room for a million.
+    assert!(host.run(host.store.send(vec![message(USERS)]))[0].is_ok());
     let all: Vec<_> = (0..USERS).map(message).collect();
     let request = |messages: &[Outgoing]| messages.to_vec();
     let batch = |batch: &[Outgoing]| batch.chunks(messages).map(request).collect();
