@@ -120,7 +120,6 @@ impl<L: Log> Engine<L> {
     pub(super) fn directory_step(&mut self) -> Result<bool, LogError> {
         let Self { state: Some(state), log, .. } = self else { return Ok(false) };
         let Some(after) = state.to_know else { return Ok(false) };
-        log.begin()?;
         let entries = log.directory(after, KNOWN_A_STEP)?;
         state.to_know = entries.last().map(|entry| entry.recipient.number);
         state.to_know = state.to_know.filter(|_| entries.len() >= KNOWN_A_STEP);

@@ -86,7 +86,6 @@ impl<L: Log> Engine<L> {
         if let Some((account, active)) = self.next_change(now)
             && !self.watchers.is_empty()
         {
-            self.log.begin()?;
             // What cannot be read was logged. Who watches hears of the next change.
             let _ = self.tell_of(account, active);
         }

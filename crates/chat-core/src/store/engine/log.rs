@@ -281,10 +281,8 @@ pub(crate) trait Log: View + Send + 'static {
     fn recover(&mut self) -> Result<Recovered, LogError>;
     /// What [`recover`](Self::recover) said was acted upon; from here on the log counts as in use.
     fn recovered(&mut self) -> Result<(), LogError>;
-    /// What is read from here to the next append, put or [`rest`](Self::rest) belongs together. Each read by itself
-    /// would cost a lock.
-    fn begin(&mut self) -> Result<(), LogError>;
-    /// Nothing is to be written after all.
+    /// Ends what reading began, if nothing was written since: an append or a put ends it too. What is read until then
+    /// belongs together, as each read by itself would cost a lock.
     fn rest(&mut self) -> Result<(), LogError>;
     /// Gives back memory that only makes what comes next faster.
     fn release_memory(&mut self) -> Result<(), LogError>;

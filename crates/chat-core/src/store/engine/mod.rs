@@ -417,11 +417,6 @@ impl<L: Log> Engine<L> {
 
 impl<L: Log> Backend for Engine<L> {
     fn run(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome> {
-        if self.state.is_some()
-            && let Err(error) = self.log.begin()
-        {
-            self.fail(error);
-        }
         self.look_ahead(&operations);
         let weight = operations.iter().map(Operation::weight).sum();
         self.load.add(weight);
@@ -441,7 +436,7 @@ impl<L: Log> Backend for Engine<L> {
         if let Some(wait) = self.probe() {
             return Some(wait);
         }
-        // A step that found nothing to write must not keep the transaction it read in.
+        // A step that found nothing to write must not keep what it read in open.
         let worked = self.step(now).and_then(|more| self.log.rest().map(|()| more));
         match worked {
             Ok(true) => Some(Duration::ZERO),

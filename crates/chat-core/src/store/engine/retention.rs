@@ -20,7 +20,6 @@ impl<L: Log> Engine<L> {
         if !state.retention_timer.is_due(now, every) {
             return Ok(false);
         }
-        self.log.begin()?;
         let mut old = match state.start <= state.covered {
             true => self.log.records(state.start, SLICE_RECORDS)?,
             false => Vec::new(),

@@ -12,7 +12,6 @@ impl<L: Log> Engine<L> {
         if self.load.is_busy() && !state.runs.are_many() {
             return Ok(false);
         }
-        self.log.begin()?;
         let mut slice = Slice::default();
         let worked = self.expire_keys(&mut slice)
             || self.merge(&mut slice)?

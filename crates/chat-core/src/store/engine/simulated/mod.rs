@@ -165,10 +165,6 @@ impl Log for SimulatedLog {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<(), LogError> {
-        Ok(())
-    }
-
     fn rest(&mut self) -> Result<(), LogError> {
         Ok(())
     }

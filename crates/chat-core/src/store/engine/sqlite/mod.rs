@@ -82,8 +82,10 @@ impl SqliteLog {
         })
     }
 
-    fn view(&self) -> SqliteView<'_> {
-        SqliteView(&self.connection, self.journal.segments())
+    /// Reads in one transaction until something is written, or [`rest`](Log::rest).
+    fn view(&self) -> Result<SqliteView<'_>, LogError> {
+        write::begin(&self.connection).map_err(engine_error)?;
+        Ok(SqliteView(&self.connection, self.journal.segments()))
     }
 
     fn set_meta(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), LogError> {
@@ -168,19 +170,19 @@ impl SqliteLog {
 
 impl Log for SqliteLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
-        let mut recovered = self.view().recover(&self.owed).map_err(engine_error)?;
-        let known = self.view().file_identity().map_err(engine_error)?;
+        let mut recovered = self.view()?.recover(&self.owed).map_err(engine_error)?;
+        let known = self.view()?.file_identity().map_err(engine_error)?;
         // A copy that was put in place of the original is as old as it is.
         recovered.may_have_lost |= known.is_some_and(|known| known != self.identity);
         Ok(recovered)
     }
 
     fn recovered(&mut self) -> Result<(), LogError> {
+        self.rest()?;
         if self.in_use {
             return Ok(());
         }
         let relaxed = self.options.durability == Durability::ProcessCrash;
-        self.rest()?;
         open::set_synced(&self.connection, true).map_err(engine_error)?;
         self.set_meta("file", &self.identity)?;
         self.set_meta("relaxed", relaxed)?;
@@ -189,10 +191,6 @@ impl Log for SqliteLog {
         open::set_synced(&self.connection, false).map_err(engine_error)?;
         self.in_use = true;
         Ok(())
-    }
-
-    fn begin(&mut self) -> Result<(), LogError> {
-        write::begin(&self.connection).map_err(engine_error)
     }
 
     fn rest(&mut self) -> Result<(), LogError> {
@@ -267,23 +265,23 @@ impl Log for SqliteLog {
 
 impl View for SqliteLog {
     fn records(&self, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, LogError> {
-        self.view().records(from, limit)
+        self.view()?.records(from, limit)
     }
 
     fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
-        self.view().record(position)
+        self.view()?.record(position)
     }
 
     fn heads(&self, row: u64) -> Result<HeadRow, LogError> {
-        self.view().heads(row)
+        self.view()?.heads(row)
     }
 
     fn index_row(&self, mailbox: AccountNumber, row: u64) -> Result<Option<IndexRow>, LogError> {
-        self.view().index_row(mailbox, row)
+        self.view()?.index_row(mailbox, row)
     }
 
     fn parked(&self, mailbox: AccountNumber, id: MessageId) -> Result<Option<Parked>, LogError> {
-        self.view().parked(mailbox, id)
+        self.view()?.parked(mailbox, id)
     }
 
     fn delivery(
@@ -291,35 +289,35 @@ impl View for SqliteLog {
         mailbox: AccountNumber,
         id: MessageId,
     ) -> Result<Option<Timestamp>, LogError> {
-        self.view().delivery(mailbox, id)
+        self.view()?.delivery(mailbox, id)
     }
 
     fn blocks(&self, account: AccountNumber) -> Result<Vec<AccountNumber>, LogError> {
-        self.view().blocks(account)
+        self.view()?.blocks(account)
     }
 
     fn block_at(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
-        self.view().block_at(run, key)
+        self.view()?.block_at(run, key)
     }
 
     fn block_after(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
-        self.view().block_after(run, key)
+        self.view()?.block_after(run, key)
     }
 
     fn block_before(&self, run: u64, key: &[u8]) -> Result<Option<Block>, LogError> {
-        self.view().block_before(run, key)
+        self.view()?.block_before(run, key)
     }
 
     fn run_is_complete(&self, run: u64) -> Result<bool, LogError> {
-        self.view().run_is_complete(run)
+        self.view()?.run_is_complete(run)
     }
 
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>, LogError> {
-        self.view().account_by_key(key)
+        self.view()?.account_by_key(key)
     }
 
     fn account(&self, number: AccountNumber) -> Result<Option<AccountRow>, LogError> {
-        self.view().account(number)
+        self.view()?.account(number)
     }
 
     fn directory(
@@ -327,11 +325,11 @@ impl View for SqliteLog {
         after: AccountNumber,
         limit: usize,
     ) -> Result<Vec<DirectoryEntry>, LogError> {
-        self.view().directory(after, limit)
+        self.view()?.directory(after, limit)
     }
 
     fn accounts_after(&self, key: &str, limit: usize) -> Result<Vec<AccountRow>, LogError> {
-        self.view().accounts_after(key, limit)
+        self.view()?.accounts_after(key, limit)
     }
 }
 
