@@ -42,9 +42,12 @@ async fn run_inner<B: Backend>(
     options: &ActorOptions,
 ) {
     let mut waiting = Vec::with_capacity(options.batch);
-    let mut rest = backend.work(options.clock.now());
+    let mut commits = Commits::new(backend, options);
+    let mut rest = commits.work();
     loop {
         let received = match rest {
+            // What is under way is waited for if there is nothing to do meanwhile.
+            _ if requests.is_empty() && commits.are_under_way() => 0,
             // Whatever waits goes first, but background work is never starved: one step follows each commit.
             Some(Duration::ZERO) if requests.is_empty() && !requests.is_closed() => 0,
             Some(rest) => {
@@ -55,12 +58,16 @@ async fn run_inner<B: Backend>(
             None => requests.recv_many(&mut waiting, options.batch).await,
         };
         if received == 0 && requests.is_closed() && requests.is_empty() {
+            commits.settle();
             return;
         }
         let begun = Instant::now();
-        let served = serve(backend, &mut waiting, options, || requests.close());
+        let served = commits.serve(&mut waiting, || requests.close());
         let took = begun.elapsed();
-        rest = backend.work(options.clock.now());
+        if received > 0 && commits.may_go_ahead() {
+            continue;
+        }
+        rest = commits.work();
         if rest != Some(Duration::ZERO) && requests.len() < received {
             // The thread is the store's own and blocks in every commit as well.
             if let Some(pause) = served.pause(took) {
@@ -92,56 +99,115 @@ impl Served {
 }
 
 /// Runs what waits in commits of bounded size.
-fn serve<B: Backend>(
-    backend: &mut B,
-    waiting: &mut Vec<Request>,
-    options: &ActorOptions,
-    mut close: impl FnMut(),
-) -> Served {
-    let mut commit = Commit::default();
-    let mut served = Served { requests: waiting.len(), weight: 0 };
-    for request in waiting.drain(..) {
-        match request {
-            Request::Run(operation, answer) => {
-                served.weight += operation.weight();
-                commit.weight += operation.weight();
-                commit.operations.push(operation);
-                commit.answers.push(answer);
-                if commit.weight >= MAX_COMMIT_WEIGHT {
-                    commit.run(backend, options);
-                }
-            }
-            Request::Close => close(),
-        }
-    }
-    commit.run(backend, options);
-    served
+struct Commits<'a, B> {
+    backend: &'a mut B,
+    options: &'a ActorOptions,
+    /// Who waits for the commit that is under way.
+    under_way: Vec<Waiting>,
+    /// How many were begun since there was time for background work.
+    ahead: usize,
+    /// Whether that has more to do at once.
+    has_work: bool,
 }
 
+/// Where the outcome of an operation goes, if anywhere.
+type Waiting = Option<oneshot::Sender<Outcome>>;
+
+impl<'a, B: Backend> Commits<'a, B> {
+    fn new(backend: &'a mut B, options: &'a ActorOptions) -> Self {
+        Self { backend, options, under_way: Vec::new(), ahead: 0, has_work: false }
+    }
+
+    fn serve(&mut self, waiting: &mut Vec<Request>, mut close: impl FnMut()) -> Served {
+        let mut commit = Commit::default();
+        let mut served = Served { requests: waiting.len(), weight: 0 };
+        for request in waiting.drain(..) {
+            match request {
+                Request::Run(operation, answer) => {
+                    served.weight += operation.weight();
+                    commit.add(operation, answer);
+                    if commit.weight >= MAX_COMMIT_WEIGHT {
+                        self.run(std::mem::take(&mut commit));
+                    }
+                }
+                Request::Close => close(),
+            }
+        }
+        self.run(commit);
+        served
+    }
+
+    fn run(&mut self, commit: Commit) {
+        let Commit { operations, answers, weight, not_only_sends } = commit;
+        let now = self.options.clock.now();
+        if !not_only_sends && weight >= AHEAD_WEIGHT && !self.has_work {
+            let settled = self.backend.run_ahead(operations, now);
+            tell(std::mem::replace(&mut self.under_way, answers), settled);
+            self.ahead += 1;
+            return;
+        }
+        self.settle();
+        if !operations.is_empty() {
+            tell(answers, self.backend.run(operations, now));
+        }
+    }
+
+    fn are_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Whether more may be carried out before what is under way is settled.
+    fn may_go_ahead(&self) -> bool {
+        self.are_under_way() && self.ahead < MOST_AHEAD
+    }
+
+    fn settle(&mut self) {
+        tell(std::mem::take(&mut self.under_way), self.backend.settle());
+    }
+
+    /// One step of background work.
+    fn work(&mut self) -> Option<Duration> {
+        self.settle();
+        self.ahead = 0;
+        let rest = self.backend.work(self.options.clock.now());
+        self.has_work = rest == Some(Duration::ZERO);
+        rest
+    }
+}
+
+fn tell(waiting: Vec<Waiting>, outcomes: Vec<Outcome>) {
+    for (answer, outcome) in waiting.into_iter().zip(outcomes) {
+        // A caller that gave up has dropped its end.
+        let _ = answer.map(|answer| answer.send(outcome));
+    }
+}
+
+/// What is carried out and committed together.
 #[derive(Default)]
 struct Commit {
     operations: Vec<Operation>,
-    answers: Vec<Option<oneshot::Sender<Outcome>>>,
+    answers: Vec<Waiting>,
     weight: usize,
+    not_only_sends: bool,
 }
 
 impl Commit {
-    fn run<B: Backend>(&mut self, backend: &mut B, options: &ActorOptions) {
-        let Self { operations, answers, .. } = std::mem::take(self);
-        if operations.is_empty() {
-            return;
-        }
-        let outcomes = backend.run(operations, options.clock.now());
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // A caller that gave up has dropped its end.
-            let _ = answer.map(|answer| answer.send(outcome));
-        }
+    fn add(&mut self, operation: Operation, answer: Waiting) {
+        self.weight += operation.weight();
+        self.not_only_sends |= !matches!(operation, Operation::Send(_));
+        self.operations.push(operation);
+        self.answers.push(answer);
     }
 }
 
 /// Most messages in one commit, so that one burst cannot hold up everybody else for long: about 10 ms, as the store's
 /// thread takes two thirds of the 3.4 µs of CPU of a send (`docs/performance.md`).
 const MAX_COMMIT_WEIGHT: usize = 4_096;
+/// Messages that cost about as much as the sync of their commit: so many are carried out while the commit before them is
+/// synced by another thread, which for fewer costs more than it saves. Tests have few.
+const AHEAD_WEIGHT: usize = if cfg!(any(test, feature = "simulation")) { 1 } else { 256 };
+/// Commits in a row before there is time for background work.
+const MOST_AHEAD: usize = 16;
 /// A pause is this part of what the commit before it took, so that it costs no more than that where nobody asks again,
 const PAUSE_PART: u32 = 8;
 /// this at least: what took less than 160 µs is better done again,
@@ -150,7 +216,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
 const LONGEST_PAUSE: Duration = Duration::from_micros(200);
 /// Fewer requests than this are followed by no pause.
 const PAUSE_REQUESTS: usize = 4;
-/// Nor are more messages: so many take about as long as the sync of their commit.
+/// Nor are more messages.
 const PAUSE_WEIGHT: usize = 256;
 
 #[cfg(test)]

@@ -14,6 +14,12 @@ pub(crate) trait Backend: Send + 'static {
     /// Carries out the operations in order and makes their changes durable together; an outcome for each, in order.
     /// When it returns, whatever the outcomes say is durable.
     fn run(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome>;
+    /// The same for operations that send, which are carried out while the changes of those before may still be on their way
+    /// to the disk, and whose own may be when it returns. Gives what [`settle`](Self::settle) would have given.
+    fn run_ahead(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome>;
+    /// Waits until what was begun last is durable; gives its outcomes, none if nothing was begun. Comes before anything but
+    /// [`run_ahead`](Self::run_ahead).
+    fn settle(&mut self) -> Vec<Outcome>;
     /// Does one step of background work, a few milliseconds at most; says after how long it wants the next.
     fn work(&mut self, now: Timestamp) -> Option<Duration>;
     /// Where pages are read.

@@ -288,6 +288,11 @@ pub(crate) trait Log: View + Send + 'static {
     fn release_memory(&mut self) -> Result<(), LogError>;
     /// Makes a batch durable. When this returns `Ok` the batch survives what the log promises to survive.
     fn append(&mut self, batch: &Batch) -> Result<(), LogError>;
+    /// Begins to make a batch of messages durable, which [`end_append`](Self::end_append) completes. Until then nothing
+    /// but reading is allowed, and what is read may lack the batch.
+    fn begin_append(&mut self, batch: &Batch) -> Result<(), LogError>;
+    /// Waits until the batch that was begun is durable. After an error it is as if [`append`](Self::append) had failed.
+    fn end_append(&mut self, batch: &Batch) -> Result<(), LogError>;
     /// Puts one step of background work. Need not be durable before the next append is.
     fn put(&mut self, slice: &Slice) -> Result<(), LogError>;
     /// Tries whether a write goes through again.

@@ -8,6 +8,7 @@ mod attendance;
 mod blocks;
 mod cache;
 mod calm;
+mod commit;
 mod conversations;
 mod deliveries;
 mod directory;
@@ -58,6 +59,7 @@ use accounts::Overlay;
 use attendance::Attendance;
 use cache::Cache;
 use calm::Calm;
+use commit::UnderWay;
 use flush::Flush;
 use imports::Import;
 use load::Load;
@@ -93,6 +95,7 @@ pub(crate) struct Engine<L> {
     run_numbers: u64,
     load: Load,
     calm: Calm,
+    under_way: Option<UnderWay>,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -196,6 +199,7 @@ impl<L: Log> Engine<L> {
             run_numbers: 0,
             load: Load::new(),
             calm: Calm::new(),
+            under_way: None,
         };
         engine.rebuild()?;
         Ok(engine)
@@ -344,48 +348,6 @@ impl<L: Log> Engine<L> {
         }
     }
 
-    /// Commits what is pending. On failure nobody may be told anything but that the outcome is unknown.
-    fn commit(&mut self) -> Result<(), StoreError> {
-        let Some(state) = &mut self.state else {
-            return Err(StoreError::Unavailable);
-        };
-        if state.pending.is_empty() {
-            return self.log.rest().map_err(Self::unreadable);
-        }
-        if let Err(error) = self.log.append(&state.pending) {
-            self.fail(error);
-            return Err(StoreError::Unavailable);
-        }
-        for record in &state.pending.records {
-            state.recent.push(record);
-        }
-        let first = state.pending.next();
-        let committed = std::mem::replace(&mut state.pending, Batch { first, ..Batch::default() });
-        self.watchers.publish(state, &committed);
-        state.overlay = Overlay::default();
-        Ok(())
-    }
-
-    /// Takes writes no more, and makes the state anew from what the log kept.
-    fn fail(&mut self, error: LogError) {
-        let backoff = match self.health {
-            Health::Good => FIRST_BACKOFF,
-            Health::Poor { backoff, .. } => (backoff * 2).min(LONGEST_BACKOFF),
-        };
-        tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
-        self.health = Health::Poor { retry: Instant::now() + backoff, backoff };
-        self.watchers.unsettle_all();
-        self.state = None;
-        let restored = match error {
-            LogError::NoSpace(_) => self.rebuild(),
-            LogError::Failed(_) => self.log.reopen().and_then(|()| self.rebuild()),
-        };
-        if let Err(error) = restored {
-            tracing::error!(%error, "cannot reopen the store; trying again");
-            self.state = None;
-        }
-    }
-
     /// Tries whether writes go through again, once it is time to.
     fn probe(&mut self) -> Option<Duration> {
         let Health::Poor { retry, backoff } = self.health else {
@@ -417,19 +379,15 @@ impl<L: Log> Engine<L> {
 
 impl<L: Log> Backend for Engine<L> {
     fn run(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome> {
-        self.look_ahead(&operations);
-        let weight = operations.iter().map(Operation::weight).sum();
-        self.load.add(weight);
-        self.calm.add(weight);
-        let outcomes: Vec<_> =
-            operations.into_iter().map(|operation| self.apply(operation, now)).collect();
-        let committed = self.commit();
-        self.presence.settle(committed.is_ok());
-        match committed {
-            Ok(()) => outcomes,
-            // Even what only read may have seen what is now undone.
-            Err(error) => outcomes.into_iter().map(|_| Err(error.clone())).collect(),
-        }
+        self.run_at_once(operations, now)
+    }
+
+    fn run_ahead(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome> {
+        self.begin_run(operations, now)
+    }
+
+    fn settle(&mut self) -> Vec<Outcome> {
+        self.end_run().0
     }
 
     fn work(&mut self, now: Timestamp) -> Option<Duration> {

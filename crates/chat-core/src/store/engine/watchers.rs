@@ -22,7 +22,7 @@ pub(super) struct Watchers {
     /// All are told of some things, one after the other: always in the same order.
     by_account: HashMap<AccountNumber, Vec<Watcher>, FixedState>,
     last_id: u64,
-    /// The watches whose connections messages of the batch in hand came over, by position.
+    /// The watches whose connections messages that are not committed yet came over, by position.
     origins: HashMap<u64, WatchId, FixedState>,
     /// Sessions that the batch in hand ends.
     ending: Vec<(AccountNumber, SessionKey, SessionEnd)>,
@@ -119,7 +119,7 @@ impl Watchers {
     /// Tells what a batch holds that was just committed.
     pub(super) fn publish(&mut self, state: &mut State, batch: &Batch) {
         if self.is_empty() {
-            return self.origins.clear();
+            return self.forget_origins(batch);
         }
         let mut wakers = Vec::new();
         for (position, record) in (batch.first..).zip(&batch.records) {
@@ -130,12 +130,16 @@ impl Watchers {
                 self.tell_sender(state, position, *mailbox, message, &mut wakers);
             }
         }
-        self.origins.clear();
+        self.forget_origins(batch);
         for (account, session, why) in std::mem::take(&mut self.ending) {
             wakers.extend(self.end(account, session, why));
         }
         // All at once, so that each watch finds the whole batch.
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn forget_origins(&mut self, batch: &Batch) {
+        self.origins.retain(|position, _| *position >= batch.next());
     }
 
     fn end(

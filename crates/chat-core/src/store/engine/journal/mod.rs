@@ -50,7 +50,8 @@ pub(crate) struct Journal {
     segment_bytes: u64,
     segments: Arc<Segments>,
     name: Name,
-    file: File,
+    /// Shared with whoever syncs a frame meanwhile.
+    file: Arc<File>,
     /// Where the next frame goes.
     end: u64,
     /// What is before this is on disk.
@@ -89,6 +90,16 @@ impl Journal {
     /// # Errors
     /// Without room nothing was changed. After any other failure [`reopen`](Self::reopen) must come first.
     pub(crate) fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        let synced = self.write(batch)?.map_or(Ok(()), |file| file.sync_data());
+        self.end_append(synced)
+    }
+
+    /// Writes a batch. It counts once the file that this gives, if it is to be synced, was, and
+    /// [`end_append`](Self::end_append) has heard of it. Until then nothing but reading is allowed.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub(crate) fn write(&mut self, batch: &Batch) -> Result<Option<Arc<File>>, LogError> {
         if self.end >= self.segment_bytes {
             self.begin_segment().map_err(failed)?;
         }
@@ -96,18 +107,27 @@ impl Journal {
         self.buffer.clear();
         let too_large = || LogError::Failed("a batch is larger than a frame can be".into());
         put_frame(&mut self.buffer, self.sequence, batch).ok_or_else(too_large)?;
-        if let Err(error) = self.file.write_all(&self.buffer) {
+        if let Err(error) = (&*self.file).write_all(&self.buffer) {
             self.cut_off().map_err(failed)?;
             return Err(failed(error));
         }
-        if self.sync {
-            self.file.sync_data().map_err(not_synced)?;
-        }
         self.note_written(batch);
+        Ok(self.sync.then(|| Arc::clone(&self.file)))
+    }
+
+    /// Takes note of how the sync of the last frame went.
+    pub(crate) fn end_append(&mut self, synced: io::Result<()>) -> Result<(), LogError> {
+        if let Err(error) = synced {
+            self.forget_last();
+            return Err(not_synced(error));
+        }
+        if self.sync {
+            self.synced = self.end;
+        }
         Ok(())
     }
 
-    /// What was written counts.
+    /// What was written is there to be read.
     fn note_written(&mut self, batch: &Batch) {
         self.before = (self.end, self.next);
         let mut found: Vec<_> = self.last_place.into_iter().collect();
@@ -116,9 +136,6 @@ impl Journal {
             places(head, &self.buffer, self.end, self.name.first, &mut found);
         }
         self.end += u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
-        if self.sync {
-            self.synced = self.end;
-        }
         self.next = batch.next();
         self.sequence += 1;
         self.last_place = found.last().copied();
@@ -128,12 +145,16 @@ impl Journal {
 
     /// Takes the last frame back. Nobody was told of it.
     pub(crate) fn undo(&mut self) -> Result<(), LogError> {
+        self.forget_last();
+        self.cut_off().and_then(|()| self.file.sync_data()).map_err(not_synced)
+    }
+
+    fn forget_last(&mut self) {
         (self.end, self.next) = self.before;
         self.synced = self.synced.min(self.end);
         self.sequence -= 1;
         self.segments.cut(self.end, self.next);
         self.last_place = self.segments.newest_places().last().copied();
-        self.cut_off().and_then(|()| self.file.sync_data()).map_err(not_synced)
     }
 
     /// Makes everything durable, whatever was promised.
@@ -153,21 +174,22 @@ impl Journal {
 
     fn reopen_file(&mut self) -> io::Result<()> {
         let path = self.name.path(&self.directory);
-        self.file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let mut file = fs::OpenOptions::new().read(true).write(true).open(path)?;
         let mut doubtful = Vec::new();
-        self.file.seek(SeekFrom::Start(self.synced))?;
-        (&self.file).take(self.end - self.synced).read_to_end(&mut doubtful)?;
-        self.file.set_len(self.synced)?;
-        self.file.seek(SeekFrom::Start(self.synced))?;
-        self.file.write_all(&doubtful)?;
-        self.file.sync_data()?;
+        file.seek(SeekFrom::Start(self.synced))?;
+        (&file).take(self.end - self.synced).read_to_end(&mut doubtful)?;
+        file.set_len(self.synced)?;
+        file.seek(SeekFrom::Start(self.synced))?;
+        file.write_all(&doubtful)?;
+        file.sync_data()?;
+        self.file = Arc::new(file);
         self.synced = self.end;
         Ok(())
     }
 
     /// Tries whether about as much as a busy commit needs can be written, and takes it back.
     pub(crate) fn probe(&mut self) -> Result<(), LogError> {
-        let tried = self.file.write_all(&[0; PROBE_BYTES]).and_then(|()| self.file.sync_data());
+        let tried = (&*self.file).write_all(&[0; PROBE_BYTES]).and_then(|()| self.file.sync_data());
         let cut = self.cut_off().and_then(|()| self.file.sync_data());
         tried.and(cut).map_err(failed)
     }
@@ -190,7 +212,7 @@ impl Journal {
     /// Removes what was written behind the end.
     fn cut_off(&mut self) -> io::Result<()> {
         self.file.set_len(self.end)?;
-        self.file.seek(SeekFrom::Start(self.end)).map(drop)
+        (&*self.file).seek(SeekFrom::Start(self.end)).map(drop)
     }
 
     /// What is written to a deleted file goes nowhere.
@@ -207,7 +229,7 @@ impl Journal {
         self.buffer.clear();
         segment::put_end(&mut self.buffer, &self.segments.newest_places());
         let name = Name { number: self.name.number + 1, first: self.next };
-        let ended = self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data());
+        let ended = (&*self.file).write_all(&self.buffer).and_then(|()| self.file.sync_data());
         match ended.and_then(|()| begin_file(&self.directory, self.store, name)) {
             Ok((file, newest)) => {
                 self.segments.follow(newest);
@@ -223,7 +245,7 @@ impl Journal {
     }
 
     fn take_up(&mut self, name: Name, file: File) {
-        (self.name, self.file, self.last_place) = (name, file, None);
+        (self.name, self.file, self.last_place) = (name, Arc::new(file), None);
         (self.end, self.synced) = (HEAD_BYTES, HEAD_BYTES);
         self.before = (self.end, self.next);
     }

@@ -103,7 +103,7 @@ impl Journal {
             segment_bytes: SEGMENT_BYTES,
             segments: Arc::new(segments),
             name,
-            file,
+            file: Arc::new(file),
             end,
             synced: end,
             sequence,

@@ -316,3 +316,19 @@ fn a_journal_of_another_store_is_refused() {
     let opening = Opening { store: [8; 16], ..rig.opening(BEGINNING) };
     assert!(Journal::open(&opening).is_err());
 }
+
+#[test]
+fn a_frame_whose_sync_failed_is_gone_once_the_journal_is_open_again() {
+    let mut rig = Rig::new();
+    rig.append(vec![message("kept")]);
+    let batch =
+        Batch { first: rig.journal.next, records: vec![message("lost")], ..Batch::default() };
+    rig.journal.set_sync(true);
+    assert!(rig.journal.write(&batch).unwrap().is_some());
+    assert!(rig.journal.end_append(Err(io::Error::other("no sync"))).is_err());
+    rig.journal.reopen().unwrap();
+    rig.append(vec![message("later")]);
+    assert_eq!(rig.all(), [message("kept"), message("later")]);
+    rig.reopen();
+    assert_eq!(rig.all(), [message("kept"), message("later")]);
+}

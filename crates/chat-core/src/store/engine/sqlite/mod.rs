@@ -5,6 +5,7 @@
 mod checkpoint;
 mod open;
 mod schema;
+mod syncer;
 mod view;
 mod write;
 
@@ -24,6 +25,7 @@ use super::log::{
 use crate::store::{AccountNumber, Durability, OpenError, SqliteOptions};
 use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
+use syncer::Syncer;
 use view::{PagePool, SqliteView};
 
 /// The file in the data directory.
@@ -40,6 +42,7 @@ pub(crate) struct SqliteLog {
     options: SqliteOptions,
     connection: Connection,
     journal: Journal,
+    syncer: Syncer,
     /// Rows that only the journal has, of sessions for the most part.
     owed: Vec<Batch>,
     /// Whether the database says what must be known at the next start.
@@ -73,6 +76,7 @@ impl SqliteLog {
             options,
             connection,
             journal,
+            syncer: Syncer::default(),
             owed,
             in_use: false,
             identity,
@@ -104,6 +108,20 @@ impl SqliteLog {
         write::put_rows(&self.connection, self.owed.iter().chain([batch]), self.journal.mark())
             .map_err(engine_error)?;
         Ok(true)
+    }
+
+    /// What comes after a batch is in the journal.
+    fn follow_up(&mut self, batch: &Batch) -> Result<(), LogError> {
+        match self.put_rows(batch) {
+            Ok(true) => self.after_database(),
+            Ok(false) => Ok(()),
+            Err(error @ LogError::NoSpace(_)) => self.journal.undo().and(Err(error)),
+            Err(error) => {
+                // The batch is durable, and what became of its rows is not known: they are put again.
+                self.owed.push(rows_of(batch));
+                Err(error)
+            }
+        }
     }
 
     /// Puts what is owed.
@@ -205,16 +223,20 @@ impl Log for SqliteLog {
 
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
         self.journal.append(batch)?;
-        match self.put_rows(batch) {
-            Ok(true) => self.after_database(),
-            Ok(false) => Ok(()),
-            Err(error @ LogError::NoSpace(_)) => self.journal.undo().and(Err(error)),
-            Err(error) => {
-                // The batch is durable, and what became of its rows is not known: they are put again.
-                self.owed.push(rows_of(batch));
-                Err(error)
-            }
+        self.follow_up(batch)
+    }
+
+    fn begin_append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        if let Some(file) = self.journal.write(batch)? {
+            self.syncer.begin(file);
         }
+        Ok(())
+    }
+
+    fn end_append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        let synced = self.syncer.end();
+        self.journal.end_append(synced)?;
+        self.follow_up(batch)
     }
 
     fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
