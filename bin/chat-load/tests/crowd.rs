@@ -68,7 +68,7 @@ fn sessions_are_made_once_and_used_again() {
 fn each_may_log_in_on_its_own_connection_and_talk_with_that_session() {
     let address = serve(|line| match line {
         "auth messi surabaya" => r#"{"status": "OK", "tokenid": "ten"}"#,
-        "auth lineker surabaya" => r#"{"status": "OK", "tokenid": "nine"}"#,
+        "auth henderson surabaya" => r#"{"status": "OK", "tokenid": "nine"}"#,
         line if line.starts_with("send ten ") || line.starts_with("send nine ") => {
             r#"{"status": "OK"}"#
         }
