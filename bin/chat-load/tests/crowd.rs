@@ -65,6 +65,37 @@ fn sessions_are_made_once_and_used_again() {
 }
 
 #[test]
+fn each_may_log_in_on_its_own_connection_and_talk_with_that_session() {
+    let address = serve(|line| match line {
+        "auth messi surabaya" => r#"{"status": "OK", "tokenid": "ten"}"#,
+        "auth henderson surabaya" => r#"{"status": "OK", "tokenid": "nine"}"#,
+        line if line.starts_with("send ten ") || line.starts_with("send nine ") => {
+            r#"{"status": "OK"}"#
+        }
+        _ => r#"{"status": "ERROR", "message": "m", "code": "no_session"}"#,
+    });
+    let output = crowd(&address, "-c 2 --entry auth --talk 0.05");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn an_irc_server_is_let_in_by_its_welcome() {
+    let address = serve(|line| match line {
+        "USER load1 0 * :chat-load" => ":s 433 * load1 :Nickname is already in use",
+        line if line.starts_with("USER ") => ":s 020 * :wait\r\n:s 001 me :Welcome",
+        _ => "PING :early",
+    });
+    let output = crowd(&address, "-c 3 --entry irc --talk 0");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("not served: 1 x 433 Nickname is already in use\n"), "{said}");
+    let output = crowd(&address, "-c 1 --entry irc --talk 0");
+    assert!(output.status.success(), "{output:?}");
+    let output = crowd(&address, "-c 1 --entry irc");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--talk 0"));
+}
+
+#[test]
 fn who_is_not_served_is_counted_by_cause_with_advice() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tokens.csv");

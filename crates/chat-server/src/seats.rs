@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// The places for connections. When all are taken, the guest who was silent longest gives theirs up; a guest is a
 /// connection that never logged in. When there is no guest, the next connection waits.
 #[derive(Debug)]
 pub(crate) struct Seats {
+    places: usize,
     free: Arc<Semaphore>,
     /// In order, so that what they are asked is in the same order always.
     taken: Mutex<BTreeMap<u64, Arc<Holder>>>,
@@ -22,6 +23,8 @@ pub(crate) struct Seats {
     last_room: AtomicU32,
     /// What [`Holder::heard_ms`] counts from.
     begun: Instant,
+    /// Before then the log is not told again that all places are taken.
+    told_until_ms: AtomicU64,
 }
 
 /// Some of the places: those whose holders are asked to close together.
@@ -70,11 +73,13 @@ enum Close {
 impl Seats {
     pub(crate) fn new(connections: usize) -> Arc<Self> {
         Arc::new(Self {
+            places: connections,
             free: Arc::new(Semaphore::new(connections)),
             taken: Mutex::default(),
             last_number: AtomicU64::new(0),
             last_room: AtomicU32::new(0),
             begun: Instant::now(),
+            told_until_ms: AtomicU64::new(0),
         })
     }
 
@@ -112,6 +117,16 @@ impl Seats {
         true
     }
 
+    /// Whether to tell the log now that all places are taken: everybody who comes may find it so.
+    fn is_to_tell(&self) -> bool {
+        let now = self.now_ms();
+        let told = self.told_until_ms.load(Ordering::Relaxed) > now;
+        if !told {
+            self.told_until_ms.store(now.saturating_add(TELL_EVERY_MS), Ordering::Relaxed);
+        }
+        !told
+    }
+
     fn taken(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Holder>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,8 +142,7 @@ impl Room {
     /// Cancel safe; a guest already asked to leave leaves all the same.
     pub(crate) async fn take(&self) -> Seat {
         loop {
-            let asked =
-                self.seats.free.available_permits() == 0 && self.seats.ask_a_guest_to_leave();
+            let asked = self.seats.free.available_permits() == 0 && self.make_room();
             let permit = Arc::clone(&self.seats.free).acquire_owned();
             let permit =
                 if asked { timeout(PATIENCE, permit).await.ok() } else { Some(permit.await) };
@@ -137,6 +151,22 @@ impl Room {
                 return self.seats.seat(permit, self.number);
             }
         }
+    }
+
+    /// All places are taken: whether somebody was asked to leave theirs.
+    fn make_room(&self) -> bool {
+        let asked = self.seats.ask_a_guest_to_leave();
+        if self.seats.is_to_tell() {
+            let what = match asked {
+                true => "silent ones that never logged in make room",
+                false => "who comes now has to wait",
+            };
+            warn!(
+                connections = self.seats.places,
+                "as many connections as there may be: {what} (a higher limit lets more in)"
+            );
+        }
+        asked
     }
 
     /// Asks everybody in here to close.
@@ -219,6 +249,8 @@ impl Holder {
 /// A guest with nothing to finish leaves within microseconds; one who does not read its replies can take the write
 /// timeout.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How often the log is told that all places are taken.
+const TELL_EVERY_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -273,6 +305,19 @@ mod tests {
         drop(user);
         drop(room.take().await);
         assert!(seats.taken().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_all_places_are_taken_is_told_once_a_minute() {
+        let seats = Seats::new(1);
+        let room = seats.room();
+        let user = room.take().await;
+        user.keep();
+        assert_eq!(seats.told_until_ms.load(Ordering::Relaxed), 0, "one was free");
+        assert!(timeout(Duration::from_secs(59), room.take()).await.is_err());
+        assert!(!seats.is_to_tell());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(seats.is_to_tell());
     }
 
     #[tokio::test]

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::entry::Kind;
 use crate::args::{AccountArgs, at_least_one, seconds};
 
 /// Opens many connections at once: what one costs a server, how fast all are let in, and whether each gets its share
 ///
-/// All clients connect as fast as they are let in and ask `whoami` with tokens made beforehand. Then they are silent for a while,
-/// and the memory of the server's process is read (--pid). Then each sends to random others, one message at a time. Then
+/// All clients connect as fast as they are let in and ask `whoami` with tokens made beforehand (see --entry). Then they are
+/// silent for a while, and the memory of the server's process is read (--pid). Then each sends to random others, one message at a time. Then
 /// all leave, and the server's memory is followed until it is back at what it was before they came.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -26,6 +27,9 @@ pub(crate) struct CrowdArgs {
     /// made, readable for its owner alone
     #[arg(long, value_name = "FILE")]
     pub(crate) tokens: Option<PathBuf>,
+    /// What each client says first, and is let in by
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Kind::Whoami)]
+    pub(crate) entry: Kind,
     /// Make the file of --tokens, and end
     #[arg(long, requires = "tokens")]
     pub(crate) log_in_only: bool,
@@ -66,6 +70,16 @@ pub(crate) struct CrowdArgs {
     pub(crate) bounds: BoundArgs,
 }
 
+impl CrowdArgs {
+    /// What fits together.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.entry == Kind::Irc && !self.talk.is_zero() {
+            return Err("--entry irc goes with --talk 0: the crowd talks to chat servers only");
+        }
+        Ok(())
+    }
+}
+
 /// What makes a run fail.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 #[command(next_help_heading = "Bounds, each of which fails the run when it is missed")]
@@ -96,8 +110,9 @@ Examples:
   chat-load crowd -c 19000 --tokens tokens.csv --pid $(pidof chatd) \\
       --answered-within 10 --bytes-per-client 2000 --fairness 0.33
       the sessions made beforehand, then a crowd held to three bounds
+  chat-load crowd --entry irc --server localhost:6667 -c 5000 --talk 0 --pid $(pidof ngircd)
 
-The server must know `whoami`. An account has at most 100 sessions, so N clients take N / 100
+Unless told otherwise by --entry, the server must know `whoami`. An account has at most 100 sessions, so N clients take N / 100
 accounts; and as a mailbox takes 10,000 undelivered messages by default and refuses what comes
 after (inbox_full), it is better to have as many accounts as clients, or --talk 0.
 

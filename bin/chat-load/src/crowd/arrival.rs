@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::client::{Causes, Client, ClientError};
+use super::entry::Entry;
 use super::sessions::Session;
 
 /// How a number of clients came in.
@@ -49,24 +50,24 @@ pub(super) struct Route {
 struct Arrived {
     number: usize,
     client: Client,
+    session: Session,
     begun: Instant,
     connected: Instant,
     answered: Instant,
 }
 
-/// Has a client of each session come. Gives those that were answered, in the order of the sessions, and how many were not
-/// for which cause.
+/// Has a client come by each entry. Gives those that were let in, in the order of the entries, and how many were not for
+/// which cause.
 pub(super) async fn arrive(
     route: &Arc<Route>,
-    sessions: &[Session],
-) -> (Vec<Client>, Result<Arrival, Causes>) {
+    entries: &[Entry],
+) -> (Vec<(Client, Session)>, Result<Arrival, Causes>) {
     let begun = Instant::now();
     let (mut coming, gate) = (JoinSet::new(), Arc::new(Semaphore::new(route.coming)));
-    for (number, session) in sessions.iter().enumerate() {
-        let line = format!("whoami {}\r\n", session.token);
-        coming.spawn(come(Arc::clone(route), Arc::clone(&gate), number, line));
+    for (number, entry) in entries.iter().cloned().enumerate() {
+        coming.spawn(come(Arc::clone(route), Arc::clone(&gate), number, entry));
     }
-    let (mut arrived, mut causes) = (Vec::with_capacity(sessions.len()), Causes::new());
+    let (mut arrived, mut causes) = (Vec::with_capacity(entries.len()), Causes::new());
     while let Some(client) = coming.join_next().await {
         match client {
             Ok(Ok(client)) => arrived.push(client),
@@ -76,14 +77,14 @@ pub(super) async fn arrive(
     }
     arrived.sort_unstable_by_key(|client| client.number);
     let outcome = if causes.is_empty() { Ok(Arrival::new(begun, &arrived)) } else { Err(causes) };
-    (arrived.into_iter().map(|arrived| arrived.client).collect(), outcome)
+    (arrived.into_iter().map(|arrived| (arrived.client, arrived.session)).collect(), outcome)
 }
 
 async fn come(
     route: Arc<Route>,
     gate: Arc<Semaphore>,
     number: usize,
-    line: String,
+    entry: Entry,
 ) -> Result<Arrived, ClientError> {
     // The semaphore is never closed.
     let _way = gate.acquire().await;
@@ -92,8 +93,8 @@ async fn come(
     let coming = async {
         let mut client = Client::connect(route.server, from).await?;
         let connected = Instant::now();
-        client.ask(&line).await?;
-        Ok(Arrived { number, client, begun, connected, answered: Instant::now() })
+        let session = entry.through(&mut client).await?;
+        Ok(Arrived { number, client, session, begun, connected, answered: Instant::now() })
     };
     timeout(route.timeout, coming).await.unwrap_or(Err(ClientError::TimedOut))
 }

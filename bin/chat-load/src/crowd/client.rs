@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::irc;
 use crate::login::connect_hint;
 use crate::replies::{END, Fields, is_ok};
 
@@ -74,17 +76,52 @@ impl Client {
         Fields::parse_any(&self.reply).ok_or_else(|| ClientError::Refused("not_a_reply".to_owned()))
     }
 
+    /// Registers a nick at an IRC server, until it welcomes. What it says behind that stays unread.
+    pub(super) async fn register(&mut self, nick: &str) -> Result<(), ClientError> {
+        let mut lines = BytesMut::new();
+        irc::put_nick(nick.as_bytes(), &mut lines);
+        irc::put_user(nick.as_bytes(), &mut lines);
+        self.stream.write_all(&lines).await?;
+        self.reply.clear();
+        loop {
+            self.read_more().await?;
+            while let Some(end) = self.reply.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<_> = self.reply.drain(..=end).collect();
+                let line = line.trim_ascii_end();
+                match irc::read(line) {
+                    irc::Line::Welcome => return Ok(()),
+                    irc::Line::Refused | irc::Line::Ended => {
+                        return Err(ClientError::Refused(irc::cause(line)));
+                    }
+                    irc::Line::Ping(text) => {
+                        let mut pong = BytesMut::new();
+                        irc::put_pong(text, &mut pong);
+                        self.stream.write_all(&pong).await?;
+                    }
+                    irc::Line::Pong | irc::Line::Other => {}
+                }
+            }
+        }
+    }
+
     async fn exchange(&mut self, line: &str) -> io::Result<()> {
         self.stream.write_all(line.as_bytes()).await?;
         self.reply.clear();
-        let mut chunk = [0; 512];
         while !self.reply.ends_with(END) {
-            match self.stream.read(&mut chunk).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => self.reply.extend_from_slice(chunk.get(..read).unwrap_or_default()),
-            }
+            self.read_more().await?;
         }
         Ok(())
+    }
+
+    async fn read_more(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 512];
+        match self.stream.read(&mut chunk).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                self.reply.extend_from_slice(chunk.get(..read).unwrap_or_default());
+                Ok(())
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::args::CrowdArgs;
 use super::arrival::{Route, arrive};
 use super::bounds::missed;
 use super::client::{Causes, Client};
+use super::entry::Entry;
 use super::memory::{Memory, follow};
 use super::report::{Idle, Report};
 use super::sessions::{Session, SessionsError, address};
@@ -24,7 +25,7 @@ pub(super) enum RunError {
 }
 
 /// Has the clients come, be silent, talk and go. Where not all are served it ends early, and the report says so.
-pub(super) async fn run(args: &CrowdArgs, sessions: Vec<Session>) -> Result<Report, RunError> {
+pub(super) async fn run(args: &CrowdArgs, entries: Vec<Entry>) -> Result<Report, RunError> {
     let server = address(&args.server).await?;
     let route =
         Route { server, from: args.from.clone(), timeout: args.timeout, coming: args.coming };
@@ -32,8 +33,9 @@ pub(super) async fn run(args: &CrowdArgs, sessions: Vec<Session>) -> Result<Repo
         args,
         report: Report { server: args.server.clone(), clients: args.clients, ..Report::default() },
         clients: Vec::with_capacity(args.clients),
+        sessions: Vec::with_capacity(args.clients),
     };
-    if let Err(causes) = run.through(Arc::new(route), sessions).await? {
+    if let Err(causes) = run.through(Arc::new(route), entries).await? {
         run.report.errors = causes;
     }
     run.report.missed = missed(&args.bounds, &run.report);
@@ -44,17 +46,19 @@ struct Run<'a> {
     args: &'a CrowdArgs,
     report: Report,
     clients: Vec<Client>,
+    /// Each client's.
+    sessions: Vec<Session>,
 }
 
 impl Run<'_> {
     async fn through(
         &mut self,
         route: Arc<Route>,
-        sessions: Vec<Session>,
+        entries: Vec<Entry>,
     ) -> Result<Result<(), Causes>, RunError> {
         self.report.before = self.memory()?;
-        let first = self.args.first.unwrap_or(0).min(sessions.len());
-        let (first, rest) = sessions.split_at(first);
+        let first = self.args.first.unwrap_or(0).min(entries.len());
+        let (first, rest) = entries.split_at(first);
         for group in [first, rest] {
             if !group.is_empty()
                 && let Err(causes) = self.arrive(&route, group).await?
@@ -65,7 +69,7 @@ impl Run<'_> {
         let arrivals = self.report.arrivals.iter().map(|arrival| arrival.seconds);
         self.report.answered_seconds = Some(arrivals.sum());
         if !self.args.talk.is_zero()
-            && let Err(causes) = self.talk(sessions).await?
+            && let Err(causes) = self.talk().await?
         {
             return Ok(Err(causes));
         }
@@ -79,10 +83,13 @@ impl Run<'_> {
     async fn arrive(
         &mut self,
         route: &Arc<Route>,
-        sessions: &[Session],
+        entries: &[Entry],
     ) -> Result<Result<(), Causes>, RunError> {
-        let (clients, outcome) = arrive(route, sessions).await;
-        self.clients.extend(clients);
+        let (clients, outcome) = arrive(route, entries).await;
+        for (client, session) in clients {
+            self.clients.push(client);
+            self.sessions.push(session);
+        }
         match outcome {
             Ok(arrival) => self.report.arrivals.push(arrival),
             Err(causes) => return Ok(Err(causes)),
@@ -95,9 +102,9 @@ impl Run<'_> {
         Ok(Ok(()))
     }
 
-    async fn talk(&mut self, sessions: Vec<Session>) -> Result<Result<(), Causes>, RunError> {
+    async fn talk(&mut self) -> Result<Result<(), Causes>, RunError> {
         let topic = Arc::new(Topic {
-            sessions,
+            sessions: std::mem::take(&mut self.sessions),
             body: "x".repeat(self.args.size),
             time: self.args.talk,
             timeout: self.args.timeout,

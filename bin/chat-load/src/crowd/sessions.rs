@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::args::CrowdArgs;
 use super::client::{Client, ClientError};
+use super::entry::{Entry, Kind, auth};
 use crate::accounts::{Account, Accounts, AccountsError};
 
 /// Somebody, and a token that stands for them. `Debug` leaves the token out.
@@ -52,6 +53,15 @@ pub(super) async fn address(server: &str) -> Result<SocketAddr, SessionsError> {
     let nowhere = |error| SessionsError::Server(server.to_owned(), error);
     let mut addresses = lookup_host(server).await.map_err(nowhere)?;
     addresses.next().ok_or_else(|| nowhere(io::ErrorKind::NotFound.into()))
+}
+
+/// What each client says first.
+pub(super) async fn entries(args: &CrowdArgs) -> Result<Vec<Entry>, SessionsError> {
+    Ok(match args.entry {
+        Kind::Whoami => sessions(args).await?.into_iter().map(Entry::Token).collect(),
+        Kind::Auth => accounts(args)?.into_iter().map(Entry::Password).collect(),
+        Kind::Irc => (0..args.clients).map(|number| Entry::Nick(format!("load{number}"))).collect(),
+    })
 }
 
 /// One session a client: from the file, or made, and then kept in the file if there is to be one.
@@ -94,16 +104,20 @@ fn write_to(path: &Path, sessions: &[Session]) -> csv::Result<()> {
     Ok(writer.flush()?)
 }
 
-/// Logs in over a few connections, which is as fast as the server checks passwords.
-async fn log_in(args: &CrowdArgs) -> Result<Vec<Session>, SessionsError> {
+/// An account for each client, in turn.
+fn accounts(args: &CrowdArgs) -> Result<Vec<Account>, SessionsError> {
     let accounts = Accounts::new(&args.accounts)?;
     if accounts.len().saturating_mul(SESSIONS_AN_ACCOUNT) < args.clients {
         let (clients, accounts) = (args.clients, accounts.len());
         return Err(SessionsError::TooFewAccounts { clients, accounts });
     }
+    Ok(accounts.first(args.clients).into_iter().cycle().take(args.clients).collect())
+}
+
+/// Logs in over a few connections, which is as fast as the server checks passwords.
+async fn log_in(args: &CrowdArgs) -> Result<Vec<Session>, SessionsError> {
+    let clients = accounts(args)?;
     let address = address(&args.server).await?;
-    let accounts = accounts.first(args.clients);
-    let clients: Vec<_> = accounts.into_iter().cycle().take(args.clients).collect();
     let mut logins = JoinSet::new();
     for share in clients.chunks(args.clients.div_ceil(LOGINS_AT_ONCE)) {
         logins.spawn(log_in_one_by_one(address, share.to_vec(), args.timeout));
@@ -123,7 +137,7 @@ async fn log_in_one_by_one(
     let mut client = None;
     let mut sessions = Vec::with_capacity(accounts.len());
     for account in accounts {
-        let login = timeout(patience, auth(&mut client, server, &account)).await;
+        let login = timeout(patience, log_in_one(&mut client, server, &account)).await;
         match login.unwrap_or(Err(ClientError::TimedOut)) {
             Ok(token) => sessions.push(Session { username: account.username, token }),
             Err(source) => {
@@ -134,8 +148,7 @@ async fn log_in_one_by_one(
     Ok(sessions)
 }
 
-/// Logs in, as often as the server is busy.
-async fn auth(
+async fn log_in_one(
     client: &mut Option<Client>,
     server: SocketAddr,
     account: &Account,
@@ -144,17 +157,7 @@ async fn auth(
         Some(client) => client,
         None => client.insert(Client::connect(server, None).await?),
     };
-    let line = format!("auth {} {}\r\n", account.username, account.password);
-    loop {
-        let fields = client.ask_any(&line).await?;
-        if fields.is_busy() {
-            sleep(fields.retry_after(BUSY_PAUSE)).await;
-        } else if let Some(token) = fields.tokenid {
-            return Ok(token);
-        } else {
-            return Err(ClientError::Refused(fields.into_cause()));
-        }
-    }
+    auth(client, account).await
 }
 
 impl std::fmt::Debug for Session {
@@ -167,8 +170,6 @@ impl std::fmt::Debug for Session {
 const SESSIONS_AN_ACCOUNT: usize = 100;
 /// Enough to keep a server's password checks busy, and few enough for its queue of them.
 const LOGINS_AT_ONCE: usize = 16;
-/// How long to wait before asking a busy server again, when it does not say.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

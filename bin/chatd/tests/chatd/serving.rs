@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::support::{Daemon, Home, ask, is_root};
 
@@ -65,6 +65,40 @@ fn other_signals_are_answered_in_the_log() {
         let log = daemon.log_until(said);
         assert!(log.contains(said), "{log}");
     }
+    daemon.stop();
+}
+
+#[test]
+fn out_of_files_is_told_and_over_as_soon_as_there_are_some() {
+    let home = Home::new();
+    let mut daemon = home.serve(&[]);
+    let mut here = daemon.connect();
+    assert!(ask(&mut here, "hello").contains("OK"));
+    let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let allow = |files| {
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(files), maximum }).unwrap();
+    };
+    allow(1);
+    let mut waits = daemon.connect();
+    daemon.log_until("cannot accept connections; trying on error=Too many open files");
+    assert!(ask(&mut here, "ping").contains("OK"), "who is here is served");
+    allow(256);
+    assert!(ask(&mut waits, "hello").contains("OK"));
+    let log = daemon.stop();
+    assert!(log.contains("accepting connections again"), "{log}");
+}
+
+#[test]
+fn a_full_house_is_told() {
+    let home = Home::new();
+    let config = home.write("c.toml", "[connections]\nmax = 1\n");
+    let mut daemon = home.serve(&["--config", config.to_str().unwrap()]);
+    let _guest = daemon.connect();
+    assert!(daemon.ask("hello").contains("OK"), "the guest made room");
+    daemon.log_until(
+        "as many connections as there may be: silent ones that never logged in make room",
+    );
     daemon.stop();
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Session {
 /// Open connections by the session they use. Outlives a rebuild of the rest from disk.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    connections: HashMap<SessionKey, usize, RandomState>,
+    connections: HashMap<SessionKey, u32, RandomState>,
     /// Those of the batch in hand: if it fails, the connections count for nothing.
     unsettled: Vec<SessionKey>,
 }
@@ -75,8 +75,8 @@ pub(crate) struct Sessions {
     by_key: HashMap<SessionKey, Session, FixedState>,
     /// Each user's sessions, oldest first.
     by_account: HashMap<AccountNumber, Vec<SessionKey>, FixedState>,
-    /// Users who may be active: by its number, the session that was their oldest when they were noted.
-    candidates: BTreeMap<u64, SessionKey>,
+    /// Users who may be active, by the number of the session that was their oldest when they were noted.
+    candidates: BTreeMap<u64, AccountNumber>,
     /// Whose activity may have changed since [`noted`](Self::noted) was emptied.
     noted: HashSet<AccountNumber, FixedState>,
     next_number: u64,
@@ -270,15 +270,14 @@ impl Sessions {
     ) -> (Vec<AccountNumber>, bool) {
         self.note_again(now);
         let (mut active, mut gone, mut more) = (Vec::new(), Vec::new(), false);
-        for (&number, key) in &self.candidates {
-            let account = self.by_key.get(key).map(|session| session.row.account);
-            match account.filter(|account| self.is_active(*account, presence, now)) {
-                None => gone.push(number),
-                Some(account) if active.len() < limit => active.push(account),
-                Some(_) => {
-                    more = true;
-                    break;
-                }
+        for (&number, &account) in &self.candidates {
+            if !self.is_active(account, presence, now) {
+                gone.push(number);
+            } else if active.len() < limit {
+                active.push(account);
+            } else {
+                more = true;
+                break;
             }
         }
         for number in gone {
@@ -289,14 +288,23 @@ impl Sessions {
 
     /// Gives users whose oldest session expired their place by the oldest still valid.
     fn note_again(&mut self, now: Timestamp) {
-        let row = |key: &SessionKey| self.by_key.get(key).map(|session| session.row);
-        let expired = self.candidates.values().filter_map(row);
-        let expired: Vec<_> = expired.filter(|row| is_expired(row, self.idle, now)).collect();
-        for old in expired {
-            self.candidates.remove(&old.number);
-            let oldest = self.of(old.account, now).next();
-            self.candidates.extend(oldest.map(|(key, row)| (row.number, key)));
+        let is_over = |(number, account): &(&u64, &AccountNumber)| {
+            self.row(**account, **number).is_none_or(|row| is_expired(&row, self.idle, now))
+        };
+        let expired = self.candidates.iter().filter(is_over);
+        let expired: Vec<_> = expired.map(|(number, account)| (*number, *account)).collect();
+        for (number, account) in expired {
+            self.candidates.remove(&number);
+            let oldest = self.of(account, now).next();
+            self.candidates.extend(oldest.map(|(_, row)| (row.number, account)));
         }
+    }
+
+    /// The session of an account that has this number, expired or not.
+    fn row(&self, account: AccountNumber, number: u64) -> Option<SessionRow> {
+        let keys = self.by_account.get(&account).into_iter().flatten();
+        let mut rows = keys.filter_map(|key| Some(self.by_key.get(key)?.row));
+        rows.find(|row| row.number == number)
     }
 
     fn count(&self, account: AccountNumber) -> usize {
@@ -305,15 +313,16 @@ impl Sessions {
 
     fn insert(&mut self, key: SessionKey, row: SessionRow) {
         self.next_number = self.next_number.max(row.number.saturating_add(1));
-        self.by_account.entry(row.account).or_default().push(key);
+        // Most users have one: room for more is made when there are.
+        self.by_account.entry(row.account).or_insert_with(|| Vec::with_capacity(1)).push(key);
         self.by_key.insert(key, Session { row, written: row.last_used, seen: row.last_used });
         self.note_candidate(row.account);
     }
 
     fn note_candidate(&mut self, account: AccountNumber) {
         let oldest = self.by_account.get(&account).and_then(|keys| keys.first());
-        if let Some((key, session)) = oldest.and_then(|key| Some((key, self.by_key.get(key)?))) {
-            self.candidates.entry(session.row.number).or_insert(*key);
+        if let Some(session) = oldest.and_then(|key| self.by_key.get(key)) {
+            self.candidates.entry(session.row.number).or_insert(account);
         }
     }
 }

@@ -175,8 +175,9 @@ impl<L: Log> Engine<L> {
 const TOUCH_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Sessions touched in one step: at most as many rows are written.
 const SLICE_SESSIONS: usize = 400;
-/// How often watches that were dropped are looked for where nothing else does.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often watches that were dropped are looked for where nothing else does: soon enough for what a crowd of them took to be
+/// back long before a minute is over, and rarely enough for a look at each, some 50 ns, not to count.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// When a user may try again who watches too often already: connections come and go within seconds.
 const RETRY_FULL: Duration = Duration::from_secs(1);

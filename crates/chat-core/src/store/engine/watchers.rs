@@ -245,6 +245,9 @@ impl Watchers {
             clear_gone(*account, watchers, pushed);
             !watchers.is_empty()
         });
+        if self.by_account.capacity() / 4 > self.by_account.len() {
+            self.by_account.shrink_to_fit();
+        }
     }
 
     /// The sessions of all open watches.
