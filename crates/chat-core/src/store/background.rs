@@ -49,6 +49,7 @@ fn step_back() {
         tracing::debug!(%error, "background threads have the priority of all others");
     }
 }
+
 /// How long a thread waits for more work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 /// The nicest there is (man 2 setpriority): a seventieth of an ordinary thread's share of a core that it must share, so that
