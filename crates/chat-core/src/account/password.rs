@@ -1,18 +1,14 @@
-//! Argon2id password hashes in PHC form, and the room that making them gets.
+//! Argon2id password hashes in PHC form, and what a new password must be.
 
 use std::fmt;
-use std::num::NonZero;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use argon2::password_hash::phc;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
-use tokio::sync::Semaphore;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
 
+use super::memory;
 use crate::Username;
-use crate::store::{Blocking, StoreError};
+use crate::store::StoreError;
 
 /// Cost of a hash. Default 19 MiB, 2 passes, 1 lane (OWASP password storage, Argon2id minimum): about 20 ms of one
 /// core.
@@ -35,22 +31,6 @@ pub struct PasswordHash(Box<str>);
 #[error("not an Argon2id hash: {reason}")]
 pub struct PasswordHashError {
     reason: String,
-}
-
-/// Hashes and verifies off the runtime: at most as many at once as there are cores, and at most 512 for
-/// each core wait. Cheap to clone; clones share the room.
-///
-/// Its futures may be dropped: what has begun runs to its end in its place, what has not gives its place up.
-#[derive(Clone, Debug)]
-pub struct Hasher {
-    params: PasswordParams,
-    /// What an unknown user's password is verified against.
-    dummy: PasswordHash,
-    /// Room to run in.
-    cores: Arc<Semaphore>,
-    /// Room to run or wait in.
-    places: Arc<Semaphore>,
-    blocking: Blocking,
 }
 
 /// New passwords: 8 to 1,024 bytes, no space or control character, not the username in any case.
@@ -119,27 +99,37 @@ impl PasswordHash {
         &self.0
     }
 
+    /// Hashes with a random salt.
+    pub(super) fn make(params: PasswordParams, password: &str) -> Result<Self, PasswordHashError> {
+        let hash = params.argon2()?.hash_password(password.as_bytes());
+        hash.map(|hash| Self(hash.to_string().into())).map_err(PasswordHashError::new)
+    }
+
     /// The cost it was made with.
     ///
     /// # Errors
     /// When it is no such hash; never for a `PasswordHash` that was parsed.
-    fn params(&self) -> Result<PasswordParams, PasswordHashError> {
+    pub(super) fn params(&self) -> Result<PasswordParams, PasswordHashError> {
         parse(&self.0).map(|(_, params)| params)
     }
 
-    fn matches(&self, password: &str) -> Result<bool, PasswordHashError> {
-        use argon2::password_hash::Error;
-
+    pub(super) fn matches(&self, password: &str) -> Result<bool, PasswordHashError> {
         let (hash, params) = parse(&self.0)?;
-        match params.argon2()?.verify_password(password.as_bytes(), &hash) {
-            Ok(()) => Ok(true),
-            Err(Error::PasswordInvalid) => Ok(false),
-            Err(error) => Err(PasswordHashError::new(error)),
-        }
+        let argon2 = params.argon2()?;
+        let parts = hash.salt.zip(hash.hash);
+        let (salt, expected) = parts.ok_or_else(|| PasswordHashError::new("a part is missing"))?;
+        let mut output = [0; phc::Output::MAX_LENGTH];
+        let output = output.get_mut(..expected.len()).unwrap_or_default();
+        memory::with_blocks(argon2.params().block_count(), |blocks| {
+            argon2.hash_password_into_with_memory(password.as_bytes(), &salt, output, blocks)
+        })
+        .map_err(PasswordHashError::new)?;
+        // Outputs compare in constant time.
+        phc::Output::new(output).map(|made| made == expected).map_err(PasswordHashError::new)
     }
 
     /// A well-formed hash of these parameters that no password matches, made without hashing.
-    fn dummy(params: PasswordParams) -> Self {
+    pub(super) fn dummy(params: PasswordParams) -> Self {
         let PasswordParams { memory_kib, passes, lanes } = params;
         let (salt, output) = ("A".repeat(22), "A".repeat(43));
         let phc = format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}");
@@ -167,98 +157,6 @@ impl fmt::Debug for PasswordHash {
 impl PasswordHashError {
     fn new(reason: impl fmt::Display) -> Self {
         Self { reason: reason.to_string() }
-    }
-}
-
-impl Hasher {
-    /// A hasher that makes hashes of this cost, with room of its own. Parameters that
-    /// [`PasswordParams::check`] refuses make every hash [`StoreError::Internal`].
-    #[must_use]
-    pub fn new(params: PasswordParams) -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::with_room(params, cores, cores.saturating_mul(MAX_WAITING))
-    }
-
-    fn with_room(params: PasswordParams, cores: usize, waiting: usize) -> Self {
-        Self {
-            params,
-            dummy: PasswordHash::dummy(params),
-            cores: Arc::new(Semaphore::new(cores)),
-            places: Arc::new(Semaphore::new(cores.saturating_add(waiting))),
-            blocking: Blocking::Threads,
-        }
-    }
-
-    /// One that hashes elsewhere than on threads, with room for one at a time however many cores there are.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn simulated(params: PasswordParams, blocking: Blocking) -> Self {
-        Self { blocking, ..Self::with_room(params, 1, MAX_WAITING) }
-    }
-
-    /// Hashes a password with a random salt.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`] when too many wait already; [`StoreError::Internal`] when there is no memory, or the
-    /// runtime is shutting down.
-    pub async fn hash(&self, password: Box<str>) -> Result<PasswordHash, StoreError> {
-        let params = self.params;
-        self.run(move || Self::hash_blocking(params, &password)).await
-    }
-
-    /// Whether the password matches. Against `None` (no such user) it does the same work and says no.
-    ///
-    /// # Errors
-    /// Those of [`hash`](Self::hash).
-    pub async fn verify(
-        &self,
-        password: Box<str>,
-        hash: Option<PasswordHash>,
-    ) -> Result<bool, StoreError> {
-        let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.dummy.clone());
-        let matches = self.run(move || hash.matches(&password)).await?;
-        Ok(known && matches)
-    }
-
-    /// Whether a hash was made with other parameters than new ones are.
-    #[must_use]
-    pub fn is_outdated(&self, hash: &PasswordHash) -> bool {
-        hash.params() != Ok(self.params)
-    }
-
-    /// Hashes at once on this thread, for import tools.
-    ///
-    /// # Errors
-    /// When the parameters are out of their range, or there is no memory.
-    pub fn hash_blocking(
-        params: PasswordParams,
-        password: &str,
-    ) -> Result<PasswordHash, PasswordHashError> {
-        let hash = params.argon2()?.hash_password(password.as_bytes());
-        let hash = hash.map_err(PasswordHashError::new)?;
-        Ok(PasswordHash(hash.to_string().into()))
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let busy = StoreError::Busy { retry_after: RETRY_AFTER };
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| busy)?;
-        let core = Arc::clone(&self.cores).acquire_owned().await;
-        let core = core.map_err(|_| StoreError::Internal)?;
-        // The permits go along, so that work whose caller has gone still counts.
-        let task = self.blocking.run(move || {
-            let outcome = work();
-            drop((core, place));
-            outcome
-        });
-        let outcome = task.await.map_err(|_| StoreError::Internal)?;
-        outcome.map_err(|error| {
-            tracing::error!(%error, "password hashing failed");
-            StoreError::Internal
-        })
     }
 }
 
@@ -294,13 +192,6 @@ fn parse_params(params: &phc::ParamsString) -> Result<PasswordParams, PasswordHa
     Ok(PasswordParams { memory_kib: read("m")?, passes: read("t")?, lanes: read("p")? })
 }
 
-/// How many may wait for each core: about ten seconds of work at the default cost. A login that waits longer is better
-/// told so.
-const MAX_WAITING: usize = 512;
-
-/// In this time some fifty places per core come free at the default cost.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// `docs/protocol.md`, accounts.
 const MIN_PASSWORD_BYTES: usize = 8;
 /// `docs/protocol.md`, accounts.
@@ -317,8 +208,6 @@ const MIN_OUTPUT_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
 
     /// As cheap as Argon2id gets.
@@ -340,7 +229,7 @@ mod tests {
 
     #[test]
     fn hashes_are_salted_and_stay_out_of_logs() {
-        let hash = |password| Hasher::hash_blocking(CHEAP, password).unwrap();
+        let hash = |password| PasswordHash::make(CHEAP, password).unwrap();
         let (first, second) = (hash("surabaya"), hash("surabaya"));
         assert_ne!(first, second);
         assert!(first.as_str().starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
@@ -389,18 +278,6 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn verifies_and_says_no_to_unknown_users() {
-        let hasher = Hasher::new(CHEAP);
-        let hash = hasher.hash("surabaya".into()).await.unwrap();
-        let verify = |password: &str, hash| hasher.verify(password.into(), hash);
-        assert_eq!(verify("surabaya", Some(hash.clone())).await, Ok(true));
-        assert_eq!(verify("wrong", Some(hash.clone())).await, Ok(false));
-        assert_eq!(verify("surabaya", None).await, Ok(false));
-        assert!(!hasher.is_outdated(&hash));
-        assert!(Hasher::new(PasswordParams::default()).is_outdated(&hash));
-    }
-
     /// Unknown users must cost what known ones do, so their hash must be one that is really verified.
     #[test]
     fn the_dummy_is_a_hash_like_others() {
@@ -408,52 +285,8 @@ mod tests {
         let dummy = PasswordHash::dummy(params);
         assert_eq!(dummy.as_str().parse(), Ok(dummy.clone()));
         assert_eq!(dummy.params(), Ok(params));
-        let real = Hasher::hash_blocking(params, "surabaya").unwrap();
+        let real = PasswordHash::make(params, "surabaya").unwrap();
         assert_eq!(dummy.as_str().len(), real.as_str().len());
         assert_eq!(PasswordHash::dummy(CHEAP).matches("surabaya"), Ok(false));
-    }
-
-    #[tokio::test]
-    async fn bad_parameters_are_an_error() {
-        let bad = PasswordParams { lanes: 0, ..CHEAP };
-        assert!(bad.check().is_err());
-        let hasher = Hasher::new(bad);
-        assert_eq!(hasher.hash("surabaya".into()).await, Err(StoreError::Internal));
-        assert_eq!(hasher.verify("surabaya".into(), None).await, Err(StoreError::Internal));
-    }
-
-    #[tokio::test]
-    async fn beyond_the_room_is_busy_and_places_come_back() {
-        let hasher = Hasher::with_room(CHEAP, 1, 1);
-        let (open, gate) = mpsc::channel();
-        let mut running = Box::pin(hasher.run(move || {
-            gate.recv().unwrap();
-            Ok(())
-        }));
-        let mut waiting = Box::pin(hasher.run(|| Ok(())));
-        assert!(poll_once(&mut running).await.is_none());
-        assert!(poll_once(&mut waiting).await.is_none());
-
-        let busy = Err(StoreError::Busy { retry_after: RETRY_AFTER });
-        assert_eq!(hasher.run(|| Ok(())).await, busy);
-        drop(waiting);
-        let mut waiting = Box::pin(hasher.run(|| Ok(())));
-        assert!(poll_once(&mut waiting).await.is_none());
-
-        // Work whose caller has gone keeps its place until it is done.
-        drop(running);
-        assert_eq!(hasher.run(|| Ok(())).await, busy);
-        open.send(()).unwrap();
-        assert_eq!(waiting.await, Ok(()));
-        assert_eq!(hasher.run(|| Ok(())).await, Ok(()));
-    }
-
-    /// Polls once.
-    async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
-            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        })
-        .await
     }
 }

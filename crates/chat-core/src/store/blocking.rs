@@ -1,9 +1,11 @@
 //! [`Blocking`]: where work runs that blocks.
 
+use std::sync::Arc;
 #[cfg(feature = "simulation")]
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::StoreError;
+use super::background::Background;
 #[cfg(feature = "simulation")]
 use crate::Random;
 
@@ -12,12 +14,20 @@ use crate::Random;
 pub(crate) enum Blocking {
     /// On the runtime's blocking threads.
     Threads,
+    /// On threads of its own, which step back behind all others.
+    Background(Arc<Background>),
     /// On the task that asks, after a wait of up to so long: in a simulation a thread's time is nobody's.
     #[cfg(feature = "simulation")]
     Simulated(Arc<dyn Random>, Duration),
 }
 
 impl Blocking {
+    /// On so many threads that step back behind all others, or where other work runs if there can be none.
+    pub(crate) fn background(threads: usize) -> Self {
+        Background::new(threads)
+            .map_or(Self::Threads, |threads| Self::Background(Arc::new(threads)))
+    }
+
     /// Does the work. Once it has begun it goes on to its end, though the future be dropped.
     ///
     /// # Errors
@@ -30,6 +40,7 @@ impl Blocking {
             Self::Threads => {
                 tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Unavailable)
             }
+            Self::Background(threads) => threads.run(work).await,
             #[cfg(feature = "simulation")]
             Self::Simulated(random, longest) => {
                 let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(1);

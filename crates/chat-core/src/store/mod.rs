@@ -6,6 +6,7 @@
 
 mod actor;
 mod backend;
+mod background;
 mod blocking;
 mod engine;
 mod error;

@@ -6,7 +6,7 @@ use super::heads;
 use super::index::{beyond_count, last_below, row_above};
 use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailboxes::Mailboxes;
-use super::runs::{Run, Runs, Writer};
+use super::runs::{ENTRIES_A_SLICE, Run, Runs, Writer};
 use super::stretch::{Stretch, StretchWriter};
 use super::{Engine, FLUSH_EVERY, State, Timer};
 use crate::Timestamp;
@@ -29,6 +29,8 @@ pub(super) struct Flush {
     writer: Option<StretchWriter>,
     /// How many mailboxes memory has let go of, once everything is written.
     forgotten: Option<usize>,
+    /// The end of the log at the last step.
+    seen: u64,
 }
 
 impl<L: Log> Engine<L> {
@@ -49,8 +51,9 @@ impl<L: Log> Engine<L> {
         let Some(flush) = &mut state.flush else {
             return Ok(false);
         };
+        let room = flush.room(end);
         if let Some(forgotten) = flush.forgotten {
-            let more = flush.forget(forgotten, &mut state.mailboxes);
+            let more = flush.forget(forgotten, room, &mut state.mailboxes);
             if !more {
                 state.flush = None;
                 state.cache.shrink(self.options.cached_mailboxes);
@@ -59,14 +62,15 @@ impl<L: Log> Engine<L> {
         }
         let mut slice = Slice::default();
         let most = mailboxes_a_slice(self.options.stretch);
-        let from = flush.written;
+        let (from, mut entries) = (flush.written, 0);
         while flush.written < flush.mailboxes.len()
             && flush.written - from < most
+            && entries < room
             && slice.weight() < SLICE_WEIGHT
         {
             let State { mailboxes, runs, .. } = state;
             let kept = self.options.retention_messages;
-            flush.write_row(
+            entries += flush.write_row(
                 &self.log,
                 mailboxes,
                 runs,
@@ -77,7 +81,7 @@ impl<L: Log> Engine<L> {
             )?;
         }
         let runs = match flush.written == from {
-            true => flush.write_runs(&mut self.run_numbers, running, &mut slice),
+            true => flush.write_runs(room, &mut self.run_numbers, running, &mut slice),
             false => Vec::new(),
         };
         self.log.put(&slice)?;
@@ -106,10 +110,20 @@ impl Flush {
             stretch,
             writer: None,
             forgotten: None,
+            seen: target,
         }
     }
 
-    /// Adds what the disk lacks of the mailboxes whose heads are in the next row, and that row.
+    /// How many entries the next step may write: a few times what came since the last one, so that a step is short beside
+    /// the commit it follows, and yet the flush is over before the next stretch is long.
+    fn room(&mut self, end: u64) -> usize {
+        let came = usize::try_from(end - self.seen).unwrap_or(usize::MAX);
+        self.seen = end;
+        came.saturating_mul(ENTRIES_A_MESSAGE).clamp(LEAST_ENTRIES, MOST_ENTRIES)
+    }
+
+    /// Adds what the disk lacks of the mailboxes whose heads are in the next row, and that row; how many entries of the
+    /// index that took.
     #[expect(
         clippy::too_many_arguments,
         reason = "parts of an engine that is borrowed piece by piece"
@@ -123,9 +137,10 @@ impl Flush {
         end: u64,
         numbers: &mut u64,
         slice: &mut Slice,
-    ) -> Result<(), LogError> {
+    ) -> Result<usize, LogError> {
+        let mut entries = 0;
         let Some((row, _)) = self.mailboxes.get(self.written).copied().map(heads::place) else {
-            return Ok(());
+            return Ok(entries);
         };
         let rest = self.mailboxes.get(self.written..).unwrap_or_default();
         for number in rest.iter().take_while(|number| heads::place(**number).0 == row) {
@@ -133,17 +148,19 @@ impl Flush {
                 *numbers += 1;
                 Writer::new(*numbers, RunKind::Index, 0, slice)
             });
-            write_mailbox((log, runs), mailboxes, *number, (kept, self.target), index, slice)?;
+            let upto = (kept, self.target);
+            entries += write_mailbox((log, runs), mailboxes, *number, upto, index, slice)?;
             mailboxes.written(*number, self.target);
             self.written += 1;
         }
         slice.heads.push((row, mailboxes.row(row, end)));
-        Ok(())
+        Ok(entries)
     }
 
     /// Writes a slice of the runs. The last one completes them, and with them the flush.
     fn write_runs(
         &mut self,
+        room: usize,
         numbers: &mut u64,
         running: Duration,
         slice: &mut Slice,
@@ -154,7 +171,7 @@ impl Flush {
         };
         let mut writer =
             self.writer.take().unwrap_or_else(|| StretchWriter::new(&self.stretch, number, slice));
-        if !writer.step(&self.stretch, slice) {
+        if !writer.step(&self.stretch, room, slice) {
             self.writer = Some(writer);
             return Vec::new();
         }
@@ -167,8 +184,8 @@ impl Flush {
     }
 
     /// Lets go of what the index has now, for some mailboxes; whether there are more.
-    fn forget(&mut self, from: usize, mailboxes: &mut Mailboxes) -> bool {
-        let upto = from.saturating_add(FORGOTTEN_A_STEP).min(self.mailboxes.len());
+    fn forget(&mut self, from: usize, room: usize, mailboxes: &mut Mailboxes) -> bool {
+        let upto = from.saturating_add(room).min(self.mailboxes.len());
         for number in self.mailboxes.get(from..upto).unwrap_or_default() {
             mailboxes.forget(*number, self.target);
         }
@@ -177,7 +194,7 @@ impl Flush {
     }
 }
 
-/// Adds what the disk lacks of a mailbox, but for its head.
+/// Adds what the disk lacks of a mailbox, but for its head; how many entries of the index.
 fn write_mailbox(
     (log, runs): (&impl View, &Runs),
     mailboxes: &mut Mailboxes,
@@ -185,16 +202,17 @@ fn write_mailbox(
     (kept, target): (u64, u64),
     index: &mut Writer,
     slice: &mut Slice,
-) -> Result<(), LogError> {
+) -> Result<usize, LogError> {
     let mailbox = mailboxes.load(log, runs, number)?;
     if mailbox.removed {
         slice.drop_mailboxes.push(number);
-        return Ok(());
+        return Ok(0);
     }
-    for (id, entry) in (mailbox.tail_first()..).zip(mailbox.tail.entries()) {
-        if entry.position <= target {
-            index.push(entry.key(number, id), &entry.value(), slice);
-        }
+    let entries = (mailbox.tail_first()..).zip(mailbox.tail.entries());
+    let mut written = 0;
+    for (id, entry) in entries.take_while(|(_, entry)| entry.position <= target) {
+        index.push(entry.key(number, id), &entry.value(), slice);
+        written += 1;
     }
     let before = mailbox.head;
     let floor = before.floor.max(beyond_count(before.last, kept).min(before.cursor));
@@ -208,7 +226,7 @@ fn write_mailbox(
     let deliveries = mailbox.deliveries.iter();
     slice.deliveries.extend(deliveries.map(|(upto, time)| (number, upto, time)));
     mailbox.head.floor = floor;
-    Ok(())
+    Ok(written)
 }
 
 /// How many mailboxes one slice may write. A short stretch is cut small, too.
@@ -231,7 +249,12 @@ const CALM_SHARE: u64 = 20;
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };
 /// Mailboxes in one slice: each takes less than a microsecond, unless its cursor moved.
 const MAILBOXES_A_SLICE: usize = if cfg!(test) { 2 } else { 4_096 };
-/// Mailboxes looked at in one step once they are written. Tests look at few.
-const FORGOTTEN_A_STEP: usize = if cfg!(test) { 1 } else { 8_192 };
+/// Entries written for each message that came since the step before. A message has two or three, and is forgotten, so a
+/// flush takes at most about as long as one stretch.
+const ENTRIES_A_MESSAGE: usize = 4;
+/// Entries in a step after a small commit, or none: about 0.2 ms, of which a fifth is the transaction. Tests cut small.
+const LEAST_ENTRIES: usize = if cfg!(test) { 3 } else { 1_024 };
+/// Entries in a step after the largest of commits.
+const MOST_ENTRIES: usize = 2 * ENTRIES_A_SLICE;
 /// A stretch of as many messages to as many mailboxes takes that many slices.
 const LEAST_SLICES: u64 = 8;

@@ -4,7 +4,7 @@ use foldhash::HashMap;
 
 use super::keys::Known;
 use super::log::{Record, RunKind, Slice};
-use super::runs::{ENTRIES_A_SLICE, FilterId, InOrder, Key, Pieces, Run, Runs, Writer};
+use super::runs::{FilterId, InOrder, Key, Pieces, Run, Runs, Writer};
 use crate::store::{AccountNumber, SentId};
 
 /// The newest stretch of the log, by what its messages are looked up by.
@@ -85,22 +85,26 @@ impl StretchWriter {
         Self { conversations, keys }
     }
 
-    /// Goes on by one slice; whether everything is written.
-    pub(super) fn step(&mut self, stretch: &Stretch, slice: &mut Slice) -> bool {
-        let mut room = 0..ENTRIES_A_SLICE;
+    /// Goes on by so many entries; whether everything is written.
+    pub(super) fn step(&mut self, stretch: &Stretch, room: usize, slice: &mut Slice) -> bool {
+        let mut left = room;
         if let Some((writer, order)) = &mut self.conversations {
-            while room.next().is_some() {
-                let Some((key, ())) = order.next(&stretch.conversations) else { break };
+            while left > 0
+                && let Some((key, ())) = order.next(&stretch.conversations)
+            {
                 writer.push(key, &[], slice);
+                left -= 1;
             }
         }
         if let Some((writer, order)) = &mut self.keys {
-            while room.next().is_some() {
-                let Some((key, known)) = order.next(&stretch.keys.order) else { break };
+            while left > 0
+                && let Some((key, known)) = order.next(&stretch.keys.order)
+            {
                 writer.push(key, &known.bytes(), slice);
+                left -= 1;
             }
         }
-        !room.is_empty()
+        left > 0
     }
 
     /// Completes the runs; `covered` is the newest position they have, `running` the running time in seconds.
