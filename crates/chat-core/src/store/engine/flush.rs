@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::chains::{Due, NOWHERE};
 use super::heads;
 use super::index::{beyond_count, last_below, row_above};
 use super::log::{Log, LogError, RunKind, Slice, View};
@@ -9,8 +10,8 @@ use super::mailboxes::Mailboxes;
 use super::runs::{Run, Runs, Writer};
 use super::stretch::{Stretch, StretchWriter};
 use super::{Engine, FLUSH_EVERY, State, Timer};
-use crate::Timestamp;
 use crate::store::AccountNumber;
+use crate::{MessageId, Timestamp};
 
 /// A flush under way: first heads and index, mailbox by mailbox; then the other runs; last, memory lets go of what the
 /// index has.
@@ -18,16 +19,16 @@ use crate::store::AccountNumber;
 pub(super) struct Flush {
     /// The covered position once it is complete.
     target: u64,
-    /// The mailboxes to write, in order.
-    mailboxes: Vec<AccountNumber>,
-    /// How many of them are written.
+    /// What to write, in order of mailbox.
+    due: Vec<Due>,
+    /// How much of that is written.
     written: usize,
     /// The run that gets the index.
     index: Option<Writer>,
     /// What is written as runs once all mailboxes are.
     pub(super) stretch: Stretch,
     writer: Option<StretchWriter>,
-    /// How many mailboxes memory has let go of, once everything is written.
+    /// Of how much of that memory has let go, once everything is written.
     forgotten: Option<usize>,
 }
 
@@ -58,9 +59,9 @@ impl<L: Log> Engine<L> {
             return Ok(more);
         }
         let mut slice = Slice::default();
-        let most = mailboxes_a_slice(self.options.stretch);
+        let most = entries_a_slice(self.options.stretch);
         let from = flush.written;
-        while flush.written < flush.mailboxes.len()
+        while flush.written < flush.due.len()
             && flush.written - from < most
             && slice.weight() < SLICE_WEIGHT
         {
@@ -86,6 +87,7 @@ impl<L: Log> Engine<L> {
         }
         if let Some(covered) = slice.covered {
             state.covered = covered;
+            state.mailboxes.indexed(covered);
             state.flush_timer = Timer::starting(now, FLUSH_EVERY);
             flush.stretch = Stretch::default();
             flush.forgotten = Some(0);
@@ -100,7 +102,7 @@ impl Flush {
         stretch.close();
         Self {
             target,
-            mailboxes: state.mailboxes.take_dirty(),
+            due: state.mailboxes.take_due(target),
             written: 0,
             index: None,
             stretch,
@@ -124,19 +126,20 @@ impl Flush {
         numbers: &mut u64,
         slice: &mut Slice,
     ) -> Result<(), LogError> {
-        let Some((row, _)) = self.mailboxes.get(self.written).copied().map(heads::place) else {
+        let rest = self.due.get(self.written..).unwrap_or_default();
+        let Some((row, _)) = rest.first().map(|(number, _)| heads::place(*number)) else {
             return Ok(());
         };
-        let rest = self.mailboxes.get(self.written..).unwrap_or_default();
-        for number in rest.iter().take_while(|number| heads::place(**number).0 == row) {
-            let index = self.index.get_or_insert_with(|| {
-                *numbers += 1;
-                Writer::new(*numbers, RunKind::Index, 0, slice)
-            });
-            write_mailbox((log, runs), mailboxes, *number, (kept, self.target), index, slice)?;
-            mailboxes.written(*number, self.target);
-            self.written += 1;
+        let upto = rest.partition_point(|(number, _)| heads::place(*number).0 <= row);
+        let index = self.index.get_or_insert_with(|| {
+            *numbers += 1;
+            Writer::new(*numbers, RunKind::Index, 0, slice)
+        });
+        let due = rest.get(..upto).unwrap_or_default();
+        for due in due.chunk_by(|(one, _), (other, _)| one == other) {
+            write_mailbox((log, runs), mailboxes, due, (kept, self.target), index, slice)?;
         }
+        self.written += upto;
         slice.heads.push((row, mailboxes.row(row, end)));
         Ok(())
     }
@@ -168,17 +171,38 @@ impl Flush {
 
     /// Lets go of what the index has now, for some mailboxes; whether there are more.
     fn forget(&mut self, from: usize, mailboxes: &mut Mailboxes) -> bool {
-        let upto = from.saturating_add(FORGOTTEN_A_STEP).min(self.mailboxes.len());
-        for number in self.mailboxes.get(from..upto).unwrap_or_default() {
+        let upto = from.saturating_add(FORGOTTEN_A_STEP).min(self.due.len());
+        for (number, _) in self.due.get(from..upto).unwrap_or_default() {
             mailboxes.forget(*number, self.target);
         }
         self.forgotten = Some(upto);
-        upto < self.mailboxes.len()
+        upto < self.due.len()
     }
 }
 
 /// Adds what the disk lacks of a mailbox, but for its head.
 fn write_mailbox(
+    (log, runs): (&impl View, &Runs),
+    mailboxes: &mut Mailboxes,
+    due: &[Due],
+    (kept, target): (u64, u64),
+    index: &mut Writer,
+    slice: &mut Slice,
+) -> Result<(), LogError> {
+    let Some((number, first)) = due.first().copied() else { return Ok(()) };
+    if let Some(head) = mailboxes.packed_head(number).filter(|_| first != NOWHERE)
+        && beyond_count(head.last, kept).min(head.cursor) == MessageId::ZERO
+    {
+        for (id, entry) in due.iter().filter_map(|due| mailboxes.chained(*due)) {
+            index.push(entry.key(number, id), &entry.value(), slice);
+        }
+        return Ok(());
+    }
+    write_in_use((log, runs), mailboxes, number, (kept, target), index, slice)
+}
+
+/// The same of one that is in use, or has to be for it.
+fn write_in_use(
     (log, runs): (&impl View, &Runs),
     mailboxes: &mut Mailboxes,
     number: AccountNumber,
@@ -189,6 +213,7 @@ fn write_mailbox(
     let mailbox = mailboxes.load(log, runs, number)?;
     if mailbox.removed {
         slice.drop_mailboxes.push(number);
+        mailboxes.written(number, target);
         return Ok(());
     }
     for (id, entry) in (mailbox.tail_first()..).zip(mailbox.tail.entries()) {
@@ -208,13 +233,14 @@ fn write_mailbox(
     let deliveries = mailbox.deliveries.iter();
     slice.deliveries.extend(deliveries.map(|(upto, time)| (number, upto, time)));
     mailbox.head.floor = floor;
+    mailboxes.written(number, target);
     Ok(())
 }
 
-/// How many mailboxes one slice may write. A short stretch is cut small, too.
-fn mailboxes_a_slice(stretch: u64) -> usize {
+/// How many entries one slice may write, or a few more. A short stretch is cut small, too.
+fn entries_a_slice(stretch: u64) -> usize {
     let most = usize::try_from(stretch / LEAST_SLICES).unwrap_or(usize::MAX);
-    most.clamp(1, MAILBOXES_A_SLICE)
+    most.clamp(1, ENTRIES_A_SLICE)
 }
 
 /// Whether the stretch is long enough, or old enough.
@@ -229,9 +255,9 @@ const CALM_SHARE: u64 = 20;
 /// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
 /// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };
-/// Mailboxes in one slice: each takes less than a microsecond, unless its cursor moved.
-const MAILBOXES_A_SLICE: usize = if cfg!(test) { 2 } else { 4_096 };
-/// Mailboxes looked at in one step once they are written. Tests look at few.
+/// Entries in one slice: each takes less than a microsecond, unless its mailbox's cursor moved.
+const ENTRIES_A_SLICE: usize = if cfg!(test) { 2 } else { 4_096 };
+/// Entries whose mailboxes are looked at in one step once they are written. Tests look at few.
 const FORGOTTEN_A_STEP: usize = if cfg!(test) { 1 } else { 8_192 };
 /// A stretch of as many messages to as many mailboxes takes that many slices.
 const LEAST_SLICES: u64 = 8;

@@ -83,11 +83,11 @@ impl<L: Log> Engine<L> {
             self.check_room_for_key(sender.account)?;
         }
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
-        let id = self.deliver(recipient, sender.account, size)?;
         if self.watchers.watches(sender.account) {
             // The sender's other devices are told whom it went to.
             self.cached(recipient.number)?;
         }
+        let id = self.deliver(recipient, sender.account, size)?;
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
         let message =
             Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });

@@ -8,6 +8,7 @@ mod attendance;
 mod blocks;
 mod cache;
 mod calm;
+mod chains;
 mod conversations;
 mod deliveries;
 mod directory;
@@ -212,7 +213,7 @@ impl<L: Log> Engine<L> {
         let mut state = State {
             cache: Cache::new(recovered.next_account),
             to_know: Some(AccountNumber(0)),
-            mailboxes: Mailboxes::new(self.quota()),
+            mailboxes: Mailboxes::new(self.quota(), next),
             sessions: Sessions::new(recovered.sessions, self.options.session_idle),
             imports: imports::left_over(&recovered.imports, recovered.next_account),
             recent: Recent::new(next, self.options.recent_bytes),
