@@ -6,7 +6,7 @@
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::chains::{Chains, Due, NOWHERE};
-use super::heads::{self, HeadBlock, HeadRow};
+use super::heads::{self, HeadBlock, HeadBytes};
 use super::index::{Entry, passed};
 use super::log::{AccountChange, LogError, Record, View};
 use super::mailbox::{Head, Mailbox, Quota};
@@ -156,9 +156,9 @@ impl Mailboxes {
     }
 
     /// Looks at what messages to these mailboxes need, so that memory is asked for many at once.
-    pub(crate) fn glance(&self, numbers: &[AccountNumber]) {
-        let seen = numbers.iter().map(|number| {
-            let (row, at) = heads::place(*number);
+    pub(crate) fn glance(&self, numbers: impl Iterator<Item = AccountNumber>) {
+        let seen = numbers.map(|number| {
+            let (row, at) = heads::place(number);
             let block = usize::try_from(row).ok().and_then(|row| self.blocks.get(row)?.as_ref());
             block.map_or(0, |block| block.glance(at))
         });
@@ -231,11 +231,11 @@ impl Mailboxes {
         self.chains.get(number, position)
     }
 
-    /// The heads of a row, which is loaded, as they are now: everything up to `end` is applied.
-    pub(crate) fn row(&self, row: u64, end: u64) -> HeadRow {
+    /// The heads of a row, which is loaded, as they are now and go to the disk: everything up to `end` is applied.
+    pub(crate) fn row(&self, row: u64, end: u64) -> HeadBytes {
         let block = usize::try_from(row).ok().and_then(|row| self.blocks.get(row)?.as_ref());
         let lent = |at| self.in_use.get(&heads::mailbox(row, at)?).map(|mailbox| mailbox.head);
-        block.map(|block| block.row(end, lent)).unwrap_or_default()
+        block.map(|block| block.encode(end, lent)).unwrap_or_default()
     }
 
     /// The disk has the mailbox's head now, and its index will have everything up to a position.

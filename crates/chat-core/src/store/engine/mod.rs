@@ -65,6 +65,7 @@ use load::Load;
 use log::{Batch, Keyed, Log, LogError, Record, Slice};
 use mailbox::Quota;
 use mailboxes::Mailboxes;
+use messages::Ahead;
 use opaque::Opaque;
 use recent::Recent;
 use runs::Runs;
@@ -94,6 +95,7 @@ pub(crate) struct Engine<L> {
     run_numbers: u64,
     load: Load,
     calm: Calm,
+    ahead: Ahead,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -197,6 +199,7 @@ impl<L: Log> Engine<L> {
             run_numbers: 0,
             load: Load::new(),
             calm: Calm::new(),
+            ahead: Ahead::default(),
         };
         engine.rebuild()?;
         Ok(engine)
