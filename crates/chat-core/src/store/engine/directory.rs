@@ -4,6 +4,7 @@ use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::store::AccountNumber;
 
@@ -50,34 +51,39 @@ impl Directory {
 
     pub(crate) fn get(&self, key: &str) -> Option<Recipient> {
         let hash = self.hash(key);
-        let place = self.table.find(spread(hash), |place| self.is(*place, hash, key))?;
+        let place = self.table.find(spread(hash), |place| is(&self.names, *place, hash, key))?;
         self.entry(*place).map(recipient)
     }
 
     /// Puts an account in, unless its number or name is larger than there is room for.
     pub(crate) fn insert(&mut self, key: &str, recipient: Recipient) {
-        self.remove(key);
         let number = u32::try_from(recipient.number.0);
         let (at, length) = (u32::try_from(self.names.len()), u8::try_from(key.len()));
         let (Ok(number), Ok(at), Ok(length @ ..BLOCKS)) = (number, at, length) else {
-            return;
+            return self.remove(key);
         };
-        self.names.extend_from_slice(&number.to_le_bytes());
-        self.names.push(length | if recipient.blocks { BLOCKS } else { 0 });
-        self.names.extend_from_slice(key.as_bytes());
+        self.changes += 1;
         let hash = self.hash(key);
-        self.table.insert_unique(spread(hash), Place { hash, at }, |place| spread(place.hash));
+        let Self { table, names, .. } = self;
+        names.extend_from_slice(&number.to_le_bytes());
+        names.push(length | if recipient.blocks { BLOCKS } else { 0 });
+        names.extend_from_slice(key.as_bytes());
+        let place = Place { hash, at };
+        match table.entry(
+            spread(hash),
+            |place| is(names, *place, hash, key),
+            |place| spread(place.hash),
+        ) {
+            Entry::Occupied(mut old) => *old.get_mut() = place,
+            Entry::Vacant(free) => drop(free.insert(place)),
+        }
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
         self.changes += 1;
         let hash = self.hash(key);
         let Self { table, names, .. } = self;
-        let is = |place: &Place| {
-            place.hash == hash
-                && entry(names, *place).is_some_and(|(.., name)| name == key.as_bytes())
-        };
-        if let Ok(found) = table.find_entry(spread(hash), is) {
+        if let Ok(found) = table.find_entry(spread(hash), |place| is(names, *place, hash, key)) {
             found.remove();
         }
     }
@@ -113,10 +119,6 @@ impl Directory {
         u32::from_le_bytes([a, b, c, d])
     }
 
-    fn is(&self, place: Place, hash: u32, key: &str) -> bool {
-        place.hash == hash && self.entry(place).is_some_and(|(.., name)| name == key.as_bytes())
-    }
-
     fn entry(&self, place: Place) -> Option<(u32, u8, &[u8])> {
         entry(&self.names, place)
     }
@@ -132,6 +134,10 @@ pub(crate) fn lower_case<'a>(username: &str, lower: &'a mut [u8; 64]) -> Option<
 
 fn recipient((number, flags, _): (u32, u8, &[u8])) -> Recipient {
     Recipient { number: AccountNumber(number.into()), blocks: flags & BLOCKS != 0 }
+}
+
+fn is(names: &[u8], place: Place, hash: u32, key: &str) -> bool {
+    place.hash == hash && entry(names, place).is_some_and(|(.., name)| name == key.as_bytes())
 }
 
 /// Number, flag and length, and name.
