@@ -237,7 +237,8 @@ async fn pages(store: &Store, accounts: u64) {
         times.push((start.elapsed(), page.messages.len()));
     }
     times.sort();
-    println!("inbox of {}: p50 {:.0?}", times[times.len() / 2].1, times[times.len() / 2].0);
+    let (p50, held) = times[times.len() / 2];
+    println!("inbox of {held}: p50 {}µs", p50.as_micros());
 }
 
 async fn login(store: &Store, user: u64) -> SessionKey {

@@ -51,8 +51,9 @@ impl<L: Log> Engine<L> {
         self.calm.unrested = 0;
         self.presence.shrink();
         self.attendance.shrink();
-        if let Some(State { cache, recent, sessions, .. }) = &mut self.state {
+        if let Some(State { cache, mailboxes, recent, sessions, .. }) = &mut self.state {
             cache.clear();
+            mailboxes.give_back();
             recent.clear();
             sessions.noted().shrink_to_fit();
         }

@@ -4,6 +4,7 @@ use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::store::AccountNumber;
 
@@ -26,6 +27,8 @@ pub(crate) struct Directory {
     /// Number (4 bytes), flag and length (1 byte), and name, one behind the other.
     names: Vec<u8>,
     hasher: RandomState,
+    /// Grows with every change, so that what was looked up before is known to stand.
+    changes: u64,
 }
 
 /// Where a name lies, and half of its hash, so that neither growing nor a name that is not there costs a look.
@@ -48,63 +51,93 @@ impl Directory {
 
     pub(crate) fn get(&self, key: &str) -> Option<Recipient> {
         let hash = self.hash(key);
-        let place = self.table.find(spread(hash), |place| self.is(*place, hash, key))?;
-        let (number, flags, _) = self.entry(*place)?;
-        Some(Recipient { number: AccountNumber(number.into()), blocks: flags & BLOCKS != 0 })
+        let place = self.table.find(spread(hash), |place| is(&self.names, *place, hash, key))?;
+        self.entry(*place).map(recipient)
     }
 
     /// Puts an account in, unless its number or name is larger than there is room for.
     pub(crate) fn insert(&mut self, key: &str, recipient: Recipient) {
-        self.remove(key);
         let number = u32::try_from(recipient.number.0);
         let (at, length) = (u32::try_from(self.names.len()), u8::try_from(key.len()));
         let (Ok(number), Ok(at), Ok(length @ ..BLOCKS)) = (number, at, length) else {
-            return;
+            return self.remove(key);
         };
-        self.names.extend_from_slice(&number.to_le_bytes());
-        self.names.push(length | if recipient.blocks { BLOCKS } else { 0 });
-        self.names.extend_from_slice(key.as_bytes());
+        self.changes += 1;
         let hash = self.hash(key);
-        self.table.insert_unique(spread(hash), Place { hash, at }, |place| spread(place.hash));
+        let Self { table, names, .. } = self;
+        names.extend_from_slice(&number.to_le_bytes());
+        names.push(length | if recipient.blocks { BLOCKS } else { 0 });
+        names.extend_from_slice(key.as_bytes());
+        let place = Place { hash, at };
+        match table.entry(
+            spread(hash),
+            |place| is(names, *place, hash, key),
+            |place| spread(place.hash),
+        ) {
+            Entry::Occupied(mut old) => *old.get_mut() = place,
+            Entry::Vacant(free) => drop(free.insert(place)),
+        }
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
+        self.changes += 1;
         let hash = self.hash(key);
         let Self { table, names, .. } = self;
-        let is = |place: &Place| {
-            place.hash == hash
-                && entry(names, *place).is_some_and(|(.., name)| name == key.as_bytes())
-        };
-        if let Ok(found) = table.find_entry(spread(hash), is) {
+        if let Ok(found) = table.find_entry(spread(hash), |place| is(names, *place, hash, key)) {
             found.remove();
         }
     }
 
-    /// Looks for names by their hashes, a step for all before the next, so that memory is asked for many at once. Gives the
-    /// numbers of accounts that likely have them.
-    pub(crate) fn glance(&self, hashes: &[u32]) -> Vec<AccountNumber> {
-        let find = |hash: &u32| self.table.find(spread(*hash), |place| place.hash == *hash);
-        let places: Vec<_> = hashes.iter().filter_map(find).copied().collect();
-        let numbers = places.iter().filter_map(|place| {
-            let entry = self.names.get(usize::try_from(place.at).ok()?..)?;
-            Some(AccountNumber(u32::from_le_bytes(*entry.first_chunk()?).into()))
+    /// Looks many names up, in any case; a step for all before the next, so that memory is asked for many at once.
+    pub(crate) fn get_all<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Vec<Option<Recipient>> {
+        let hashes: Vec<_> = names.clone().map(|name| self.hash_of(name)).collect();
+        let find = |hash: u32| self.table.find(spread(hash), |place| place.hash == hash).copied();
+        let places: Vec<_> = hashes.into_iter().map(|hash| find(hash?)).collect();
+        let found = places.into_iter().zip(names).map(|(place, name)| {
+            let entry =
+                self.entry(place?).filter(|(.., key)| name.as_bytes().eq_ignore_ascii_case(key));
+            entry.map(recipient)
         });
-        numbers.collect()
+        found.collect()
     }
 
-    /// What a name is found by.
-    pub(crate) fn hash(&self, key: &str) -> u32 {
+    /// How often it was changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    fn hash_of(&self, name: &str) -> Option<u32> {
+        let mut lower = [0; 64];
+        lower_case(name, &mut lower).map(|key| self.hash(key))
+    }
+
+    fn hash(&self, key: &str) -> u32 {
         let [a, b, c, d, ..] = self.hasher.hash_one(key).to_le_bytes();
         u32::from_le_bytes([a, b, c, d])
-    }
-
-    fn is(&self, place: Place, hash: u32, key: &str) -> bool {
-        place.hash == hash && self.entry(place).is_some_and(|(.., name)| name == key.as_bytes())
     }
 
     fn entry(&self, place: Place) -> Option<(u32, u8, &[u8])> {
         entry(&self.names, place)
     }
+}
+
+/// A username as accounts are found by; `None` if it is longer than any.
+pub(crate) fn lower_case<'a>(username: &str, lower: &'a mut [u8; 64]) -> Option<&'a str> {
+    let lower = lower.get_mut(..username.len())?;
+    lower.copy_from_slice(username.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
+}
+
+fn recipient((number, flags, _): (u32, u8, &[u8])) -> Recipient {
+    Recipient { number: AccountNumber(number.into()), blocks: flags & BLOCKS != 0 }
+}
+
+fn is(names: &[u8], place: Place, hash: u32, key: &str) -> bool {
+    place.hash == hash && entry(names, place).is_some_and(|(.., name)| name == key.as_bytes())
 }
 
 /// Number, flag and length, and name.
@@ -147,6 +180,9 @@ mod tests {
                     }
                 }
                 prop_assert!(map.iter().all(|(key, recipient)| directory.get(key) == Some(*recipient)));
+                let all = directory.get_all(["A", "Bc", "ab", "ccc"].into_iter());
+                let each = ["a", "bc", "ab", "ccc"].map(|key| map.get(key).copied());
+                prop_assert_eq!(all, each.to_vec());
                 prop_assert_eq!(directory.table.len(), map.len());
             }
         }
@@ -157,5 +193,7 @@ mod tests {
         let mut directory = Directory::default();
         directory.insert("messi", Recipient { number: AccountNumber(1 << 32), blocks: false });
         assert_eq!(directory.get("messi"), None);
+        let long = "x".repeat(65);
+        assert_eq!(directory.get_all([long.as_str(), "messi"].into_iter()), [None, None]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::chains::{Due, NOWHERE};
 use super::heads;
 use super::index::{beyond_count, last_below, row_above};
 use super::log::{Log, LogError, RunKind, Slice, View};
@@ -9,8 +10,8 @@ use super::mailboxes::Mailboxes;
 use super::runs::{ENTRIES_A_SLICE, Run, Runs, Writer};
 use super::stretch::{Stretch, StretchWriter};
 use super::{Engine, FLUSH_EVERY, State, Timer};
-use crate::Timestamp;
 use crate::store::AccountNumber;
+use crate::{MessageId, Timestamp};
 
 /// A flush under way: first heads and index, mailbox by mailbox; then the other runs; last, memory lets go of what the
 /// index has.
@@ -18,16 +19,16 @@ use crate::store::AccountNumber;
 pub(super) struct Flush {
     /// The covered position once it is complete.
     target: u64,
-    /// The mailboxes to write, in order.
-    mailboxes: Vec<AccountNumber>,
-    /// How many of them are written.
+    /// What to write, in order of mailbox.
+    due: Vec<Due>,
+    /// How much of that is written.
     written: usize,
     /// The run that gets the index.
     index: Option<Writer>,
     /// What is written as runs once all mailboxes are.
     pub(super) stretch: Stretch,
     writer: Option<StretchWriter>,
-    /// How many mailboxes memory has let go of, once everything is written.
+    /// Of how much of that memory has let go, once everything is written.
     forgotten: Option<usize>,
     /// The end of the log at the last step.
     seen: u64,
@@ -61,9 +62,9 @@ impl<L: Log> Engine<L> {
             return Ok(more);
         }
         let mut slice = Slice::default();
-        let most = mailboxes_a_slice(self.options.stretch);
+        let most = due_a_slice(self.options.stretch);
         let (from, mut entries) = (flush.written, 0);
-        while flush.written < flush.mailboxes.len()
+        while flush.written < flush.due.len()
             && flush.written - from < most
             && entries < room
             && slice.weight() < SLICE_WEIGHT
@@ -90,6 +91,7 @@ impl<L: Log> Engine<L> {
         }
         if let Some(covered) = slice.covered {
             state.covered = covered;
+            state.mailboxes.indexed(covered);
             state.flush_timer = Timer::starting(now, FLUSH_EVERY);
             flush.stretch = Stretch::default();
             flush.forgotten = Some(0);
@@ -104,7 +106,7 @@ impl Flush {
         stretch.close();
         Self {
             target,
-            mailboxes: state.mailboxes.take_dirty(),
+            due: state.mailboxes.take_due(target),
             written: 0,
             index: None,
             stretch,
@@ -138,21 +140,22 @@ impl Flush {
         numbers: &mut u64,
         slice: &mut Slice,
     ) -> Result<usize, LogError> {
-        let mut entries = 0;
-        let Some((row, _)) = self.mailboxes.get(self.written).copied().map(heads::place) else {
-            return Ok(entries);
+        let rest = self.due.get(self.written..).unwrap_or_default();
+        let Some((row, _)) = rest.first().map(|(number, _)| heads::place(*number)) else {
+            return Ok(0);
         };
-        let rest = self.mailboxes.get(self.written..).unwrap_or_default();
-        for number in rest.iter().take_while(|number| heads::place(**number).0 == row) {
-            let index = self.index.get_or_insert_with(|| {
-                *numbers += 1;
-                Writer::new(*numbers, RunKind::Index, 0, slice)
-            });
-            let upto = (kept, self.target);
-            entries += write_mailbox((log, runs), mailboxes, *number, upto, index, slice)?;
-            mailboxes.written(*number, self.target);
-            self.written += 1;
+        let upto = rest.partition_point(|(number, _)| heads::place(*number).0 <= row);
+        let index = self.index.get_or_insert_with(|| {
+            *numbers += 1;
+            Writer::new(*numbers, RunKind::Index, 0, slice)
+        });
+        let due = rest.get(..upto).unwrap_or_default();
+        let mut entries = 0;
+        for due in due.chunk_by(|(one, _), (other, _)| one == other) {
+            entries +=
+                write_mailbox((log, runs), mailboxes, due, (kept, self.target), index, slice)?;
         }
+        self.written += upto;
         slice.heads.push((row, mailboxes.row(row, end)));
         Ok(entries)
     }
@@ -185,17 +188,38 @@ impl Flush {
 
     /// Lets go of what the index has now, for some mailboxes; whether there are more.
     fn forget(&mut self, from: usize, room: usize, mailboxes: &mut Mailboxes) -> bool {
-        let upto = from.saturating_add(room).min(self.mailboxes.len());
-        for number in self.mailboxes.get(from..upto).unwrap_or_default() {
+        let upto = from.saturating_add(room).min(self.due.len());
+        for (number, _) in self.due.get(from..upto).unwrap_or_default() {
             mailboxes.forget(*number, self.target);
         }
         self.forgotten = Some(upto);
-        upto < self.mailboxes.len()
+        upto < self.due.len()
     }
 }
 
 /// Adds what the disk lacks of a mailbox, but for its head; how many entries of the index.
 fn write_mailbox(
+    (log, runs): (&impl View, &Runs),
+    mailboxes: &mut Mailboxes,
+    due: &[Due],
+    (kept, target): (u64, u64),
+    index: &mut Writer,
+    slice: &mut Slice,
+) -> Result<usize, LogError> {
+    let Some((number, first)) = due.first().copied() else { return Ok(0) };
+    if let Some(head) = mailboxes.packed_head(number).filter(|_| first != NOWHERE)
+        && beyond_count(head.last, kept).min(head.cursor) == MessageId::ZERO
+    {
+        for (id, entry) in due.iter().filter_map(|due| mailboxes.chained(*due)) {
+            index.push(entry.key(number, id), &entry.value(), slice);
+        }
+        return Ok(due.len());
+    }
+    write_in_use((log, runs), mailboxes, number, (kept, target), index, slice)
+}
+
+/// The same of one that is in use, or has to be for it.
+fn write_in_use(
     (log, runs): (&impl View, &Runs),
     mailboxes: &mut Mailboxes,
     number: AccountNumber,
@@ -206,6 +230,7 @@ fn write_mailbox(
     let mailbox = mailboxes.load(log, runs, number)?;
     if mailbox.removed {
         slice.drop_mailboxes.push(number);
+        mailboxes.written(number, target);
         return Ok(0);
     }
     let entries = (mailbox.tail_first()..).zip(mailbox.tail.entries());
@@ -226,13 +251,14 @@ fn write_mailbox(
     let deliveries = mailbox.deliveries.iter();
     slice.deliveries.extend(deliveries.map(|(upto, time)| (number, upto, time)));
     mailbox.head.floor = floor;
+    mailboxes.written(number, target);
     Ok(written)
 }
 
-/// How many mailboxes one slice may write. A short stretch is cut small, too.
-fn mailboxes_a_slice(stretch: u64) -> usize {
+/// How many due entries one slice may write, or a few more. A short stretch is cut small, too.
+fn due_a_slice(stretch: u64) -> usize {
     let most = usize::try_from(stretch / LEAST_SLICES).unwrap_or(usize::MAX);
-    most.clamp(1, MAILBOXES_A_SLICE)
+    most.clamp(1, DUE_A_SLICE)
 }
 
 /// Whether the stretch is long enough, or old enough.
@@ -247,8 +273,8 @@ const CALM_SHARE: u64 = 20;
 /// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
 /// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };
-/// Mailboxes in one slice: each takes less than a microsecond, unless its cursor moved.
-const MAILBOXES_A_SLICE: usize = if cfg!(test) { 2 } else { 4_096 };
+/// Due entries in one slice: each takes less than a microsecond, unless its mailbox's cursor moved.
+const DUE_A_SLICE: usize = if cfg!(test) { 2 } else { 8_192 };
 /// Entries written for each message that came since the step before. A message has two or three, and is forgotten, so a
 /// flush takes at most about as long as one stretch.
 const ENTRIES_A_MESSAGE: usize = 4;

@@ -1,10 +1,11 @@
-//! [`HeadRow`] and [`HeadBlock`]: the heads of neighbouring mailboxes, on disk and in memory, and those in use.
+//! [`HeadRow`] and [`HeadBlock`]: the heads of neighbouring mailboxes, on disk and in memory.
 //!
 //! A head for itself would be a row for itself, and of a million mailboxes each message of a stretch changes another one.
 
-#[cfg(any(test, feature = "embedded"))]
-use super::index::{put_number, take_number};
-use super::mailbox::{Head, Mailbox};
+use super::chains::{Chains, Link};
+use super::index::{Entry, put_number, take_number};
+use super::mailbox::{Head, Load, Quota};
+use super::mailboxes::Undeliverable;
 use crate::MessageId;
 use crate::store::AccountNumber;
 
@@ -18,6 +19,12 @@ pub(crate) fn place(mailbox: AccountNumber) -> (u64, usize) {
     (mailbox.0 / ROW_HEADS, usize::try_from(mailbox.0 % ROW_HEADS).unwrap_or(0))
 }
 
+/// The mailbox that has its head at a place of a row.
+pub(crate) fn mailbox(row: u64, at: usize) -> Option<AccountNumber> {
+    let place = u64::try_from(at).ok()?;
+    row.checked_mul(ROW_HEADS)?.checked_add(place).map(AccountNumber)
+}
+
 /// The mailboxes that have their heads in a row.
 #[cfg(feature = "embedded")]
 pub(crate) fn mailboxes(row: u64) -> impl Iterator<Item = AccountNumber> {
@@ -29,32 +36,36 @@ pub(crate) fn mailboxes(row: u64) -> impl Iterator<Item = AccountNumber> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct HeadRow(pub(crate) Vec<Head>);
 
-impl HeadRow {
-    /// As bytes: the position up to which all of them are applied; then for each the newest id times two, and, unless that
-    /// is 0, how many wait and their bytes; after an odd one floor and incarnations. All as LEB128 numbers.
-    #[cfg(any(test, feature = "embedded"))]
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let applied = self.0.iter().map(|head| head.applied).max().unwrap_or(0);
-        let mut bytes = Vec::with_capacity(8 + self.0.len() * 5);
-        put_number(&mut bytes, applied);
-        for head in &self.0 {
-            let rare = [head.floor.get(), head.began, head.began_before];
-            let is_rare = rare != [0; 3];
-            let tag = head.last.get() << 1 | u64::from(is_rare);
-            put_number(&mut bytes, tag);
-            if tag != 0 {
-                put_number(&mut bytes, head.last.get().saturating_sub(head.cursor.get()));
-                put_number(&mut bytes, head.waiting_bytes);
-            }
-            if is_rare {
-                rare.into_iter().for_each(|number| put_number(&mut bytes, number));
-            }
-        }
-        bytes
-    }
+/// The same as bytes: the position up to which all of them are applied; then for each the newest id times two, and, unless
+/// that is 0, how many wait and their bytes; after an odd one floor and incarnations. All as LEB128 numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct HeadBytes(pub(crate) Vec<u8>);
 
+impl HeadBytes {
+    pub(crate) fn of(heads: impl IntoIterator<Item = Head>, applied: u64) -> Self {
+        let mut bytes = Vec::with_capacity(8 + ROW_PLACES * 5);
+        put_number(&mut bytes, applied);
+        heads.into_iter().for_each(|head| put_head(&mut bytes, &head));
+        Self(bytes)
+    }
+}
+
+fn put_head(bytes: &mut Vec<u8>, head: &Head) {
+    let rare = [head.floor.get(), head.began, head.began_before];
+    let is_rare = rare != [0; 3];
+    let tag = head.last.get() << 1 | u64::from(is_rare);
+    put_number(bytes, tag);
+    if tag != 0 {
+        put_number(bytes, head.last.get().saturating_sub(head.cursor.get()));
+        put_number(bytes, head.waiting_bytes);
+    }
+    if is_rare {
+        rare.into_iter().for_each(|number| put_number(bytes, number));
+    }
+}
+
+impl HeadRow {
     /// From its bytes; `None` if they are damaged.
-    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let applied = take_number(&mut bytes)?;
         let mut heads = Vec::new();
@@ -77,116 +88,97 @@ impl HeadRow {
     }
 }
 
-/// Neighbouring mailboxes in memory: 12 bytes each, as a rule, unless they are in use. All together, as what is written in
-/// order of number is then in memory in about that order.
+/// The heads of neighbouring mailboxes in memory: 16 bytes each, as a rule. All together, as what is written in order of
+/// number is then in memory in about that order.
 #[derive(Debug)]
 pub(crate) struct HeadBlock {
     packed: [Packed; ROW_PLACES],
-    /// By place: 0, or where in `in_use` the mailbox is, counted from 1.
-    slots: [u8; ROW_PLACES],
-    /// The mailboxes in use, with their places.
-    in_use: Vec<(usize, Mailbox)>,
     /// Heads that do not fit, by place.
     wide: Vec<(usize, Head)>,
     /// Everything up to here is applied to each that is not wide.
     applied: u64,
 }
 
+/// A head, and where the newest entry is that the index does not have yet. Of four, one line of the processor's cache.
 #[derive(Debug, Clone, Copy, Default)]
 struct Packed {
     last: u32,
     waiting: u32,
     waiting_bytes: u32,
+    newest: Link,
 }
 
-/// What stands for `last` if the head is wide.
-const WIDE: u32 = u32::MAX;
+/// What stands for `last` if the head is wide, or lent.
+const ELSEWHERE: u32 = u32::MAX;
 
 impl HeadBlock {
     pub(crate) fn new(row: &HeadRow) -> Self {
         let applied = row.0.iter().map(|head| head.applied).max().unwrap_or(0);
-        let mut block = Self {
-            packed: [Packed::default(); ROW_PLACES],
-            slots: [0; ROW_PLACES],
-            in_use: Vec::new(),
-            wide: Vec::new(),
-            applied,
-        };
+        let packed = [Packed::default(); ROW_PLACES];
+        let mut block = Self { packed, wide: Vec::new(), applied };
         row.0.iter().enumerate().for_each(|(at, head)| block.set(at, *head));
         block
     }
 
-    /// A mailbox, if it is in use.
-    pub(crate) fn get(&mut self, at: usize) -> Option<&mut Mailbox> {
-        let slot = self.slot(at)?;
-        self.in_use.get_mut(slot).map(|(_, mailbox)| mailbox)
-    }
-
-    /// Where the mailbox is among those in use, if it is.
-    pub(crate) fn slot(&self, at: usize) -> Option<usize> {
-        usize::from(self.slots.get(at).copied()?).checked_sub(1)
-    }
-
     /// Something of what a message to the mailbox needs.
-    pub(crate) fn glance(&self, at: usize, slot: Option<usize>) -> u64 {
-        let packed = self.packed.get(at).map_or(0, |packed| packed.last);
-        // The next one comes behind the last.
-        let near = slot.map_or_else(|| self.in_use.last(), |slot| self.in_use.get(slot));
-        near.map_or(0, |(_, mailbox)| mailbox.head.waiting_bytes) ^ u64::from(packed)
+    pub(crate) fn glance(&self, at: usize) -> u32 {
+        self.packed.get(at).map_or(0, |packed| packed.last)
     }
 
-    /// Takes a mailbox into use.
-    pub(crate) fn put(&mut self, at: usize, mailbox: Mailbox) {
-        self.in_use.push((at, mailbox));
-        if let (Some(slot), Ok(count)) = (self.slots.get_mut(at), u8::try_from(self.in_use.len())) {
-            *slot = count;
+    /// Whether the head is here and small.
+    pub(crate) fn is_packed(&self, at: usize) -> bool {
+        self.packed.get(at).is_some_and(|packed| packed.last != ELSEWHERE)
+    }
+
+    /// Adds a message to a mailbox and gives its id, if there is room for it. Those of which there is more to know than a
+    /// small head count as not loaded.
+    pub(crate) fn deliver(
+        &mut self,
+        at: usize,
+        mailbox: AccountNumber,
+        entry: Entry,
+        quota: Quota,
+        chains: &mut Chains,
+    ) -> Result<MessageId, Undeliverable> {
+        let packed = self.packed.get_mut(at).filter(|packed| packed.last != ELSEWHERE);
+        let packed = packed.ok_or(Undeliverable::NotLoaded)?;
+        let load = packed.load();
+        if quota.is_half_full(load) {
+            return Err(Undeliverable::NeedsShares);
         }
+        if !quota.has_room(load, entry.size) {
+            return Err(Undeliverable::Full);
+        }
+        let grown = packed.grown(entry.size).ok_or(Undeliverable::NotLoaded)?;
+        let newest = chains.push(mailbox, grown.last, entry, packed.newest);
+        *packed = Packed { newest: newest.ok_or(Undeliverable::NotLoaded)?, ..grown };
+        Ok(MessageId::new(grown.last.into()))
     }
 
-    /// Keeps of a mailbox no more than its head, if that is all there is.
-    pub(crate) fn put_away(&mut self, at: usize) {
-        let Some(head) =
-            self.get(at).filter(|mailbox| mailbox.is_idle()).map(|mailbox| mailbox.head)
-        else {
-            return;
+    /// Gives the head away, and where the newest entry is, with its message's id: the mailbox is in use now.
+    pub(crate) fn lend(&mut self, at: usize) -> (Head, Link, u32) {
+        let head = self.head(at);
+        self.wide.retain(|(place, _)| *place != at);
+        let lent = Packed { last: ELSEWHERE, ..Packed::default() };
+        let packed = self.packed.get_mut(at).map(|packed| std::mem::replace(packed, lent));
+        let Packed { newest, last, .. } = packed.unwrap_or_default();
+        (head, newest, last)
+    }
+
+    /// All heads as they are now and go to the disk: everything up to `end` is applied. `lent` knows those that are in use,
+    /// by place.
+    pub(crate) fn encode(&self, end: u64, lent: impl Fn(usize) -> Option<Head>) -> HeadBytes {
+        let head = |at: usize| match self.is_packed(at) {
+            true => self.head(at),
+            false => lent(at).unwrap_or_else(|| self.head(at)),
         };
-        self.set(at, head);
-        let freed = self.slots.get_mut(at).map_or(0, std::mem::take);
-        self.in_use.swap_remove(usize::from(freed).saturating_sub(1));
-        // The last one has taken the place that was freed.
-        if let Some((moved, _)) = self.in_use.get(usize::from(freed).saturating_sub(1))
-            && let Some(slot) = self.slots.get_mut(*moved)
-        {
-            *slot = freed;
-        }
-        if self.in_use.is_empty() {
-            self.in_use = Vec::new();
-        }
-    }
-
-    /// The same of all.
-    pub(crate) fn shrink(&mut self) {
-        let idle = self.in_use.iter().filter(|(_, mailbox)| mailbox.is_idle());
-        let idle: Vec<_> = idle.map(|(at, _)| *at).collect();
-        idle.into_iter().for_each(|at| self.put_away(at));
-    }
-
-    /// All heads as they are now: everything up to `end` is applied.
-    pub(crate) fn row(&self, end: u64) -> HeadRow {
-        let mut heads: Vec<_> = (0..ROW_PLACES).map(|at| self.head(at)).collect();
-        for (at, mailbox) in &self.in_use {
-            if let Some(head) = heads.get_mut(*at) {
-                *head = mailbox.head;
-            }
-        }
-        heads.iter_mut().for_each(|head| head.applied = end);
-        HeadRow(heads)
+        HeadBytes::of((0..ROW_PLACES).map(head), end)
     }
 
     /// The head of a mailbox that is not in use.
     pub(crate) fn head(&self, at: usize) -> Head {
         let packed = self.packed.get(at).copied().unwrap_or_default();
-        if packed.last == WIDE
+        if packed.last == ELSEWHERE
             && let Some((_, head)) = self.wide.iter().find(|(place, _)| *place == at)
         {
             return *head;
@@ -201,11 +193,12 @@ impl HeadBlock {
         }
     }
 
-    fn set(&mut self, at: usize, head: Head) {
+    /// Takes a head in, of which the index has all entries.
+    pub(crate) fn set(&mut self, at: usize, head: Head) {
         self.wide.retain(|(place, _)| *place != at);
         let packed = Packed::of(&head, self.applied).unwrap_or_else(|| {
             self.wide.push((at, head));
-            Packed { last: WIDE, ..Packed::default() }
+            Packed { last: ELSEWHERE, ..Packed::default() }
         });
         if let Some(place) = self.packed.get_mut(at) {
             *place = packed;
@@ -220,9 +213,24 @@ impl Packed {
         let waiting = head.last.get().saturating_sub(head.cursor.get());
         (!rare && head.applied >= applied).then_some(())?;
         Some(Self {
-            last: u32::try_from(head.last.get()).ok().filter(|last| *last != WIDE)?,
+            last: u32::try_from(head.last.get()).ok().filter(|last| *last != ELSEWHERE)?,
             waiting: u32::try_from(waiting).ok()?,
             waiting_bytes: u32::try_from(head.waiting_bytes).ok()?,
+            newest: Link::default(),
+        })
+    }
+
+    fn load(&self) -> Load {
+        Load { messages: self.waiting.into(), bytes: self.waiting_bytes.into() }
+    }
+
+    /// With one more message of this size; `None` if that does not fit.
+    fn grown(&self, size: u32) -> Option<Self> {
+        Some(Self {
+            last: self.last.checked_add(1).filter(|last| *last != ELSEWHERE)?,
+            waiting: self.waiting.checked_add(1)?,
+            waiting_bytes: self.waiting_bytes.checked_add(size)?,
+            newest: self.newest,
         })
     }
 }
@@ -259,7 +267,9 @@ mod tests {
         #[test]
         fn heads_survive_disk_and_memory(heads in heads()) {
             let row = HeadRow(heads.clone());
-            prop_assert_eq!(HeadRow::decode(&row.encode()), Some(row.clone()));
+            let applied = if heads.is_empty() { 0 } else { 9 };
+            let bytes = HeadBytes::of(heads.clone(), applied);
+            prop_assert_eq!(HeadRow::decode(&bytes.0), Some(row.clone()));
             let block = HeadBlock::new(&row);
             let found: Vec<_> = (0..heads.len()).map(|at| block.head(at)).collect();
             prop_assert_eq!(found, heads);
@@ -272,21 +282,32 @@ mod tests {
     }
 
     #[test]
-    fn mailboxes_in_use_are_told_apart_from_those_put_away() {
-        let mut block = HeadBlock::new(&HeadRow::default());
+    fn what_is_lent_is_told_apart_from_what_is_here() {
         let head = |last| Head { last: MessageId::new(last), applied: 9, ..Head::default() };
-        for at in 0..ROW_PLACES {
-            block.put(at, Mailbox::new(head(u64::try_from(at).unwrap() + 5)));
-        }
-        for gone in 0..ROW_PLACES {
-            block.put_away(gone);
-            for at in 0..ROW_PLACES {
-                assert_eq!(block.get(at).is_some(), at > gone);
-                let last = block.row(9).0[at].last.get();
-                assert_eq!(last, u64::try_from(at).unwrap() + 5);
-            }
-        }
-        assert!(block.in_use.is_empty());
+        let mut block = HeadBlock::new(&HeadRow(vec![head(5), head(6)]));
+        let (lent, ..) = block.lend(1);
+        assert_eq!((lent, block.is_packed(0), block.is_packed(1)), (head(6), true, false));
+        let bytes = block.encode(9, |at| (at == 1).then(|| head(7)));
+        assert_eq!(bytes, HeadBytes::of([head(5), head(7)], 9));
+        block.set(1, head(8));
+        assert_eq!(block.encode(9, |_| None), HeadBytes::of([head(5), head(8)], 9));
+    }
+
+    #[test]
+    fn a_head_that_grows_too_large_counts_as_not_loaded() {
+        let quota = Quota { messages: u64::MAX, bytes: u64::MAX };
+        let full = MessageId::new(u64::from(u32::MAX) - 2);
+        let head = Head { last: full, cursor: full, ..Head::default() };
+        let mut block = HeadBlock::new(&HeadRow(vec![head]));
+        let mut chains = Chains::new(1);
+        let mut deliver = |position, size| {
+            let entry = Entry { position, sender: AccountNumber(1), size };
+            block.deliver(0, AccountNumber(5), entry, quota, &mut chains)
+        };
+        assert_eq!(deliver(1, 9), Ok(MessageId::new(full.get() + 1)));
+        assert_eq!(deliver(2, 9), Err(Undeliverable::NotLoaded));
+        assert_eq!(deliver(2, 9), Err(Undeliverable::NotLoaded));
+        assert_eq!(block.head(0).waiting_bytes, 9);
     }
 
     #[test]

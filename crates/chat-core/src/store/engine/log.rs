@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::Recipient;
-use super::heads::HeadRow;
+use super::heads::{HeadBytes, HeadRow};
 use super::index::IndexRow;
 use crate::account::PasswordHash;
 use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
@@ -156,7 +156,7 @@ pub(crate) enum ImportChange {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Slice {
     /// Rows of heads by number.
-    pub(crate) heads: Vec<(u64, HeadRow)>,
+    pub(crate) heads: Vec<(u64, HeadBytes)>,
     /// Index rows of the mailbox below this row number go.
     pub(crate) drop_rows: Vec<(AccountNumber, u64)>,
     /// Parked messages of the mailbox up to this id go.

@@ -43,9 +43,20 @@ pub(crate) struct Quota {
 
 /// Messages and bytes.
 #[derive(Debug, Clone, Copy, Default)]
-struct Load {
-    messages: u64,
-    bytes: u64,
+pub(crate) struct Load {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Quota {
+    pub(crate) fn is_half_full(self, load: Load) -> bool {
+        load.messages >= self.messages.div_ceil(2) || load.bytes >= self.bytes.div_ceil(2)
+    }
+
+    /// Whether one more message of this size fits, whoever sends it.
+    pub(crate) fn has_room(self, load: Load, size: u32) -> bool {
+        load.messages < self.messages && load.bytes.saturating_add(size.into()) <= self.bytes
+    }
 }
 
 /// A mailbox: its head, and the entries the index on disk does not have yet.
@@ -91,7 +102,7 @@ impl Mailbox {
 
     /// Whether one more message needs [`share_out`](Self::share_out) to be called before [`admits`](Self::admits).
     pub(crate) fn needs_shares(&self, quota: Quota) -> bool {
-        self.senders.is_none() && self.is_half_full(quota)
+        self.senders.is_none() && quota.is_half_full(self.load())
     }
 
     /// Takes note of who sent what waits: every undelivered entry.
@@ -108,13 +119,10 @@ impl Mailbox {
     /// Whether there is room for a message of this size from this sender: in the mailbox, and from half full on in
     /// the sender's quarter of it.
     pub(crate) fn admits(&self, sender: AccountNumber, size: u32, quota: Quota) -> bool {
-        let bytes = u64::from(size);
-        if self.waiting() >= quota.messages
-            || self.head.waiting_bytes.saturating_add(bytes) > quota.bytes
-        {
+        if !quota.has_room(self.load(), size) {
             return false;
         }
-        if !self.is_half_full(quota) {
+        if !quota.is_half_full(self.load()) {
             return true;
         }
         let held = self
@@ -124,7 +132,7 @@ impl Mailbox {
             .copied()
             .unwrap_or_default();
         held.messages < quota.messages.div_ceil(4)
-            && held.bytes.saturating_add(bytes) <= quota.bytes.div_ceil(4)
+            && held.bytes.saturating_add(size.into()) <= quota.bytes.div_ceil(4)
     }
 
     /// Adds a message and gives its id.
@@ -191,9 +199,9 @@ impl Mailbox {
         !self.dirty && self.tail.entries().is_empty() && self.senders.is_none()
     }
 
-    fn is_half_full(&self, quota: Quota) -> bool {
-        self.waiting() >= quota.messages.div_ceil(2)
-            || self.head.waiting_bytes >= quota.bytes.div_ceil(2)
+    /// What waits.
+    fn load(&self) -> Load {
+        Load { messages: self.waiting(), bytes: self.head.waiting_bytes }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::directory::Recipient;
+use super::directory::{Recipient, lower_case};
 use super::index::{Entry, entries, passed};
 use super::log::{Keyed, Log, Record};
 use super::mailbox::Head;
@@ -15,6 +15,21 @@ use crate::store::{
 };
 use crate::{MessageBodyError, MessageId, Timestamp, check_body};
 
+/// The recipients of messages to come, in order, as far as they were found.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    recipients: std::vec::IntoIter<Option<Recipient>>,
+    /// How often the directory had been changed then.
+    changes: u64,
+}
+
+impl Ahead {
+    /// Those of the next so many messages.
+    fn take(&mut self, messages: usize) -> Vec<Option<Recipient>> {
+        self.recipients.by_ref().take(messages).collect()
+    }
+}
+
 /// Who sends.
 struct Sender {
     session: SessionKey,
@@ -25,22 +40,25 @@ struct Sender {
 
 impl<L: Log> Engine<L> {
     pub(super) fn send(&mut self, messages: Vec<Outgoing>, now: Timestamp) -> Outcome {
+        let mut ahead = self.ahead.take(messages.len()).into_iter();
         self.can_write()?;
         let mut sender = None;
         let outcomes = messages.into_iter().map(|message| {
+            let found = ahead.next().flatten();
             // A connection's messages come from one session, as a rule: it is looked up once.
             if sender.as_ref().is_none_or(|sender: &Sender| sender.session != message.session) {
                 sender = Some(self.sender(message.session, now)?);
             }
             let sender = sender.as_ref().ok_or(StoreError::Internal)?;
-            self.send_one(sender, message, now)
+            self.send_one(sender, message, found, now)
         });
         Ok(Answer::Sent(outcomes.collect()))
     }
 
-    /// Has memory fetched what the messages of a batch need of accounts and mailboxes, if they are too many to be in the
-    /// processor's cache: one after the other each message would wait for it, looked at together they wait at once.
-    pub(super) fn look_ahead(&self, operations: &[Operation]) {
+    /// Looks up the recipients of a batch and has memory fetched what the messages need of mailboxes, if there are too many
+    /// to be in the processor's cache: one after the other each message would wait for it, looked at together they wait at
+    /// once.
+    pub(super) fn look_ahead(&mut self, operations: &[Operation]) {
         let Some(state) = &self.state else { return };
         if state.cache.directory.len() < TOO_MANY_TO_CACHE {
             return;
@@ -49,13 +67,10 @@ impl<L: Log> Engine<L> {
             Operation::Send(messages) => messages.as_slice(),
             _ => &[],
         });
-        let mut lower = [0; 64];
-        let keys = messages.filter_map(|message| {
-            lower_case(&message.to, &mut lower).map(|key| state.cache.directory.hash(key))
-        });
-        let hashes: Vec<_> = keys.collect();
-        let numbers = state.cache.directory.glance(&hashes);
-        state.mailboxes.glance(&numbers);
+        let recipients = state.cache.directory.get_all(messages.map(|message| &*message.to));
+        state.mailboxes.glance(recipients.iter().flatten().map(|recipient| recipient.number));
+        self.ahead =
+            Ahead { recipients: recipients.into_iter(), changes: state.cache.directory.changes() };
     }
 
     fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {
@@ -68,6 +83,7 @@ impl<L: Log> Engine<L> {
         &mut self,
         sender: &Sender,
         outgoing: Outgoing,
+        found: Option<Recipient>,
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
         let key = outgoing.key.map(|key| Keyed { key, request: outgoing.request });
@@ -77,17 +93,17 @@ impl<L: Log> Engine<L> {
             return Ok(receipt);
         }
         let Outgoing { to, body, origin, .. } = outgoing;
-        let recipient = self.recipient(&to)?;
+        let recipient = self.recipient(&to, found)?;
         check_body(&body, self.options.message_bytes).map_err(body_error)?;
         if key.is_some() {
             self.check_room_for_key(sender.account)?;
         }
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
-        let id = self.deliver(recipient, sender.account, size)?;
         if self.watchers.watches(sender.account) {
             // The sender's other devices are told whom it went to.
             self.cached(recipient.number)?;
         }
+        let id = self.deliver(recipient, sender.account, size)?;
         let (from, from_name) = (Arc::clone(&sender.username), Arc::clone(&sender.name));
         let message =
             Arc::new(Message { id, time: now, sender: sender.account, from, from_name, body });
@@ -136,7 +152,16 @@ impl<L: Log> Engine<L> {
         Ok(())
     }
 
-    fn recipient(&mut self, username: &str) -> Result<Recipient, StoreError> {
+    /// Who has a username, if nobody was found to have it when it was looked ahead, or that may not hold any more.
+    fn recipient(
+        &mut self,
+        username: &str,
+        found: Option<Recipient>,
+    ) -> Result<Recipient, StoreError> {
+        let changes = self.state()?.cache.directory.changes();
+        if let Some(recipient) = found.filter(|_| self.ahead.changes == changes) {
+            return Ok(recipient);
+        }
         let mut lower = [0; 64];
         let key = lower_case(username, &mut lower).ok_or(StoreError::NoSuchRecipient)?;
         if let Some(recipient) = self.state()?.cache.directory.get(key) {
@@ -291,14 +316,6 @@ impl<L: Log> Engine<L> {
         self.watchers.delivered(account, upto);
         Ok(())
     }
-}
-
-/// A username as accounts are found by; `None` if it is longer than any.
-fn lower_case<'a>(username: &str, lower: &'a mut [u8; 64]) -> Option<&'a str> {
-    let lower = lower.get_mut(..username.len())?;
-    lower.copy_from_slice(username.as_bytes());
-    lower.make_ascii_lowercase();
-    std::str::from_utf8(lower).ok()
 }
 
 fn refusal(undeliverable: Undeliverable) -> StoreError {

@@ -8,6 +8,7 @@ mod attendance;
 mod blocks;
 mod cache;
 mod calm;
+mod chains;
 mod commit;
 mod conversations;
 mod deliveries;
@@ -66,6 +67,7 @@ use load::Load;
 use log::{Batch, Keyed, Log, LogError, Record, Slice};
 use mailbox::Quota;
 use mailboxes::Mailboxes;
+use messages::Ahead;
 use opaque::Opaque;
 use recent::Recent;
 use runs::Runs;
@@ -96,6 +98,7 @@ pub(crate) struct Engine<L> {
     load: Load,
     calm: Calm,
     under_way: Option<UnderWay>,
+    ahead: Ahead,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -200,6 +203,7 @@ impl<L: Log> Engine<L> {
             load: Load::new(),
             calm: Calm::new(),
             under_way: None,
+            ahead: Ahead::default(),
         };
         engine.rebuild()?;
         Ok(engine)
@@ -216,7 +220,7 @@ impl<L: Log> Engine<L> {
         let mut state = State {
             cache: Cache::new(recovered.next_account),
             to_know: Some(AccountNumber(0)),
-            mailboxes: Mailboxes::new(self.quota()),
+            mailboxes: Mailboxes::new(self.quota(), next),
             sessions: Sessions::new(recovered.sessions, self.options.session_idle),
             imports: imports::left_over(&recovered.imports, recovered.next_account),
             recent: Recent::new(next, self.options.recent_bytes),

@@ -2,6 +2,7 @@
 
 use super::tables::{Tables, Write};
 use crate::MessageId;
+use crate::store::engine::heads::{HeadBytes, HeadRow};
 use crate::store::engine::log::{Batch, Record, Slice};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +47,16 @@ impl Bug {
                 slice.covered = Some(tables.next - 1);
             }
             Self::CursorForgotten => {
-                for (number, row) in &mut slice.heads {
+                for (number, bytes) in &mut slice.heads {
                     let old = tables.heads.get(number);
+                    let mut row = HeadRow::decode(&bytes.0).unwrap_or_default();
                     for (at, head) in row.0.iter_mut().enumerate() {
                         head.cursor = old
                             .and_then(|old| old.0.get(at))
                             .map_or(MessageId::ZERO, |old| old.cursor);
                     }
+                    let applied = row.0.first().map_or(0, |head| head.applied);
+                    *bytes = HeadBytes::of(row.0, applied);
                 }
             }
             _ => {}

@@ -91,7 +91,7 @@ impl Tables {
 
     fn apply_slice(&mut self, slice: &Slice) {
         for (number, row) in &slice.heads {
-            self.heads.insert(*number, row.clone());
+            self.heads.insert(*number, HeadRow::decode(&row.0).unwrap_or_default());
         }
         for (mailbox, upto) in &slice.drop_parked {
             self.parked.retain(|(owner, id), _| owner != mailbox || id > upto);

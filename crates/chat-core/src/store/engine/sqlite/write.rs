@@ -222,7 +222,7 @@ pub(super) fn put(
 fn put_heads(connection: &Connection, slice: &Slice) -> Result<()> {
     let mut put = connection.prepare_cached("INSERT OR REPLACE INTO head_rows VALUES (?1, ?2)")?;
     for (number, row) in &slice.heads {
-        put.execute(params![number, row.encode()])?;
+        put.execute(params![number, row.0])?;
     }
     Ok(())
 }
