@@ -13,8 +13,8 @@ use crate::store::{Blocking, StoreError};
 /// Hashes and verifies off the runtime, on threads that step back behind all others: at most one less at once than there
 /// are cores, and at least one; at most 512 for each of these wait. Cheap to clone; clones share the room.
 ///
-/// The core that is left is for syncs: where all were busy with hashes, a sync that takes 0.2 ms took up to 50 ms, whatever
-/// the hashes' priority, since what the kernel does for it has to wait for a core.
+/// The core that is left is for syncs: beside hashes on all of two cores, at the lowest priority and in a process of their
+/// own, messages appended and synced to one file took up to 1.3 s instead of 10 ms (`docs/performance.md`).
 ///
 /// Its futures may be dropped: what has begun runs to its end in its place, what has not gives its place up.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! [`Background`]: threads for work that takes long and can wait.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -28,7 +29,12 @@ impl Background {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let runtime = self.0.as_ref().ok_or(StoreError::Unavailable)?;
-        runtime.spawn_blocking(work).await.map_err(|_| StoreError::Unavailable)
+        let (done, outcome) = mpsc::channel();
+        // Nobody may be left who wants to know.
+        runtime.spawn_blocking(move || drop(done.send(work())));
+        // Blocking work of the caller's runtime as well: a test's paused clock stands still meanwhile.
+        let outcome = tokio::task::spawn_blocking(move || outcome.recv()).await;
+        outcome.ok().and_then(Result::ok).ok_or(StoreError::Unavailable)
     }
 }
 
@@ -69,6 +75,22 @@ mod tests {
         let background = Background::new(1).unwrap();
         assert_eq!(background.run(priority).await, Ok(LOWEST));
         assert_eq!(priority(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_clock_stands_still_while_it_works() {
+        let begun = tokio::time::Instant::now();
+        let background = Background::new(1).unwrap();
+        let work = background.run(|| std::thread::sleep(Duration::from_millis(20)));
+        let (timer, worked) = tokio::join!(
+            tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>()),
+            async {
+                work.await.unwrap();
+                begun.elapsed()
+            }
+        );
+        assert!(timer.is_err());
+        assert_eq!(worked, Duration::ZERO);
     }
 
     #[tokio::test]
