@@ -5,7 +5,10 @@
 //! their password is surabaya-1.
 //!
 //! `cargo bench -p chat-core --bench growth -- measure DIRECTORY [MILLIONS]` sends that many million messages into a copy of it
-//! and prints a row: what the store's thread takes a message, bytes written, and what pages take.
+//! and prints a row: what the store's thread takes a message and bytes written.
+//!
+//! `cargo bench -p chat-core --bench growth -- inbox DIRECTORY` sends a million messages into a copy of it, lets it come to
+//! rest, and prints what `inbox` of 50 takes from the request to the page: see [`inbox`].
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
@@ -47,8 +50,9 @@ async fn main() {
             store.close().await.unwrap();
         }
         Some("measure") => measure(Path::new(&words[1]), number(2, 2)).await,
+        Some("inbox") => inbox(Path::new(&words[1])).await,
         // `cargo bench` runs every benchmark without words.
-        _ => println!("growth: say `fill DIRECTORY` or `measure DIRECTORY`"),
+        _ => println!("growth: say `fill DIRECTORY`, `measure DIRECTORY` or `inbox DIRECTORY`"),
     }
 }
 
@@ -166,32 +170,19 @@ async fn measure(directory: &Path, millions: u64) {
     sqlite.durability = Durability::ProcessCrash;
     let opening = Instant::now();
     let store = Store::open(sqlite, options()).await.unwrap();
-    let session = login(&store, 0).await;
+    login(&store, 0).await;
     let opened = opening.elapsed();
-    // The one after the last account is not there.
-    let mut accounts = 1;
-    while store.account(&format!("user{accounts}")).await.is_ok() {
-        accounts *= 10;
-    }
+    let accounts = count_accounts(&store).await;
     println!("opened after {opened:.0?}; {accounts} accounts; {} MB resident", resident());
     println!(
         "| messages | what | sent a second | CPU µs of the store's thread | bytes written a message | MB resident |"
     );
     println!("| --- | --- | --- | --- | --- | --- |");
-    let mut sessions = vec![session];
-    for caller in 1..CALLERS {
-        sessions.push(login(&store, caller).await);
-    }
-    let seed = u64::from(std::process::id()) << 32;
+    let callers = callers(&store).await;
     for round in 0..millions * 2 {
         let posted = round % 2 == 1;
         let (start, before, bytes) = (Instant::now(), cpu(), written());
-        let mut callers = JoinSet::new();
-        for (caller, session) in (0..).zip(&sessions) {
-            let first = seed + (round * CALLERS + caller) * 1_000_000;
-            callers.spawn(call(store.clone(), *session, accounts, first, posted));
-        }
-        callers.join_all().await;
+        send_round(&store, &callers, accounts, round, posted).await;
         let messages = CALLERS * SHARE;
         let rate = u128::from(messages) * 1_000 / start.elapsed().as_millis();
         let ns = (cpu() - before).as_nanos() / u128::from(messages);
@@ -205,8 +196,41 @@ async fn measure(directory: &Path, millions: u64) {
             resident()
         );
     }
-    pages(&store, accounts).await;
     store.close().await.unwrap();
+}
+
+/// The one after the last account is not there.
+async fn count_accounts(store: &Store) -> u64 {
+    let mut accounts = 1;
+    while store.account(&format!("user{accounts}")).await.is_ok() {
+        accounts *= 10;
+    }
+    accounts
+}
+
+async fn callers(store: &Store) -> Vec<SessionKey> {
+    let mut sessions = Vec::new();
+    for caller in 0..CALLERS {
+        sessions.push(login(store, caller).await);
+    }
+    sessions
+}
+
+/// Every caller sends its share.
+async fn send_round(
+    store: &Store,
+    callers: &[SessionKey],
+    accounts: u64,
+    round: u64,
+    posted: bool,
+) {
+    let seed = u64::from(std::process::id()) << 32;
+    let mut calls = JoinSet::new();
+    for (caller, session) in (0..).zip(callers) {
+        let first = seed + (round * CALLERS + caller) * 1_000_000;
+        calls.spawn(call(store.clone(), *session, accounts, first, posted));
+    }
+    calls.join_all().await;
 }
 
 /// How many messages a caller sends in a round.
@@ -226,19 +250,92 @@ async fn call(store: Store, session: SessionKey, accounts: u64, first: u64, post
     }
 }
 
-/// The oldest 50 of what waits in mailboxes that hold many, and were never read.
-async fn pages(store: &Store, accounts: u64) {
-    let users = (0..accounts).filter(|user| Shape::is_heavy(*user) && Shape::never_reads(*user));
-    let mut times = Vec::new();
-    for user in users.step_by(7).take(201) {
-        let session = login(store, user).await;
-        let start = Instant::now();
-        let page = store.inbox(session, &[], PageLimit::bodies(50, usize::MAX)).await.unwrap();
-        times.push((start.elapsed(), page.messages.len()));
+/// The 50 oldest messages of mailboxes that hold as many, asked for one after the other: first with a dropped page cache,
+/// each mailbox for the first time; then again; then beside sends. All but the newest messages were written behind.
+async fn inbox(directory: &Path) {
+    let store = Store::open(SqliteOptions::new(directory), options()).await.unwrap();
+    let accounts = count_accounts(&store).await;
+    let users = users_with_many(&store, accounts).await;
+    let callers = callers(&store).await;
+    for round in 0..2 {
+        send_round(&store, &callers, accounts, round, false).await;
     }
+    let mut readers = Vec::new();
+    for n in 0..READERS {
+        let at = usize::try_from(random(n)).unwrap() % users.len();
+        readers.push(login(&store, users[at]).await);
+    }
+    rest().await;
+    let dropped = fs::write("/proc/sys/vm/drop_caches", "1").is_ok();
+    println!("| inbox of 50 | p50, µs | p90 | p99 | longest |");
+    println!("| --- | --- | --- | --- | --- |");
+    row(if dropped { "cold, at rest" } else { "first, at rest" }, pages(&store, &readers).await);
+    row("warm, at rest", pages(&store, &readers).await);
+    let mut sends = JoinSet::new();
+    sends.spawn(send_steadily(store.clone(), callers[0], accounts));
+    row("warm, beside 20,000 sends a second", pages(&store, &readers).await);
+    sends.shutdown().await;
+    store.close().await.unwrap();
+}
+
+/// Whose mailbox will hold 50 messages: in a store without any everybody's, once a hundred were sent to each.
+async fn users_with_many(store: &Store, accounts: u64) -> Vec<u64> {
+    let many = |user: &u64| Shape::is_heavy(*user) && Shape::never_reads(*user);
+    let session = login(store, 900).await;
+    let page = store.peek(session, None, PageLimit::bodies(1, usize::MAX)).await.unwrap();
+    (0..accounts).filter(|user| page.messages.is_empty() || many(user)).collect()
+}
+
+/// Mailboxes that are read.
+const READERS: u64 = 500;
+
+fn row(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    let (p50, held) = times[times.len() / 2];
-    println!("inbox of {held}: p50 {}µs", p50.as_micros());
+    let part = |share: usize| times[(times.len() - 1) * share / 100].as_micros();
+    println!("| {what} | {} | {} | {} | {} |", part(50), part(90), part(99), part(100));
+}
+
+async fn pages(store: &Store, readers: &[SessionKey]) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for session in readers {
+        let start = Instant::now();
+        let page = store.inbox(*session, &[], PageLimit::bodies(50, usize::MAX)).await.unwrap();
+        times.push(start.elapsed());
+        assert_eq!(page.messages.len(), 50);
+        // A user comes now and then.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    times
+}
+
+/// Until nothing is left that can wait.
+async fn rest() {
+    loop {
+        let before = cpu();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        if cpu() - before < Duration::from_millis(5) {
+            return;
+        }
+    }
+}
+
+/// 20 messages every millisecond.
+async fn send_steadily(store: Store, session: SessionKey, accounts: u64) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let mut sends = JoinSet::new();
+    for tick in 0.. {
+        ticks.tick().await;
+        let message = |n: u64| {
+            let to = format!("user{}", random(tick * 20 + n) % accounts);
+            Outgoing::new(session, to, "x".repeat(100))
+        };
+        let messages = (0..20).map(message).collect();
+        let store = store.clone();
+        sends.spawn(async move { assert!(store.send(messages).await.iter().all(Result::is_ok)) });
+        while let Some(sent) = sends.try_join_next() {
+            sent.unwrap();
+        }
+    }
 }
 
 async fn login(store: &Store, user: u64) -> SessionKey {

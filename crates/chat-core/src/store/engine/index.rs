@@ -3,9 +3,9 @@
 //! It is written as sorted runs. Earlier versions wrote a row for every 64 messages of a mailbox ([`IndexRow`]); those
 //! are read until they are trimmed.
 
-use super::log::{LogError, RunKind, View};
+use super::log::{LogError, View};
 use super::mailbox::Mailbox;
-use super::runs::{Forward, Key, Runs};
+use super::runs::{Key, Runs, read_from};
 use crate::MessageId;
 use crate::store::AccountNumber;
 
@@ -46,40 +46,105 @@ impl Entry {
 }
 
 /// What the runs, and the rows of earlier versions, have of the ids from one to another: for each its entry, if they have
-/// one. `runs` are those to look in, newest first; gives also how many of them were looked in.
+/// one. `runs` are those to look in, newest first; gives also the ones that were looked in.
 pub(crate) fn look_up(
     view: &(impl View + ?Sized),
     runs: &[u64],
     mailbox: AccountNumber,
     from: u64,
     upto: u64,
-) -> Result<(Vec<Option<Entry>>, usize), LogError> {
+) -> Result<(Vec<Option<Entry>>, Vec<u64>), LogError> {
     let count = (upto + 1).saturating_sub(from);
-    let mut found = vec![None; usize::try_from(count).unwrap_or(0)];
-    let mut missing = found.len();
-    let mut looked = 0;
-    for run in runs {
-        if missing == 0 {
-            break;
-        }
-        looked += 1;
-        let mut cursor = Forward::from(view, RunKind::Index, *run, Key([mailbox.0, from, 0]))?;
-        while let Some(Key([owner, id, position])) = cursor.key()
-            && owner == mailbox.0
-            && id <= upto
-        {
-            let place = usize::try_from(id - from).ok().and_then(|at| found.get_mut(at));
-            if let Some(place @ None) = place {
-                *place = Entry::from_run(position, cursor.value());
-                missing -= 1;
+    let found = vec![None; usize::try_from(count).unwrap_or(0)];
+    let mut search = Search { mailbox, from, upto, missing: found.len(), found };
+    let mut order = Order::new(runs);
+    while search.missing > 0
+        && let Some((at, run)) = order.next()
+    {
+        let seen = search.look_in(view, run)?;
+        order.narrow(at, &seen);
+    }
+    if search.missing > 0 {
+        look_up_rows(view, mailbox, from, &mut search.found)?;
+    }
+    Ok((search.found, order.looked))
+}
+
+/// Entries looked for.
+struct Search {
+    mailbox: AccountNumber,
+    from: u64,
+    upto: u64,
+    found: Vec<Option<Entry>>,
+    missing: usize,
+}
+
+impl Search {
+    /// Takes what a run has.
+    fn look_in(&mut self, view: &(impl View + ?Sized), run: u64) -> Result<Seen, LogError> {
+        let mut seen = Seen::default();
+        read_from(view, run, Key([self.mailbox.0, self.from, 0]), |key, value| {
+            let Key([owner, id, position]) = key;
+            if owner != self.mailbox.0 {
+                return owner < self.mailbox.0;
             }
-            cursor.advance(view)?;
-        }
+            // Ids grow with positions, and runs follow one another.
+            seen.not_older |= id <= self.from;
+            seen.not_newer |= id >= self.upto;
+            let place = id.checked_sub(self.from).and_then(|at| usize::try_from(at).ok());
+            if let Some(place @ None) = place.and_then(|at| self.found.get_mut(at)) {
+                *place = Entry::from_run(position, value);
+                self.missing -= 1;
+            }
+            id < self.upto
+        })?;
+        Ok(seen)
     }
-    if missing > 0 {
-        look_up_rows(view, mailbox, from, &mut found)?;
+}
+
+/// What a run says of those beside it.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Nothing that is looked for lies in an older one.
+    not_older: bool,
+    /// Nor in a newer one.
+    not_newer: bool,
+}
+
+/// In which order runs are looked in: from the middle, as what is found there tells on which side to go on. Merged runs may
+/// overlap, so if something is missing in the end the others are looked in, too.
+struct Order<'a> {
+    /// Newest first.
+    runs: &'a [u64],
+    /// Where those are that are left.
+    likely: Vec<usize>,
+    unlikely: Vec<usize>,
+    looked: Vec<u64>,
+}
+
+impl<'a> Order<'a> {
+    fn new(runs: &'a [u64]) -> Self {
+        let likely = (0..runs.len()).collect();
+        Self { runs, likely, unlikely: Vec::new(), looked: Vec::new() }
     }
-    Ok((found, looked))
+
+    fn next(&mut self) -> Option<(usize, u64)> {
+        let at = match self.likely.len() {
+            0 => self.unlikely.pop()?,
+            left => self.likely.remove(left / 2),
+        };
+        let run = *self.runs.get(at)?;
+        self.looked.push(run);
+        Some((at, run))
+    }
+
+    fn narrow(&mut self, looked: usize, seen: &Seen) {
+        let is_unlikely = |at: &mut usize| match *at > looked {
+            true => seen.not_older,
+            false => seen.not_newer,
+        };
+        self.unlikely.extend(self.likely.extract_if(.., is_unlikely));
+    }
 }
 
 /// Adds what rows of earlier versions have.
@@ -266,7 +331,59 @@ pub(super) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::SimulatedLog;
+    use super::super::log::{Log as _, RunKind, Slice};
+    use super::super::runs::Writer;
     use super::*;
+
+    const MAILBOX: AccountNumber = AccountNumber(7);
+
+    /// A log with these ids of a mailbox in runs numbered from 0, among those of its neighbours.
+    fn log_of(runs: &[Vec<u64>]) -> SimulatedLog {
+        let mut slice = Slice::default();
+        for (number, ids) in (0..).zip(runs) {
+            let mut writer = Writer::new(number, RunKind::Index, 0, &mut slice);
+            for mailbox in [6, 7, 8].map(AccountNumber) {
+                for id in ids {
+                    let entry = Entry { position: id * 10 + mailbox.0, sender: mailbox, size: 5 };
+                    writer.push(entry.key(mailbox, *id), &entry.value(), &mut slice);
+                }
+            }
+            writer.finish(0, &mut slice);
+        }
+        let mut log = SimulatedLog::new();
+        log.put(&slice).unwrap();
+        log
+    }
+
+    /// Looks up ten ids and gives how many runs that took.
+    fn look_up_ten(log: &SimulatedLog, order: &[u64], from: u64) -> usize {
+        let (found, looked) = look_up(log, order, MAILBOX, from, from + 9).unwrap();
+        let positions = found.into_iter().map(|entry| entry.unwrap().position);
+        assert!(positions.eq((from..from + 10).map(|id| id * 10 + MAILBOX.0)), "from {from}");
+        looked.len()
+    }
+
+    #[test]
+    fn what_one_mailbox_has_in_many_runs_is_found_in_few() {
+        let runs: Vec<Vec<_>> =
+            (0..16).map(|run| (run * 20 + 1..=run * 20 + 20).collect()).collect();
+        let log = log_of(&runs);
+        let order: Vec<_> = (0..16).rev().collect();
+        for from in 1..=311 {
+            let looked = look_up_ten(&log, &order, from);
+            assert!(looked <= 6, "{looked} runs from {from}");
+        }
+    }
+
+    #[test]
+    fn what_lies_in_runs_that_overlap_is_found() {
+        let (ends, middle) = ((1..=15).chain(70..=99).collect(), (16..=69).collect());
+        let log = log_of(&[middle, ends, Vec::new()]);
+        for order in [[2, 1, 0], [1, 0, 2], [0, 1, 2]] {
+            (1..=90).for_each(|from| assert!(look_up_ten(&log, &order, from) <= 3));
+        }
+    }
 
     fn rows() -> impl Strategy<Value = (u64, IndexRow)> {
         let entry =

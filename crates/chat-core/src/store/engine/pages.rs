@@ -51,7 +51,7 @@ impl Plan {
 fn read_page(view: &dyn View, plan: &Plan, limit: PageLimit) -> Result<Option<Found>, LogError> {
     let mailbox = plan.page.account;
     let mut page = Page::new(plan, limit);
-    let mut index = Index { view, plan, found: None, looked: 0 };
+    let mut index = Index { view, plan, found: None, looked: Vec::new() };
     while let Some(id) = page.next() {
         let position = match plan.placed(id) {
             Some(Placed::Here(message)) => {
@@ -100,13 +100,13 @@ struct Index<'a> {
     plan: &'a Plan,
     /// The first id looked up, and the entries from there on.
     found: Option<(u64, Vec<Option<Entry>>)>,
-    /// In how many runs.
-    looked: usize,
+    /// In which runs.
+    looked: Vec<u64>,
 }
 
 impl Index<'_> {
     fn position(&mut self, id: MessageId, limit: PageLimit) -> Result<Option<u64>, LogError> {
-        let Self { view, plan, .. } = *self;
+        let (view, plan) = (self.view, self.plan);
         if self.found.is_none() {
             let most = u64::try_from(limit.messages.max(1)).unwrap_or(u64::MAX);
             let last = plan.last.get().min(plan.placed_from.get().saturating_sub(1));
@@ -122,7 +122,7 @@ impl Index<'_> {
 
     /// What was looked up counts only if each run still was there whole.
     fn is_whole(&self) -> Result<bool, LogError> {
-        for run in self.plan.index.iter().take(self.looked) {
+        for run in &self.looked {
             if !self.view.run_is_complete(*run)? {
                 return Ok(false);
             }

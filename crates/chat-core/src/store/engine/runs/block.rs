@@ -2,7 +2,7 @@
 //! index, which has an entry for each message and nothing but small numbers in it, has them as LEB128.
 
 use super::super::index::{Entry, put_number, take_number};
-use super::super::log::{Block, LogError, RunChange, RunKind};
+use super::super::log::{Block, LogError, RunChange, RunKind, View};
 
 use crate::store::AccountNumber;
 
@@ -107,7 +107,6 @@ pub(super) struct Entries {
 impl Entries {
     pub(super) fn read(kind: RunKind, block: &Block) -> Result<Self, LogError> {
         let (first, bytes) = block;
-        let damaged = || LogError::Failed("a block of a sorted run is damaged".into());
         let entries = match kind {
             RunKind::Index => Self::decode_index(first, bytes),
             RunKind::Conversations | RunKind::Keys => {
@@ -136,15 +135,13 @@ impl Entries {
         Some(entries)
     }
 
-    fn decode_index(first: &[u8], mut bytes: &[u8]) -> Option<Self> {
+    fn decode_index(first: &[u8], bytes: &[u8]) -> Option<Self> {
         let mut entries = Self { value_bytes: Entry::VALUE_BYTES, ..Self::default() };
-        let mut last = Key::from_bytes(first)?;
-        while !bytes.is_empty() {
-            let (key, value) = take_entry(&mut bytes, last)?;
+        each_of_index(first, bytes, |key, value| {
             entries.keys.push(key);
-            entries.values.extend_from_slice(&value);
-            last = key;
-        }
+            entries.values.extend_from_slice(value);
+            true
+        })?;
         Some(entries)
     }
 
@@ -153,6 +150,50 @@ impl Entries {
         let from = at.saturating_mul(self.value_bytes);
         self.values.get(from..from.saturating_add(self.value_bytes)).unwrap_or_default()
     }
+}
+
+/// Gives the entries of a block of the index, as long as more are wanted; whether they still are. `None` if the block is
+/// damaged.
+fn each_of_index(
+    first: &[u8],
+    mut bytes: &[u8],
+    mut take: impl FnMut(Key, &[u8]) -> bool,
+) -> Option<bool> {
+    let mut last = Key::from_bytes(first)?;
+    while !bytes.is_empty() {
+        let (key, value) = take_entry(&mut bytes, last)?;
+        if !take(key, &value) {
+            return Some(false);
+        }
+        last = key;
+    }
+    Some(true)
+}
+
+/// Gives a run of the index from a key on, and up to a block of what lies below it, as long as more is wanted.
+pub(crate) fn read_from(
+    view: &(impl View + ?Sized),
+    run: u64,
+    key: Key,
+    mut take: impl FnMut(Key, &[u8]) -> bool,
+) -> Result<(), LogError> {
+    let bytes = key.bytes();
+    let mut next = match view.block_at(run, &bytes)? {
+        // The run begins after the key.
+        None => view.block_after(run, &bytes)?,
+        block => block,
+    };
+    while let Some((first, entries)) = next {
+        if !each_of_index(&first, &entries, &mut take).ok_or_else(damaged)? {
+            return Ok(());
+        }
+        next = view.block_after(run, &first)?;
+    }
+    Ok(())
+}
+
+fn damaged() -> LogError {
+    LogError::Failed("a block of a sorted run is damaged".into())
 }
 
 /// An entry of the index behind another: how much larger the mailbox's number is, and, if it is the same, the id; the

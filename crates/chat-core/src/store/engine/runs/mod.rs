@@ -21,7 +21,7 @@ use foldhash::HashMap;
 
 use super::log::{LogError, RunKind, RunRow};
 use crate::store::AccountNumber;
-pub(crate) use block::Key;
+pub(crate) use block::{Key, read_from};
 pub(crate) use cursor::{Backward, Forward};
 pub(crate) use filter::{Filter, Probe};
 use merge::Merge;
@@ -64,7 +64,7 @@ impl Run {
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     pub(crate) index: Vec<Run>,
-    /// The numbers of the index's runs, newest first.
+    /// The numbers of the index's runs that have anything, newest first.
     pub(crate) index_order: Arc<[u64]>,
     pub(crate) conversations: Vec<Run>,
     pub(crate) keys: Vec<Run>,
@@ -111,7 +111,8 @@ impl Runs {
     }
 
     fn changed(&mut self) {
-        let mut order: Vec<_> = self.index.iter().map(|run| (run.until, run.number)).collect();
+        let runs = self.index.iter().filter(|run| run.entries > 0);
+        let mut order: Vec<_> = runs.map(|run| (run.until, run.number)).collect();
         order.sort_unstable_by_key(|run| std::cmp::Reverse(*run));
         self.index_order = order.into_iter().map(|(_, number)| number).collect();
         self.heavy.clear();
