@@ -16,23 +16,22 @@ pub(crate) struct Peer {
     /// It logged in or used a valid token, at some time.
     pub(crate) logged_in: bool,
     /// The session it used last, which counts as in use here until another does; it may have ended since.
-    pub(crate) attached: Option<SessionKey>,
+    pub(crate) attached: Option<KnownSession>,
     /// What it was shown.
     pub(crate) delivery: Delivery,
     /// Its watch. In a box, as most connections have none.
     pub(crate) watcher: Option<Box<Watcher>>,
     /// Messages to be stored together, of requests not answered yet.
     pub(crate) outgoing: Vec<Outgoing>,
-    /// How many messages were stored together last.
-    pub(crate) last_outgoing: usize,
-    known: Option<KnownToken>,
+    /// How many messages were stored together last, up to 255.
+    pub(crate) last_outgoing: u8,
 }
 
-/// The last token seen, so that its hash is not computed for each request.
-#[derive(Clone, Copy)]
-struct KnownToken {
+/// A session and the token it was asked for by, so that its hash is not computed for each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KnownSession {
     token: Token,
-    key: SessionKey,
+    pub(crate) key: SessionKey,
 }
 
 impl Peer {
@@ -41,22 +40,16 @@ impl Peer {
     }
 
     /// The session a word stands for; `None` if it is no token. Whether the session exists only the store can tell.
-    pub(crate) fn session_key(&mut self, word: &str) -> Option<SessionKey> {
+    pub(crate) fn session(&self, word: &str) -> Option<KnownSession> {
         let token = word.parse().ok()?;
-        match self.known {
-            Some(known) if known.token == token => Some(known.key),
-            _ => {
-                let key = SessionKey::of(&token);
-                self.known = Some(KnownToken { token, key });
-                Some(key)
-            }
-        }
+        let attached = self.attached.filter(|attached| attached.token == token);
+        Some(attached.unwrap_or_else(|| KnownSession::of(token)))
     }
 }
 
-impl std::fmt::Debug for KnownToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.key.fmt(f)
+impl KnownSession {
+    pub(crate) fn of(token: Token) -> Self {
+        Self { token, key: SessionKey::of(&token) }
     }
 }
 
@@ -67,11 +60,14 @@ mod tests {
     #[test]
     fn a_word_stands_for_the_same_session_in_either_case() {
         let (mut peer, token) = (Peer::default(), Token::random());
-        let key = SessionKey::of(&token);
-        assert_eq!(peer.session_key(&token.expose()), Some(key));
-        assert_eq!(peer.session_key(&token.expose().to_uppercase()), Some(key));
-        assert_ne!(peer.session_key(&Token::random().expose()), Some(key));
-        assert_eq!(peer.session_key("surabaya"), None);
+        let session = KnownSession::of(token);
+        for attached in [None, Some(session)] {
+            peer.attached = attached;
+            assert_eq!(peer.session(&token.expose()), Some(session));
+            assert_eq!(peer.session(&token.expose().to_uppercase()), Some(session));
+            assert_ne!(peer.session(&Token::random().expose()), Some(session));
+            assert_eq!(peer.session("surabaya"), None);
+        }
         assert!(!format!("{peer:?}").contains(&token.expose()));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 #[derive(Debug)]
 pub(crate) struct Seats {
     places: usize,
-    free: Arc<Semaphore>,
+    free: Semaphore,
     /// In order, so that what they are asked is in the same order always.
     taken: Mutex<BTreeMap<u64, Arc<Holder>>>,
     last_number: AtomicU64,
@@ -37,16 +37,15 @@ pub(crate) struct Room {
 /// One connection's place, free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    number: u64,
     holder: Arc<Holder>,
     seats: Arc<Seats>,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Who has a place, as far as others must know. One a connection, so it is kept small: a token to cancel and the future to
 /// wait for it take three times the room.
 #[derive(Debug)]
 struct Holder {
+    number: u64,
     room: u32,
     /// When it last sent anything.
     heard_ms: AtomicU64,
@@ -74,7 +73,7 @@ impl Seats {
     pub(crate) fn new(connections: usize) -> Arc<Self> {
         Arc::new(Self {
             places: connections,
-            free: Arc::new(Semaphore::new(connections)),
+            free: Semaphore::new(connections),
             taken: Mutex::default(),
             last_number: AtomicU64::new(0),
             last_room: AtomicU32::new(0),
@@ -88,16 +87,19 @@ impl Seats {
         Room { number: self.last_room.fetch_add(1, Ordering::Relaxed), seats: Arc::clone(self) }
     }
 
-    fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, room: u32) -> Seat {
+    fn seat(self: &Arc<Self>, permit: SemaphorePermit<'_>, room: u32) -> Seat {
+        // The seat gives it back.
+        permit.forget();
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let holder = Arc::new(Holder {
+            number,
             room,
             heard_ms: AtomicU64::new(self.now_ms()),
             is_guest: AtomicBool::new(true),
             asked: Mutex::default(),
         });
         self.taken().insert(number, Arc::clone(&holder));
-        Seat { number, holder, seats: Arc::clone(self), _permit: permit }
+        Seat { holder, seats: Arc::clone(self) }
     }
 
     /// Asks the one who was silent longest; no if there is none to ask.
@@ -143,7 +145,7 @@ impl Room {
     pub(crate) async fn take(&self) -> Seat {
         loop {
             let asked = self.seats.free.available_permits() == 0 && self.make_room();
-            let permit = Arc::clone(&self.seats.free).acquire_owned();
+            let permit = self.seats.free.acquire();
             let permit =
                 if asked { timeout(PATIENCE, permit).await.ok() } else { Some(permit.await) };
             // The semaphore is never closed; and a guest who dawdles is not waited for, the next one is asked.
@@ -181,7 +183,7 @@ impl Room {
 impl Seat {
     /// The connection's number, counted from 1 since the server was made.
     pub(crate) fn number(&self) -> u64 {
-        self.number
+        self.holder.number
     }
 
     /// Whether the connection is to serve what it has read, and close; if not yet, the task is woken when it is. One task
@@ -216,7 +218,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.taken().remove(&self.number);
+        self.seats.taken().remove(&self.holder.number);
+        self.seats.free.add_permits(1);
     }
 }
 

@@ -80,8 +80,7 @@ impl Server {
     fn spawn(&self, tasks: &mut JoinSet<()>, transport: impl Transport, peer: String, seat: Seat) {
         let name = Name::new(seat.number(), peer);
         let span = name.debug_span();
-        let (service, config) = (Arc::clone(&self.service), Arc::clone(&self.config));
-        let connection = Connection::new(transport, name, seat, service, config).run();
+        let connection = Connection::new(transport, name, seat, Arc::clone(&self.service)).run();
         // A task carries no room for a span that nobody sees.
         if span.is_disabled() {
             tasks.spawn(connection);

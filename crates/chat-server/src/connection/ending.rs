@@ -64,7 +64,9 @@ impl<T: Transport> Connection<T> {
         }
         self.close(Close::Orderly).await?;
         if self.peer.delivery.is_open() {
-            if let Ok(failure) = timeout(self.config.linger, self.transport.failure()).await {
+            if let Ok(failure) =
+                timeout(self.service.config().linger, self.transport.failure()).await
+            {
                 return Err(failure);
             }
             self.service.confirm(&mut self.peer).await;
@@ -104,7 +106,7 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn close(&mut self, how: Close) -> io::Result<()> {
-        timeout(self.config.linger, self.transport.close(how)).await?
+        timeout(self.service.config().linger, self.transport.close(how)).await?
     }
 
     /// Reads and forgets what comes, for a bounded time; whether the peer has ended.
@@ -120,7 +122,7 @@ impl<T: Transport> Connection<T> {
                 }
             }
         };
-        timeout(self.config.linger, discarding).await.unwrap_or(false)
+        timeout(self.service.config().linger, discarding).await.unwrap_or(false)
     }
 }
 

@@ -19,11 +19,11 @@ use tracing::debug;
 
 use self::ending::Ending;
 use self::receive::poll_receive;
+use crate::Transport;
 use crate::name::Name;
 use crate::peer::Peer;
 use crate::seats::Seat;
 use crate::service::{Output, Service};
-use crate::{ServerConfig, Transport};
 
 /// One peer's connection.
 ///
@@ -37,7 +37,6 @@ use crate::{ServerConfig, Transport};
 pub(crate) struct Connection<T> {
     transport: T,
     service: Arc<Service>,
-    config: Arc<ServerConfig>,
     seat: Seat,
     peer: Peer,
     codec: ServerCodec,
@@ -62,18 +61,11 @@ enum Served {
 }
 
 impl<T: Transport> Connection<T> {
-    pub(crate) fn new(
-        transport: T,
-        name: Name,
-        seat: Seat,
-        service: Arc<Service>,
-        config: Arc<ServerConfig>,
-    ) -> Self {
-        let codec = ServerCodec::new(config.frame_bytes);
+    pub(crate) fn new(transport: T, name: Name, seat: Seat, service: Arc<Service>) -> Self {
+        let codec = ServerCodec::new(service.config().frame_bytes);
         Self {
             transport,
             service,
-            config,
             seat,
             peer: Peer::new(name),
             output: Output::default(),
@@ -123,26 +115,13 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn serve(&mut self) -> Served {
-        let mut served = Served::Some;
-        while self.output.len() < self.config.turn_bytes {
-            match self.codec.decode(&mut self.input) {
-                Ok(Some(frame)) => {
-                    self.unfinished = None;
-                    if !self.service.gather(&frame, &mut self.peer) {
-                        let Self { service, peer, output, .. } = self;
-                        Box::pin(service.request(frame, peer, output)).await;
-                    }
-                }
-                Ok(None) => {
-                    served = Served::All;
-                    break;
-                }
-                Err(_) => {
-                    served = Served::TooLong;
-                    break;
-                }
-            }
-        }
+        let served = loop {
+            let answer = match self.next_request() {
+                Ok(answer) => answer,
+                Err(served) => break served,
+            };
+            answer.await;
+        };
         if !self.peer.outgoing.is_empty() {
             Box::pin(self.service.finish(&mut self.peer, &mut self.output)).await;
         }
@@ -155,6 +134,20 @@ impl<T: Transport> Connection<T> {
         served
     }
 
+    /// Gathers the frames at hand, up to one that is to be answered by itself.
+    fn next_request(&mut self) -> Result<Pin<Box<impl Future<Output = ()> + use<'_, T>>>, Served> {
+        while self.output.len() < self.service.config().turn_bytes {
+            let Ok(frame) = self.codec.decode(&mut self.input) else { return Err(Served::TooLong) };
+            let Some(frame) = frame else { return Err(Served::All) };
+            self.unfinished = None;
+            if !self.service.gather(&frame, &mut self.peer) {
+                let Self { service, peer, output, .. } = self;
+                return Ok(Box::pin(service.request(frame, peer, output)));
+            }
+        }
+        Err(Served::Some)
+    }
+
     fn push_event(&mut self, event: &WatchEvent) {
         if let Some(watcher) = &mut self.peer.watcher {
             watcher.push(event, &mut self.output, &mut self.peer.delivery);
@@ -164,7 +157,7 @@ impl<T: Transport> Connection<T> {
     /// Adds the events that are at hand.
     fn push_events(&mut self) {
         if let Some(watcher) = &mut self.peer.watcher {
-            let bytes = self.output.len() + self.config.turn_bytes;
+            let bytes = self.output.len() + self.service.config().turn_bytes;
             watcher.push_at_hand(&mut self.output, bytes, &mut self.peer.delivery);
         }
     }
@@ -192,7 +185,7 @@ impl<T: Transport> Connection<T> {
 
     /// Writes everything. A guest who is to make room has only so long to read what is answered.
     async fn write_while_seated(&mut self) -> Result<(), Ending> {
-        let overstays = self.seat.overstays(self.config.linger);
+        let overstays = self.seat.overstays(self.service.config().linger);
         tokio::select! {
             biased;
             written = self.write() => written,
@@ -204,7 +197,7 @@ impl<T: Transport> Connection<T> {
         while self.output.len() > 0 {
             self.write_some().await?;
         }
-        match timeout(self.config.write_timeout, self.transport.flush()).await {
+        match timeout(self.service.config().write_timeout, self.transport.flush()).await {
             Ok(flushed) => flushed.map_err(Ending::Broken)?,
             Err(_) => return Err(Ending::Stalled),
         }
@@ -222,15 +215,16 @@ impl<T: Transport> Connection<T> {
     /// Writes what the transport takes, as soon as it takes anything.
     async fn write_some(&mut self) -> Result<(), Ending> {
         let bytes = self.output.bytes();
-        let written = match timeout(self.config.write_timeout, self.transport.write(bytes)).await {
-            Ok(written) => written,
-            Err(_) => match self.transport.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(Ending::Stalled);
-                }
-                written => written,
-            },
-        };
+        let written =
+            match timeout(self.service.config().write_timeout, self.transport.write(bytes)).await {
+                Ok(written) => written,
+                Err(_) => match self.transport.try_write(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return Err(Ending::Stalled);
+                    }
+                    written => written,
+                },
+            };
         match written {
             Ok(0) => Err(Ending::Broken(io::ErrorKind::WriteZero.into())),
             Ok(written) => {
@@ -246,22 +240,15 @@ impl<T: Transport> Connection<T> {
     async fn wait(&mut self) -> Result<(), Ending> {
         let nothing_held = self.input.is_empty();
         self.limit_line();
-        let (read, event) = {
-            let Self { transport, input, output, seat, peer, unfinished, .. } = self;
-            let mut next = peer.watcher.as_mut().map(|watcher| Box::pin(watcher.next()));
-            poll_fn(|cx| {
-                if seat.poll_asked(cx).is_ready() {
-                    return Poll::Ready(Err(Ending::Asked));
-                }
-                let read = poll_receive(transport, input, output.bytes(), cx);
-                let event = poll_if_any(&mut next, cx);
-                if read.is_ready() || event.is_ready() {
-                    return Poll::Ready(Ok((taken(read), taken(event))));
-                }
-                poll_if_any(unfinished, cx).map(|()| Err(Ending::UnfinishedLine))
-            })
-            .await?
+        // Taken out, so that what waits holds one reference and not one for each field.
+        let mut watcher = self.peer.watcher.take();
+        let come = {
+            let this = &mut *self;
+            let mut next = watcher.as_mut().map(|watcher| Box::pin(watcher.next()));
+            poll_fn(move |cx| this.poll_come(&mut next, cx)).await
         };
+        self.peer.watcher = watcher;
+        let (read, event) = come?;
         match read {
             Some(Ok(0)) => return Err(Ending::PeerEnded),
             Some(Ok(_)) => self.note_heard(nothing_held),
@@ -277,11 +264,28 @@ impl<T: Transport> Connection<T> {
         Ok(())
     }
 
+    fn poll_come<F: Future>(
+        &mut self,
+        next: &mut Option<Pin<Box<F>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Option<io::Result<usize>>, Option<F::Output>), Ending>> {
+        if self.seat.poll_asked(cx).is_ready() {
+            return Poll::Ready(Err(Ending::Asked));
+        }
+        let read = poll_receive(&mut self.transport, &mut self.input, self.output.bytes(), cx);
+        let event = poll_if_any(next, cx);
+        if read.is_ready() || event.is_ready() {
+            return Poll::Ready(Ok((taken(read), taken(event))));
+        }
+        poll_if_any(&mut self.unfinished, cx).map(|()| Err(Ending::UnfinishedLine))
+    }
+
     fn limit_line(&mut self) {
         if self.input.is_empty() {
             self.unfinished = None;
         } else {
-            self.unfinished.get_or_insert_with(|| Box::pin(sleep(self.config.line_timeout)));
+            self.unfinished
+                .get_or_insert_with(|| Box::pin(sleep(self.service.config().line_timeout)));
         }
     }
 
@@ -321,6 +325,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let bytes = size_of_output(Connection::<TcpStream>::run);
-        assert!(bytes <= 528, "a connection's task holds {bytes} bytes");
+        assert!(bytes <= 408, "a connection's task holds {bytes} bytes");
     }
 }

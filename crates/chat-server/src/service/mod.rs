@@ -19,7 +19,7 @@ use chat_core::protocol::{
 use chat_core::store::{Message, PageLimit, SessionKey, Store, StoreError};
 
 use crate::ServerConfig;
-use crate::peer::Peer;
+use crate::peer::{KnownSession, Peer};
 
 /// Answers the requests of all connections.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ struct Exchange<'a> {
 impl Service {
     pub(crate) fn new(store: Store, config: Arc<ServerConfig>) -> Self {
         Self { store, config }
+    }
+
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.config
     }
 
     /// Takes a `send` or `post` that needs nothing asked first, to be stored by [`Service::finish`] together with those that
@@ -83,7 +87,7 @@ impl Service {
     /// The connection is gone.
     pub(crate) async fn leave(&self, peer: &mut Peer) {
         if let Some(session) = peer.attached.take() {
-            self.store.detach(session).await;
+            self.store.detach(session.key).await;
         }
     }
 
@@ -173,16 +177,17 @@ impl Exchange<'_> {
     /// The session of a token. One that was not in use on this connection is from now on, if it exists; whether one that
     /// was still exists the store says at the next call.
     async fn session(&mut self, token: &str) -> Result<SessionKey, StoreError> {
-        let session = self.peer.session_key(token).ok_or(StoreError::NoSession)?;
+        let session = self.peer.session(token).ok_or(StoreError::NoSession)?;
         if self.peer.attached != Some(session) {
             self.attach(session).await?;
         }
-        Ok(session)
+        Ok(session.key)
     }
 
     /// From now on this session is in use here, in place of any other. After a failure none is.
-    async fn attach(&mut self, session: SessionKey) -> Result<(), StoreError> {
-        self.store.attach(session, self.peer.attached.take()).await?;
+    async fn attach(&mut self, session: KnownSession) -> Result<(), StoreError> {
+        let before = self.peer.attached.take().map(|before| before.key);
+        self.store.attach(session.key, before).await?;
         self.peer.attached = Some(session);
         self.peer.logged_in = true;
         Ok(())

@@ -15,7 +15,7 @@ impl Service {
             return;
         }
         let outgoing = std::mem::take(&mut peer.outgoing);
-        peer.last_outgoing = outgoing.len();
+        peer.last_outgoing = u8::try_from(outgoing.len()).unwrap_or(u8::MAX);
         let posted = posted(&outgoing);
         let outcomes = self.store.send(outgoing).await;
         output.reserve(outcomes.len());
@@ -76,18 +76,18 @@ pub(super) fn gather_if_known(peer: &mut Peer, command: &Command<'_>) -> bool {
         Command::Post { token, key, to, body } => (token, Some(PostKey::new(key)), to, body),
         _ => return false,
     };
-    let Some(session) = peer.session_key(token) else { return false };
+    let Some(session) = peer.session(token) else { return false };
     if peer.attached != Some(session) || key == Some(None) {
         return false;
     }
-    gather(peer, session, key.flatten(), to, body);
+    gather(peer, session.key, key.flatten(), to, body);
     true
 }
 
 fn gather(peer: &mut Peer, session: SessionKey, key: Option<PostKey>, to: &str, body: &str) {
     if peer.outgoing.is_empty() {
         // As many as last time, within reason: who pipelines sixteen does so again.
-        peer.outgoing.reserve_exact(peer.last_outgoing.clamp(1, MOST_EXPECTED));
+        peer.outgoing.reserve_exact(peer.last_outgoing.clamp(1, MOST_EXPECTED).into());
     }
     let mut outgoing = Outgoing::new(session, to, body);
     outgoing.key = key;
@@ -111,4 +111,4 @@ fn durability(store: &Store) -> &'static str {
 }
 
 /// Room for so many messages at most is made before they are seen: 6 KiB.
-const MOST_EXPECTED: usize = 64;
+const MOST_EXPECTED: u8 = 64;

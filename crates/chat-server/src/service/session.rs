@@ -2,11 +2,12 @@
 
 use chat_core::account::check_new_password;
 use chat_core::protocol::{ErrorCode, Reply, SessionEntry, Whoami};
-use chat_core::store::{NewAccount, SessionInfo, SessionKey, StoreError};
+use chat_core::store::{NewAccount, SessionInfo, StoreError};
 use chat_core::{FullName, Username};
 use tracing::{debug, info};
 
 use super::Exchange;
+use crate::peer::KnownSession;
 
 impl Exchange<'_> {
     pub(super) async fn auth(&mut self, username: &str, password: &str) -> Result<(), StoreError> {
@@ -16,7 +17,7 @@ impl Exchange<'_> {
             self.peer.name.log(|| info!(%error, "a login was refused"));
         })?;
         self.peer.logged_in = true;
-        if let Err(error) = self.attach(SessionKey::of(&token)).await {
+        if let Err(error) = self.attach(KnownSession::of(token)).await {
             // The login stands; the first use of the token tries again.
             debug!(%error, "the store could not note the use of a new session");
         }

@@ -30,13 +30,18 @@ impl Calm {
         self.unrested = self.unrested.saturating_add(count);
     }
 
-    /// Whether a busy time is over, until memory was given back.
-    pub(super) fn follows_a_storm(&mut self) -> bool {
+    /// Looks at the time. Once a step: all its parts are to see the same, or memory would be given back before the flush
+    /// that comes first, and nothing would bring that about any more.
+    pub(super) fn look(&mut self) {
         let now = Instant::now();
         if now - self.since >= SPAN {
             self.quiet = self.asked <= LITTLE;
             (self.since, self.asked) = (now, 0);
         }
+    }
+
+    /// Whether a busy time is over, until memory was given back.
+    pub(super) fn follows_a_storm(&self) -> bool {
         self.quiet && self.unrested >= MUCH
     }
 }
@@ -62,10 +67,10 @@ impl<L: Log> Engine<L> {
     }
 }
 
-/// How often it is looked.
-const SPAN: Duration = Duration::from_secs(10);
+/// How often it is looked: longer than most programs pause between two bursts, and memory is given back soon.
+const SPAN: Duration = Duration::from_secs(3);
 /// So few in a span are no load: 100 a second.
-const LITTLE: usize = 1_000;
+const LITTLE: usize = 300;
 /// So many may have filled caches.
 const MUCH: usize = 10_000;
 
@@ -79,6 +84,7 @@ mod tests {
         let after = async |calm: &mut Calm, asked| {
             calm.add(asked);
             tokio::time::advance(SPAN).await;
+            calm.look();
             calm.follows_a_storm()
         };
         assert!(!after(&mut calm, 0).await, "nothing was asked");

@@ -432,6 +432,7 @@ impl<L: Log> Engine<L> {
     /// One step of background work; whether there is more to do at once.
     fn step(&mut self, now: Timestamp) -> Result<bool, LogError> {
         self.bound_memory();
+        self.calm.look();
         Ok(self.directory_step()?
             || self.flush_step(now)?
             || self.import_step()?
