@@ -120,10 +120,12 @@ impl Runs {
         }
     }
 
-    /// Whether there is so much to do that it must not wait until the store has little else to do.
-    fn are_many(&self) -> bool {
-        let runs = [&self.index, &self.keys, &self.conversations].map(Vec::len);
-        runs.into_iter().chain([self.doomed.len()]).any(|n| n > MANY)
+    fn count(&self, kind: RunKind) -> usize {
+        match kind {
+            RunKind::Index => self.index.len(),
+            RunKind::Conversations => self.conversations.len(),
+            RunKind::Keys => self.keys.len(),
+        }
     }
 }
 

@@ -5,26 +5,33 @@ use super::writer::MOST_FILTERED;
 use super::{Run, Runs, level};
 
 impl Runs {
-    /// Runs to make one of, if there are any. `hour` is that of the running time.
-    pub(super) fn next_merge(&self, hour: u64) -> Option<(RunKind, Vec<&Run>)> {
-        let keys = self.merge_keys(hour).map(|inputs| (RunKind::Keys, inputs));
-        keys.or_else(|| Some((RunKind::Index, several_alike(self.index.iter().collect())?)))
-            .or_else(|| {
-                Some((RunKind::Conversations, several_alike(self.conversations.iter().collect())?))
-            })
+    /// Runs to make one of, if there are any, of a kind with more runs than `spared`. `hour` is that of the running time.
+    pub(super) fn next_merge(&self, hour: u64, spared: usize) -> Option<(RunKind, Vec<&Run>)> {
+        let inputs = |kind| match kind {
+            RunKind::Index => several_alike(self.index.iter().collect()),
+            RunKind::Conversations => several_alike(self.conversations.iter().collect()),
+            RunKind::Keys => self.merge_keys(hour),
+        };
+        [RunKind::Keys, RunKind::Index, RunKind::Conversations]
+            .into_iter()
+            .filter(|kind| self.count(*kind) > spared)
+            .find_map(|kind| Some((kind, inputs(kind)?)))
     }
 
     /// Keys are merged within one hour only, since a run goes when its youngest key may: first by size, and to as few as
-    /// can be once the hour is over.
+    /// can be once the hour is over. What cannot grow much any more is left alone until then: it would be written again for
+    /// every few keys that fit beside it.
     fn merge_keys(&self, hour: u64) -> Option<Vec<&Run>> {
         let mut hours: Vec<_> = self.keys.iter().map(hour_of).collect();
         hours.sort_unstable();
         hours.dedup();
         hours.into_iter().find_map(|one| {
-            let runs = self.keys.iter().filter(|run| hour_of(run) == one).collect();
+            let runs = self.keys.iter().filter(|run| hour_of(run) == one);
             let inputs = match one < hour {
-                true => by_size(runs),
-                false => several_alike(runs)?,
+                true => by_size(runs.collect()),
+                false => {
+                    several_alike(runs.filter(|run| run.items <= MOST_FILTERED / 2).collect())?
+                }
             };
             fitting(inputs)
         })
