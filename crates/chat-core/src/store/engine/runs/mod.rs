@@ -136,5 +136,7 @@ fn level(entries: u64) -> u8 {
 
 /// Entries written or merged in one slice, which everybody waits for. Tests cut small.
 pub(crate) const ENTRIES_A_SLICE: usize = if cfg!(test) { 3 } else { 8_192 };
+/// In the order in which they are merged.
+const KINDS: [RunKind; 3] = [RunKind::Keys, RunKind::Index, RunKind::Conversations];
 /// More runs of a kind than this slow readers down.
 const MANY: usize = 64;

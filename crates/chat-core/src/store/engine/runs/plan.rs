@@ -2,7 +2,7 @@
 
 use super::super::log::RunKind;
 use super::writer::MOST_FILTERED;
-use super::{Run, Runs, level};
+use super::{KINDS, Run, Runs, level};
 
 impl Runs {
     /// Runs to make one of, if there are any, of a kind with more runs than `spared`. `hour` is that of the running time.
@@ -12,7 +12,7 @@ impl Runs {
             RunKind::Conversations => several_alike(self.conversations.iter().collect()),
             RunKind::Keys => self.merge_keys(hour),
         };
-        [RunKind::Keys, RunKind::Index, RunKind::Conversations]
+        KINDS
             .into_iter()
             .filter(|kind| self.count(*kind) > spared)
             .find_map(|kind| Some((kind, inputs(kind)?)))
@@ -73,3 +73,45 @@ fn fitting(runs: Vec<&Run>) -> Option<Vec<&Run>> {
 
 /// So many runs of one size become one. Tests merge early.
 const SEVERAL: usize = if cfg!(test) { 3 } else { 8 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(numbers: std::ops::Range<u64>, entries: u64) -> Vec<Run> {
+        let run = |number| Run {
+            number,
+            entries,
+            until: 0,
+            items: entries,
+            heavy: Vec::new(),
+            filter: None,
+        };
+        numbers.map(run).collect()
+    }
+
+    fn next(runs: &Runs, hour: u64, spared: usize) -> Option<(RunKind, Vec<u64>)> {
+        let (kind, inputs) = runs.next_merge(hour, spared)?;
+        Some((kind, inputs.iter().map(|run| run.number).collect()))
+    }
+
+    #[test]
+    fn of_what_is_spared_nothing_is_merged_because_of_another_kind() {
+        let (keys, index) = (runs(0..5, 1), runs(5..11, 1));
+        let runs = Runs { keys, index, ..Runs::default() };
+        assert_eq!(next(&runs, 0, 6), None);
+        assert_eq!(next(&runs, 0, 5), Some((RunKind::Index, (5..11).collect())));
+        assert_eq!(next(&runs, 0, 4), Some((RunKind::Keys, (0..5).collect())));
+    }
+
+    #[test]
+    fn within_the_hour_keys_are_not_written_again_for_a_few_more() {
+        let mut keys = runs(0..5, MOST_FILTERED / 4 * 3);
+        keys.extend(runs(5..7, 1_000));
+        let mut runs = Runs { keys, ..Runs::default() };
+        assert_eq!(next(&runs, 0, 0), None);
+        assert_eq!(next(&runs, 1, 0), Some((RunKind::Keys, vec![5, 6, 0])));
+        runs.keys.extend(self::runs(7..8, 1_000));
+        assert_eq!(next(&runs, 0, 0), Some((RunKind::Keys, vec![5, 6, 7])));
+    }
+}

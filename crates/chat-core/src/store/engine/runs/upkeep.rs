@@ -2,11 +2,11 @@
 
 use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
 use super::super::{Engine, State};
-use super::{MANY, Merge, Runs};
+use super::{KINDS, MANY, Merge, Runs};
 
 impl<L: Log> Engine<L> {
-    /// One slice of work on the runs; whether there may be more. While the store is busy it is left alone what is not too
-    /// much already, kind by kind.
+    /// One slice of work on the runs; whether there may be more. While the store is busy, only of what there is too much
+    /// already, kind by kind.
     pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
         let spared = if self.load.is_busy() { MANY } else { 0 };
         let mut slice = Slice::default();
@@ -35,12 +35,11 @@ impl<L: Log> Engine<L> {
         !over.is_empty()
     }
 
-    /// Begins a merge, or goes on with the one under way, of a kind with more runs than `spared`.
+    /// Begins a merge of a kind with more runs than `spared`, or goes on with the one under way, which is in the way of such.
     fn merge(&mut self, spared: usize, slice: &mut Slice) -> Result<bool, LogError> {
         let hour = self.running().as_secs() / 3_600;
         let Self { state: Some(state), log, run_numbers, .. } = self else { return Ok(false) };
-        let waits = |merge: &Merge, runs: &Runs| runs.count(merge.kind()) <= spared;
-        if state.runs.merge.as_ref().is_some_and(|merge| waits(merge, &state.runs)) {
+        if !KINDS.into_iter().any(|kind| state.runs.count(kind) > spared) {
             return Ok(false);
         }
         let mut merge = match state.runs.merge.take() {
