@@ -54,15 +54,14 @@ impl Replies {
 
     /// Where to read into.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
-        if self.buffer.len() >= self.read_bytes && self.read_bytes < MOST_READ_BYTES {
-            self.read_bytes *= 2;
-        }
+        self.grow();
         self.buffer.reserve(self.read_bytes);
         &mut self.buffer
     }
 
     /// The next whole reply.
     pub(crate) fn next(&mut self) -> Option<Reply> {
+        self.grow();
         match self.framing {
             Framing::Chat => self.next_chat(),
             Framing::Resp => self.next_resp(),
@@ -74,6 +73,14 @@ impl Replies {
     pub(crate) fn take_answers(&mut self, to: &mut BytesMut) {
         if let Framing::Irc { pongs, .. } = &mut self.framing {
             to.unsplit(pongs.split());
+        }
+    }
+
+    /// Reads more at once from now on if that was full: replies that come together are to be taken together, or what is in
+    /// flight falls into small groups.
+    fn grow(&mut self) {
+        if self.buffer.len() >= self.read_bytes && self.read_bytes < MOST_READ_BYTES {
+            self.read_bytes *= 2;
         }
     }
 
@@ -274,6 +281,18 @@ mod tests {
         let mut answers = BytesMut::new();
         replies.take_answers(&mut answers);
         assert_eq!(answers, b"PONG :cookie\r\n"[..]);
+    }
+
+    #[test]
+    fn many_short_replies_at_once_make_room_for_longer_reads() {
+        let mut replies = Replies::new(Protocol::Chat);
+        for _ in 0..3 {
+            let most = replies.read_bytes;
+            let whole = most / SENT.len() + 1;
+            replies.buffer().extend_from_slice(&SENT.repeat(whole));
+            assert_eq!(std::iter::from_fn(|| replies.next()).count(), whole);
+            assert_eq!(replies.read_bytes, 2 * most);
+        }
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! [`Output`]: encoded replies and events on their way out.
 
+use std::fmt::Write as _;
+
 use bytes::BytesMut;
-use chat_core::protocol::{Event, Reply};
+use chat_core::Timestamp;
+use chat_core::protocol::{Event, Posted, Reply};
+use chat_core::store::Receipt;
 
 /// Encoded replies in the order of their requests, and whole events between them.
 #[derive(Debug, Default)]
@@ -10,13 +14,38 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Makes room for so many short replies.
-    pub(crate) fn reserve(&mut self, replies: usize) {
-        self.bytes.reserve(replies * SHORT_REPLY_BYTES);
+    /// Makes room for the replies to so many messages.
+    pub(crate) fn reserve(&mut self, replies: usize, posted: bool) {
+        self.bytes.reserve(replies * if posted { POSTED_BYTES } else { SENT_BYTES });
     }
 
     pub(crate) fn reply(&mut self, reply: &Reply<'_>) {
         reply.encode(&mut self.bytes);
+    }
+
+    /// The reply to a `post`; of the replies before it, that of the same moment is copied but for its id.
+    pub(crate) fn posted(
+        &mut self,
+        receipt: Receipt,
+        durability: &'static str,
+        before: &mut Option<PostedFrame>,
+    ) {
+        let Receipt { id, time, duplicate } = receipt;
+        if let Some(frame) = before.as_ref().filter(|frame| frame.of == (time, duplicate)) {
+            self.bytes.extend_from_slice(frame.head.as_bytes());
+            // Only a buffer of the whole address space refuses.
+            let _ = write!(self.bytes, "{id}");
+            self.bytes.extend_from_slice(frame.tail.as_bytes());
+            return;
+        }
+        let (from, id) = (self.bytes.len(), id.to_string());
+        let (id, durability) = (id.into(), durability.into());
+        let posted = Posted { id, time, duplicate, durability };
+        self.reply(&Reply::Posted(posted.clone()));
+        let reply = self.bytes.get(from..).and_then(|reply| std::str::from_utf8(reply).ok());
+        *before = reply.and_then(|reply| reply.split_once(&*posted.id)).map(|(head, tail)| {
+            PostedFrame { of: (time, duplicate), head: head.into(), tail: tail.into() }
+        });
     }
 
     pub(crate) fn event(&mut self, event: &Event<'_>) {
@@ -33,5 +62,39 @@ impl Output {
     }
 }
 
+/// What replies to posts of one moment have in common: all but the id.
+#[derive(Debug)]
+pub(crate) struct PostedFrame {
+    /// Time and whether it is a duplicate.
+    of: (Timestamp, bool),
+    head: Box<str>,
+    tail: Box<str>,
+}
+
 /// What the OK to a `send` takes, rounded up.
-const SHORT_REPLY_BYTES: usize = 64;
+const SENT_BYTES: usize = 64;
+/// The same of a `post`.
+const POSTED_BYTES: usize = 160;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_to_posts_are_the_same_copied_or_not() {
+        let receipt = |id: u8, time, duplicate| Receipt {
+            id: format!("{id:032x}").parse().unwrap(),
+            time: Timestamp::from_millis(time),
+            duplicate,
+        };
+        let receipts = [(1, 5, false), (2, 5, false), (3, 6, false), (4, 6, true), (5, 6, true)]
+            .map(|(id, time, duplicate)| receipt(id, time, duplicate));
+        let (mut output, mut expected, mut before) = (Output::default(), Output::default(), None);
+        for Receipt { id, time, duplicate } in receipts {
+            output.posted(Receipt { id, time, duplicate }, "memory", &mut before);
+            let (id, durability) = (id.to_string().into(), "memory".into());
+            expected.reply(&Reply::Posted(Posted { id, time, duplicate, durability }));
+        }
+        assert_eq!(output.bytes(), expected.bytes());
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::iter::repeat;
 
-use chat_core::protocol::{Command, Posted, Reply};
-use chat_core::store::{Durability, Outgoing, PostKey, Receipt, SessionKey, Store, StoreError};
+use chat_core::protocol::{Command, Reply};
+use chat_core::store::{Durability, Outgoing, PostKey, SessionKey, Store, StoreError};
 
 use super::{Exchange, Output, Service, error_reply};
 use crate::peer::Peer;
@@ -18,22 +18,14 @@ impl Service {
         peer.last_outgoing = u8::try_from(outgoing.len()).unwrap_or(u8::MAX);
         let posted = posted(&outgoing);
         let outcomes = self.store.send(outgoing).await;
-        output.reserve(outcomes.len());
+        output.reserve(outcomes.len(), !posted.is_empty());
+        let (durability, mut before) = (durability(&self.store), None);
         for (outcome, posted) in outcomes.into_iter().zip(posted.into_iter().chain(repeat(false))) {
             match outcome {
-                Ok(receipt) if posted => output.reply(&Reply::Posted(self.posted(receipt))),
+                Ok(receipt) if posted => output.posted(receipt, durability, &mut before),
                 Ok(_) => output.reply(&Reply::Sent),
                 Err(error) => output.reply(&Reply::Error(error_reply(&error))),
             }
-        }
-    }
-
-    fn posted(&self, receipt: Receipt) -> Posted<'static> {
-        Posted {
-            id: receipt.id.to_string().into(),
-            time: receipt.time,
-            duplicate: receipt.duplicate,
-            durability: durability(&self.store).into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::log::{Keyed, Log, LogError, RunKind, View};
 use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Run};
 use super::{Engine, State};
 use crate::Timestamp;
-use crate::store::{AccountNumber, PostKey, Receipt, SentId, StoreError};
+use crate::store::{AccountNumber, Outgoing, PostKey, Receipt, SentId, SessionKey, StoreError};
 
 /// What is known of a key: what was asked under it, and what was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl PostKey {
 }
 
 impl<L: Log> Engine<L> {
-    /// The receipt of what was stored under the key; `None` if nothing was.
+    /// The receipt of what was stored under the key; `None` if nothing was. `new_to_runs` says that no run has it.
     ///
     /// # Errors
     /// [`StoreError::KeyConflict`] if that was something else.
@@ -52,9 +52,11 @@ impl<L: Log> Engine<L> {
         &mut self,
         account: AccountNumber,
         keyed: Keyed,
+        new_to_runs: bool,
     ) -> Result<Option<Receipt>, StoreError> {
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
-        let known = state.find_key(&self.log, keyed.key.of(account)).map_err(Self::unreadable)?;
+        let key = keyed.key.of(account);
+        let known = state.find_key(&self.log, key, new_to_runs).map_err(Self::unreadable)?;
         let Some(known) = known else { return Ok(None) };
         match known.request == keyed.request {
             true => Ok(Some(Receipt { id: known.id, time: known.time, duplicate: true })),
@@ -78,12 +80,40 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    fn find_key(&self, view: &impl View, key: Key) -> Result<Option<Known>, LogError> {
+    /// Which of the messages have keys that no run has; nothing if none has a key. The filters are asked for all keys
+    /// together, so that memory is waited for once.
+    pub(super) fn new_keys<'a>(
+        &self,
+        messages: impl Iterator<Item = &'a Outgoing> + Clone,
+    ) -> Vec<bool> {
+        if messages.clone().all(|message| message.key.is_none()) {
+            return Vec::new();
+        }
+        let mut sender: Option<(SessionKey, AccountNumber)> = None;
+        let probes = messages.map(|message| {
+            let key = message.key?;
+            if sender.is_none_or(|(session, _)| session != message.session) {
+                sender = Some((message.session, self.sessions.account(message.session)?));
+            }
+            sender.map(|(_, account)| Probe::new(key.of(account).0))
+        });
+        self.runs.have_not(&probes.collect::<Vec<_>>())
+    }
+
+    fn find_key(
+        &self,
+        view: &impl View,
+        key: Key,
+        new_to_runs: bool,
+    ) -> Result<Option<Known>, LogError> {
         let probe = Probe::new(key.0);
         if self.runs.may_expect(&probe)
             && let Some(known) = self.stretches().find_map(|stretch| stretch.keys.get(key))
         {
             return Ok(Some(known));
+        }
+        if new_to_runs {
+            return Ok(None);
         }
         for run in self.runs.keys_that_may_have(&probe) {
             let found = Forward::from(view, RunKind::Keys, run, key)?;

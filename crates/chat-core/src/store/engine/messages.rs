@@ -15,18 +15,21 @@ use crate::store::{
 };
 use crate::{MessageBodyError, MessageId, Timestamp, check_body};
 
-/// The recipients of messages to come, in order, as far as they were found.
+/// What was looked up for messages to come, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     recipients: std::vec::IntoIter<Option<Recipient>>,
+    /// Whose keys no run has; the runs stay as they are until the messages are carried out.
+    new_keys: std::vec::IntoIter<bool>,
     /// How often the directory had been changed then.
     changes: u64,
 }
 
 impl Ahead {
-    /// Those of the next so many messages.
-    fn take(&mut self, messages: usize) -> Vec<Option<Recipient>> {
-        self.recipients.by_ref().take(messages).collect()
+    /// The recipients of the next so many messages, as far as they were found, and whether their keys are new to the runs.
+    fn take(&mut self, messages: usize) -> Vec<(Option<Recipient>, bool)> {
+        let next = |_| (self.recipients.next().flatten(), self.new_keys.next().unwrap_or(false));
+        (0..messages).map(next).collect()
     }
 }
 
@@ -44,33 +47,34 @@ impl<L: Log> Engine<L> {
         self.can_write()?;
         let mut sender = None;
         let outcomes = messages.into_iter().map(|message| {
-            let found = ahead.next().flatten();
+            let (found, new_key) = ahead.next().unwrap_or_default();
             // A connection's messages come from one session, as a rule: it is looked up once.
             if sender.as_ref().is_none_or(|sender: &Sender| sender.session != message.session) {
                 sender = Some(self.sender(message.session, now)?);
             }
             let sender = sender.as_ref().ok_or(StoreError::Internal)?;
-            self.send_one(sender, message, found, now)
+            self.send_one(sender, message, (found, new_key), now)
         });
         Ok(Answer::Sent(outcomes.collect()))
     }
 
-    /// Looks up the recipients of a batch and has memory fetched what the messages need of mailboxes, if there are too many
-    /// to be in the processor's cache: one after the other each message would wait for it, looked at together they wait at
-    /// once.
+    /// Looks up keys and recipients of a batch and has memory fetched what the messages need of mailboxes, if there are too
+    /// many to be in the processor's cache: one after the other each message would wait for it, looked at together they wait
+    /// at once.
     pub(super) fn look_ahead(&mut self, operations: &[Operation]) {
         let Some(state) = &self.state else { return };
-        if state.cache.directory.len() < TOO_MANY_TO_CACHE {
-            return;
-        }
         let messages = operations.iter().flat_map(|operation| match operation {
             Operation::Send(messages) => messages.as_slice(),
             _ => &[],
         });
-        let recipients = state.cache.directory.get_all(messages.map(|message| &*message.to));
-        state.mailboxes.glance(recipients.iter().flatten().map(|recipient| recipient.number));
-        self.ahead =
-            Ahead { recipients: recipients.into_iter(), changes: state.cache.directory.changes() };
+        let new_keys = state.new_keys(messages.clone()).into_iter();
+        let changes = state.cache.directory.changes();
+        let mut recipients = Vec::new();
+        if state.cache.directory.len() >= TOO_MANY_TO_CACHE {
+            recipients = state.cache.directory.get_all(messages.map(|message| &*message.to));
+            state.mailboxes.glance(recipients.iter().flatten().map(|recipient| recipient.number));
+        }
+        self.ahead = Ahead { recipients: recipients.into_iter(), new_keys, changes };
     }
 
     fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {
@@ -83,12 +87,12 @@ impl<L: Log> Engine<L> {
         &mut self,
         sender: &Sender,
         outgoing: Outgoing,
-        found: Option<Recipient>,
+        (found, new_key): (Option<Recipient>, bool),
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
         let key = outgoing.key.map(|key| Keyed { key, request: outgoing.request });
         if let Some(keyed) = key
-            && let Some(receipt) = self.receipt_of(sender.account, keyed)?
+            && let Some(receipt) = self.receipt_of(sender.account, keyed, new_key)?
         {
             return Ok(receipt);
         }

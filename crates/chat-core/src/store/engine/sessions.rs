@@ -149,6 +149,11 @@ impl Sessions {
         Some((row, change))
     }
 
+    /// Whose session it is, expired or not.
+    pub(crate) fn account(&self, key: SessionKey) -> Option<AccountNumber> {
+        self.by_key.get(&key).map(|session| session.row.account)
+    }
+
     /// Whether there is such a session, expired or not.
     pub(crate) fn contains(&self, key: SessionKey) -> bool {
         self.by_key.contains_key(&key)

@@ -121,10 +121,12 @@ impl Runs {
         }
     }
 
-    /// Whether there is so much to do that it must not wait until the store has little else to do.
-    fn are_many(&self) -> bool {
-        let runs = [&self.index, &self.keys, &self.conversations].map(Vec::len);
-        runs.into_iter().chain([self.doomed.len()]).any(|n| n > MANY)
+    fn count(&self, kind: RunKind) -> usize {
+        match kind {
+            RunKind::Index => self.index.len(),
+            RunKind::Conversations => self.conversations.len(),
+            RunKind::Keys => self.keys.len(),
+        }
     }
 }
 
@@ -135,5 +137,7 @@ fn level(entries: u64) -> u8 {
 
 /// Entries written or merged in one slice, which everybody waits for. Tests cut small.
 pub(crate) const ENTRIES_A_SLICE: usize = if cfg!(test) { 3 } else { 8_192 };
+/// In the order in which they are merged.
+const KINDS: [RunKind; 3] = [RunKind::Keys, RunKind::Index, RunKind::Conversations];
 /// More runs of a kind than this slow readers down.
 const MANY: usize = 64;

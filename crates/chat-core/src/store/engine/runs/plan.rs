@@ -2,29 +2,36 @@
 
 use super::super::log::RunKind;
 use super::writer::MOST_FILTERED;
-use super::{Run, Runs, level};
+use super::{KINDS, Run, Runs, level};
 
 impl Runs {
-    /// Runs to make one of, if there are any. `hour` is that of the running time.
-    pub(super) fn next_merge(&self, hour: u64) -> Option<(RunKind, Vec<&Run>)> {
-        let keys = self.merge_keys(hour).map(|inputs| (RunKind::Keys, inputs));
-        keys.or_else(|| Some((RunKind::Index, several_alike(self.index.iter().collect())?)))
-            .or_else(|| {
-                Some((RunKind::Conversations, several_alike(self.conversations.iter().collect())?))
-            })
+    /// Runs to make one of, if there are any, of a kind with more runs than `spared`. `hour` is that of the running time.
+    pub(super) fn next_merge(&self, hour: u64, spared: usize) -> Option<(RunKind, Vec<&Run>)> {
+        let inputs = |kind| match kind {
+            RunKind::Index => several_alike(self.index.iter().collect()),
+            RunKind::Conversations => several_alike(self.conversations.iter().collect()),
+            RunKind::Keys => self.merge_keys(hour),
+        };
+        KINDS
+            .into_iter()
+            .filter(|kind| self.count(*kind) > spared)
+            .find_map(|kind| Some((kind, inputs(kind)?)))
     }
 
     /// Keys are merged within one hour only, since a run goes when its youngest key may: first by size, and to as few as
-    /// can be once the hour is over.
+    /// can be once the hour is over. What cannot grow much any more is left alone until then: it would be written again for
+    /// every few keys that fit beside it.
     fn merge_keys(&self, hour: u64) -> Option<Vec<&Run>> {
         let mut hours: Vec<_> = self.keys.iter().map(hour_of).collect();
         hours.sort_unstable();
         hours.dedup();
         hours.into_iter().find_map(|one| {
-            let runs = self.keys.iter().filter(|run| hour_of(run) == one).collect();
+            let runs = self.keys.iter().filter(|run| hour_of(run) == one);
             let inputs = match one < hour {
-                true => by_size(runs),
-                false => several_alike(runs)?,
+                true => by_size(runs.collect()),
+                false => {
+                    several_alike(runs.filter(|run| run.items <= MOST_FILTERED / 2).collect())?
+                }
             };
             fitting(inputs)
         })
@@ -66,3 +73,45 @@ fn fitting(runs: Vec<&Run>) -> Option<Vec<&Run>> {
 
 /// So many runs of one size become one. Tests merge early.
 const SEVERAL: usize = if cfg!(test) { 3 } else { 8 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(numbers: std::ops::Range<u64>, entries: u64) -> Vec<Run> {
+        let run = |number| Run {
+            number,
+            entries,
+            until: 0,
+            items: entries,
+            heavy: Vec::new(),
+            filter: None,
+        };
+        numbers.map(run).collect()
+    }
+
+    fn next(runs: &Runs, hour: u64, spared: usize) -> Option<(RunKind, Vec<u64>)> {
+        let (kind, inputs) = runs.next_merge(hour, spared)?;
+        Some((kind, inputs.iter().map(|run| run.number).collect()))
+    }
+
+    #[test]
+    fn of_what_is_spared_nothing_is_merged_because_of_another_kind() {
+        let (keys, index) = (runs(0..5, 1), runs(5..11, 1));
+        let runs = Runs { keys, index, ..Runs::default() };
+        assert_eq!(next(&runs, 0, 6), None);
+        assert_eq!(next(&runs, 0, 5), Some((RunKind::Index, (5..11).collect())));
+        assert_eq!(next(&runs, 0, 4), Some((RunKind::Keys, (0..5).collect())));
+    }
+
+    #[test]
+    fn within_the_hour_keys_are_not_written_again_for_a_few_more() {
+        let mut keys = runs(0..5, MOST_FILTERED / 4 * 3);
+        keys.extend(runs(5..7, 1_000));
+        let mut runs = Runs { keys, ..Runs::default() };
+        assert_eq!(next(&runs, 0, 0), None);
+        assert_eq!(next(&runs, 1, 0), Some((RunKind::Keys, vec![5, 6, 0])));
+        runs.keys.extend(self::runs(7..8, 1_000));
+        assert_eq!(next(&runs, 0, 0), Some((RunKind::Keys, vec![5, 6, 7])));
+    }
+}

@@ -60,6 +60,19 @@ impl Runs {
         unwritten.any(|shared| shared.filter.may_have(probe))
     }
 
+    /// Of each key that is looked for whether it is sure that no run has it. One filter after the other is asked, since the
+    /// keys do not wait for each other, and memory is slow.
+    pub(crate) fn have_not(&self, probes: &[Option<Probe>]) -> Vec<bool> {
+        let mut new: Vec<_> = probes.iter().map(Option::is_some).collect();
+        let own = self.keys.iter().filter_map(|run| run.filter.as_ref());
+        for filter in own.chain(self.shared.all().map(|shared| &shared.filter)) {
+            for (new, probe) in new.iter_mut().zip(probes) {
+                *new &= !probe.as_ref().is_some_and(|probe| filter.may_have(probe));
+            }
+        }
+        new
+    }
+
     /// The runs that may have a key.
     pub(crate) fn keys_that_may_have(&self, probe: &Probe) -> impl Iterator<Item = u64> {
         let shared = self.shared.all().filter(|shared| shared.filter.may_have(probe));

@@ -2,20 +2,17 @@
 
 use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
 use super::super::{Engine, State};
-use super::{Merge, Runs};
+use super::{KINDS, MANY, Merge, Runs};
 
 impl<L: Log> Engine<L> {
-    /// One slice of work on the runs; whether there may be more. While the store is busy it waits, unless much is left
-    /// to do already.
+    /// One slice of work on the runs; whether there may be more. While the store is busy, only of what there is too much
+    /// already, kind by kind.
     pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
-        let Some(state) = &self.state else { return Ok(false) };
-        if self.load.is_busy() && !state.runs.are_many() {
-            return Ok(false);
-        }
+        let spared = if self.load.is_busy() { MANY } else { 0 };
         let mut slice = Slice::default();
         let worked = self.expire_keys(&mut slice)
-            || self.merge(&mut slice)?
-            || self.drop_runs(&mut slice)?;
+            || self.merge(spared, &mut slice)?
+            || self.drop_runs(spared, &mut slice)?;
         if worked {
             self.log.put(&slice)?;
         }
@@ -38,14 +35,18 @@ impl<L: Log> Engine<L> {
         !over.is_empty()
     }
 
-    /// Begins a merge, or goes on with the one under way.
-    fn merge(&mut self, slice: &mut Slice) -> Result<bool, LogError> {
+    /// Begins a merge of a kind with more runs than `spared`, or goes on with the one under way, which is in the way of such.
+    fn merge(&mut self, spared: usize, slice: &mut Slice) -> Result<bool, LogError> {
         let hour = self.running().as_secs() / 3_600;
         let Self { state: Some(state), log, run_numbers, .. } = self else { return Ok(false) };
+        if !KINDS.into_iter().any(|kind| state.runs.count(kind) > spared) {
+            return Ok(false);
+        }
         let mut merge = match state.runs.merge.take() {
             Some(merge) => merge,
             None => {
-                let Some((kind, inputs)) = state.runs.next_merge(hour) else { return Ok(false) };
+                let next = state.runs.next_merge(hour, spared);
+                let Some((kind, inputs)) = next else { return Ok(false) };
                 *run_numbers += 1;
                 Merge::new(log, kind, &inputs, *run_numbers, slice)?
             }
@@ -61,10 +62,11 @@ impl<L: Log> Engine<L> {
         Ok(true)
     }
 
-    /// Drops some blocks of what is read no more.
-    fn drop_runs(&mut self, slice: &mut Slice) -> Result<bool, LogError> {
+    /// Drops some blocks of what is read no more, if that is more than `spared` runs.
+    fn drop_runs(&mut self, spared: usize, slice: &mut Slice) -> Result<bool, LogError> {
         let Self { state: Some(state), log, .. } = self else { return Ok(false) };
-        let Some(run) = state.runs.doomed.last().copied() else { return Ok(false) };
+        let doomed = state.runs.doomed.last().filter(|_| state.runs.doomed.len() > spared);
+        let Some(run) = doomed.copied() else { return Ok(false) };
         slice.runs.push(RunChange::Drop { run, blocks: BLOCKS_A_SLICE });
         // The row goes with a slice that finds no block, or too few.
         if log.block_after(run, &[])?.is_none() {
