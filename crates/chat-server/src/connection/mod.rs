@@ -50,6 +50,9 @@ pub(crate) struct Connection<T> {
     ended_early: bool,
 }
 
+/// What was waited for: how much was read, and what a future gave.
+type Come<T> = (Option<io::Result<usize>>, Option<T>);
+
 /// What a turn's serving left.
 enum Served {
     /// No whole frame.
@@ -268,7 +271,7 @@ impl<T: Transport> Connection<T> {
         &mut self,
         next: &mut Option<Pin<Box<F>>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(Option<io::Result<usize>>, Option<F::Output>), Ending>> {
+    ) -> Poll<Result<Come<F::Output>, Ending>> {
         if self.seat.poll_asked(cx).is_ready() {
             return Poll::Ready(Err(Ending::Asked));
         }
