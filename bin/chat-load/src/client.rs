@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::replies::{Fields, Reply, is_ok};
 use crate::schedule::{Schedule, Turns};
 use crate::tally::{Tally, lock};
-use crate::window::{Bell, Window};
+use crate::window::{Bell, GiveUp, Window};
 
 /// A logged-in connection and its requests in flight.
 #[derive(Debug)]
@@ -103,16 +103,19 @@ impl Client {
     pub(crate) async fn drive(
         mut self,
         tally: &Mutex<Tally>,
-        mut give_up: watch::Receiver<bool>,
+        mut give_up: watch::Receiver<GiveUp>,
     ) -> Self {
         let outcome = tokio::select! {
             biased;
             outcome = self.turns(tally) => outcome,
-            _ = give_up.wait_for(|now| *now) => Err(io::ErrorKind::TimedOut.into()),
+            outcome = given_up(&mut give_up) => outcome,
         };
         let mut tally = lock(tally);
         self.report_begun(&mut tally);
-        if let Some(until) = self.window.until {
+        if let Some(mut until) = self.window.until {
+            if *give_up.borrow() == GiveUp::CutShort {
+                until = until.min(Instant::now());
+            }
             tally.not_started += self.pacing.not_started(until);
         }
         if let Err(error) = outcome {
@@ -396,6 +399,14 @@ impl Client {
             }
             Err(error) => tally.refused(Kind::Reconnect, error.to_string()),
         }
+    }
+}
+
+/// Returns when the client is to give up, with what that counts as. A run without a coordinator was cut short.
+async fn given_up(give_up: &mut watch::Receiver<GiveUp>) -> io::Result<()> {
+    match give_up.wait_for(|now| *now != GiveUp::No).await.as_deref() {
+        Ok(GiveUp::TimedOut) => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
     }
 }
 

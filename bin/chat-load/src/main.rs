@@ -11,6 +11,7 @@ mod client;
 mod crowd;
 mod dialect;
 mod floor;
+mod interrupt;
 mod irc;
 mod login;
 mod mix;
@@ -38,7 +39,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Mode};
+use interrupt::Interrupt;
 use reports::Figures;
+use run::RunError;
 
 fn main() -> ExitCode {
     let args = Args::parse_from(args::with_verify_as_mode(std::env::args_os()));
@@ -57,8 +60,19 @@ fn main() -> ExitCode {
 
 fn load(args: &args::LoadArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
     args.report.check()?;
-    let outcome = run::run(plan::Plan::new(args)?)?;
+    let plan = plan::Plan::new(args)?;
+    let outcome = match run::run(plan, Interrupt::listen()?) {
+        Err(error @ RunError::CutShort) => {
+            let _ = writeln!(std::io::stderr(), "chat-load: {error}");
+            return Ok(ExitCode::from(interrupt::STATUS));
+        }
+        outcome => outcome?,
+    };
     let figures = Figures::new(&outcome);
     args.report.report(&outcome, &figures)?;
-    Ok(if figures.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match figures.is_clean() {
+        _ if figures.cut_short => ExitCode::from(interrupt::STATUS),
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }

@@ -26,6 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) unanswered: u64,
     /// Messages acknowledged to their senders that a watcher should have been pushed and was not.
     pub(crate) missing_pushes: u64,
+    /// Ended early by a signal; what was in flight then is not counted.
+    pub(crate) is_cut_short: bool,
     /// `--duration 0`: logging in was all there was to do.
     pub(crate) logins_only: bool,
     /// The server's process, with `--pid`: when measuring began, every second, and when it ended.

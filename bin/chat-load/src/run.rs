@@ -8,6 +8,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::interrupt::Interrupt;
 use crate::login::LoginFailures;
 use crate::outcome::{Connections, Outcome, Setup, histogram};
 use crate::plan::{Goal, Plan};
@@ -15,7 +16,7 @@ use crate::process::{Process, Watch, Watched};
 use crate::progress::Progress;
 use crate::tally::{Record, Tally, add_causes, lock};
 use crate::tokens::{self, Session, TokensError};
-use crate::window::Window;
+use crate::window::{GiveUp, Window};
 use crate::worker::{Ready, Shared, Worker};
 
 /// Why a run has no outcome.
@@ -31,13 +32,15 @@ pub(crate) enum RunError {
     Histogram(#[from] hdrhistogram::CreationError),
     #[error("a load thread ended early")]
     ThreadLost,
+    #[error("cut short before anything was measured")]
+    CutShort,
 }
 
-/// Logs the clients in, lets them loose, and measures.
+/// Logs the clients in, lets them loose, and measures, until it is done or cut short.
 ///
 /// Each thread has a single-threaded runtime and a fixed share of the clients: no work moves between threads, so
 /// the load costs as little as it can of the machine it shares with the server.
-pub(crate) fn run(plan: Plan) -> Result<Outcome, RunError> {
+pub(crate) fn run(plan: Plan, mut interrupt: Interrupt) -> Result<Outcome, RunError> {
     let shared = Arc::new(Shared::new(plan)?);
     let (coordinator, workers) = channels(shared.plan.threads);
     thread::scope(|scope| {
@@ -46,7 +49,7 @@ pub(crate) fn run(plan: Plan) -> Result<Outcome, RunError> {
             let runtime = runtime()?;
             scope.spawn(move || runtime.block_on(worker.work(thread, shared)));
         }
-        runtime()?.block_on(coordinator.run(&shared))
+        runtime()?.block_on(coordinator.run(&shared, &mut interrupt))
     })
 }
 
@@ -59,7 +62,7 @@ fn runtime() -> std::io::Result<runtime::Runtime> {
 struct Coordinator {
     ready: mpsc::Receiver<Ready>,
     start: watch::Sender<Option<Window>>,
-    give_up: watch::Sender<bool>,
+    give_up: watch::Sender<GiveUp>,
     stop_watching: watch::Sender<bool>,
     done: mpsc::Receiver<()>,
     /// Threads whose clients are not done.
@@ -70,7 +73,7 @@ fn channels(threads: usize) -> (Coordinator, Vec<Worker>) {
     let (ready_sender, ready) = mpsc::channel(threads);
     let (done_sender, done) = mpsc::channel(threads);
     let (start, start_receiver) = watch::channel(None);
-    let (give_up, give_up_receiver) = watch::channel(false);
+    let (give_up, give_up_receiver) = watch::channel(GiveUp::No);
     let (stop_watching, stop_receiver) = watch::channel(false);
     let workers = (0..threads).map(|_| Worker {
         ready: ready_sender.clone(),
@@ -84,20 +87,27 @@ fn channels(threads: usize) -> (Coordinator, Vec<Worker>) {
 }
 
 impl Coordinator {
-    async fn run(mut self, shared: &Shared) -> Result<Outcome, RunError> {
+    async fn run(
+        mut self,
+        shared: &Shared,
+        interrupt: &mut Interrupt,
+    ) -> Result<Outcome, RunError> {
         let plan = &shared.plan;
         let mut progress = Progress::new(measured(plan.goal));
         // Before logging in: that may take long.
         let save = plan.save_tokens.as_deref();
         let file = save.map(|path| tokens::create(path).map(|file| (path, file))).transpose()?;
         progress.say(&format!("logging {} connections in", plan.connections()));
-        let ready = self.log_in(plan).await;
+        let ready = tokio::select! {
+            ready = self.log_in(plan) => ready,
+            () = interrupt.came() => Err(RunError::CutShort),
+        };
         progress.clear();
         let (setup, sessions) = ready?;
         if let Some((path, file)) = file {
             tokens::write(path, &file, &sessions)?;
         }
-        let outcome = self.measure(shared, setup, &mut progress).await;
+        let outcome = self.measure(shared, setup, &mut progress, interrupt).await;
         progress.clear();
         outcome
     }
@@ -124,18 +134,29 @@ impl Coordinator {
         shared: &Shared,
         setup: Setup,
         progress: &mut Progress,
+        interrupt: &mut Interrupt,
     ) -> Result<Outcome, RunError> {
         let plan = &shared.plan;
         let window = window(plan.goal);
         self.start.send_replace(Some(window));
-        sleep_until(window.from).await;
+        tokio::select! {
+            biased;
+            () = sleep_until(window.from) => {}
+            () = interrupt.came() => return Err(RunError::CutShort),
+        }
         let mut meter = Meter::start(shared, window.from)?;
-        self.seconds(shared, window, &mut meter, progress).await?;
-        let elapsed =
-            window.until.map_or_else(|| window.from.elapsed(), |until| until - window.from);
+        let is_cut_short = tokio::select! {
+            done = self.seconds(shared, window, &mut meter, progress) => done.map(|()| false)?,
+            () = interrupt.came() => true,
+        };
+        if is_cut_short {
+            self.give_up.send_replace(GiveUp::CutShort);
+        }
+        let end = window.until.filter(|_| !is_cut_short).unwrap_or_else(Instant::now);
         meter.stop();
         self.finish(shared).await;
-        meter.outcome(shared, setup, elapsed)
+        let outcome = meter.outcome(shared, setup, end - window.from)?;
+        Ok(Outcome { is_cut_short, ..outcome })
     }
 
     /// Sums up every second, until time is up or all clients are done.
@@ -183,7 +204,7 @@ impl Coordinator {
     async fn finish(&mut self, shared: &Shared) {
         let patience = shared.plan.timeout;
         if timeout(patience, self.clients_done()).await.is_err() {
-            self.give_up.send_replace(true);
+            self.give_up.send_replace(GiveUp::TimedOut);
             self.clients_done().await;
         }
         let pushed = async {
@@ -259,6 +280,7 @@ impl Meter {
             connections: Connections::default(),
             unanswered: 0,
             missing_pushes: shared.missing_pushes(),
+            is_cut_short: false,
             logins_only: shared.plan.logins_only(),
             server: self.watched.samples,
             server_trouble: self.watched.trouble.map(|trouble| trouble.to_string()),

@@ -27,6 +27,16 @@ impl Window {
     }
 }
 
+/// Whether clients are to give up what is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GiveUp {
+    No,
+    /// The replies took too long: they count as unanswered.
+    TimedOut,
+    /// The run ends early: nobody waits for the replies.
+    CutShort,
+}
+
 /// How a client is told that there is something to do, other than by a reply.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {

@@ -9,10 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 #[test]
 fn a_count_is_sent_in_full_to_each_floor() {
@@ -22,7 +24,7 @@ fn a_count_is_sent_in_full_to_each_floor() {
         let floor = Floor::start(&["floor", kind, "--file", file.to_str().unwrap()]);
         let result = load_json(&floor.address, "-c 5 -k 3 -n 1000 --threads 2");
         assert_eq!(result["sends"], 1000, "{result}");
-        assert_eq!(result["errors"], serde_json::json!({}));
+        assert_eq!(result["errors"], json!({}));
         assert!(result["latency_us"]["p50"].as_f64().unwrap() > 0.0);
     }
     let sent = std::fs::read_to_string(file).unwrap();
@@ -302,6 +304,86 @@ fn nothing_is_drawn_where_there_is_no_terminal() {
     let output = load(&floor.address, "-c 2 -d 1.1 --warmup 0");
     assert!(output.status.success());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn a_run_that_is_cut_short_reports_what_was_measured() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let directory = tempfile::tempdir().unwrap();
+        let html = directory.path().join("html");
+        let (sender, receiver) = mpsc::channel();
+        let (sender, sends) = (Mutex::new(sender), AtomicU32::new(0));
+        let address = serve(move |line| {
+            if line.starts_with("auth ") {
+                return LOGGED_IN.to_owned();
+            }
+            if sends.fetch_add(1, Ordering::Relaxed) == 500 {
+                sender.lock().unwrap().send(()).unwrap();
+            }
+            SENT.to_owned()
+        });
+        let options = format!("-c 2 -k 3 -d 600 --warmup 0 --json --html {}", html.display());
+        let load = start(&address, &options);
+        receiver.recv().unwrap();
+        kill_process(pid(&load), signal).unwrap();
+        let output = load.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(result["cut_short"], true);
+        assert!(result["sends"].as_u64() > Some(0), "{result}");
+        assert!(result["seconds"].as_f64() < Some(600.0), "{result}");
+        assert_eq!((&result["unanswered"], &result["lost_connections"]), (&0.into(), &json!({})));
+        assert!(std::fs::read_to_string(html).unwrap().contains("cut short"));
+    }
+}
+
+#[test]
+fn nothing_is_reported_of_a_run_cut_short_at_login() {
+    let (sender, receiver) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let address = serve(move |_| {
+        sender.lock().unwrap().send(()).unwrap();
+        String::new()
+    });
+    let load = start(&address, "-c 1 --timeout 600");
+    receiver.recv().unwrap();
+    kill_process(pid(&load), Signal::INT).unwrap();
+    let output = load.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("cut short before"));
+}
+
+/// After the first it waits for pushes, which this server never gives.
+#[test]
+fn a_second_interrupt_ends_a_run_at_once() {
+    let (sender, receiver) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let address = serve(move |line| match line.split(' ').next() {
+        Some("auth") => LOGGED_IN.to_owned(),
+        Some("send") => {
+            let _ = sender.lock().unwrap().send(());
+            SENT.to_owned()
+        }
+        _ => String::new(),
+    });
+    let mut load = start(&address, "-c 2 -d 600 --warmup 0 --watchers 2 --timeout 600");
+    receiver.iter().nth(100).unwrap();
+    while load.try_wait().unwrap().is_none() {
+        kill_process(pid(&load), Signal::INT).unwrap();
+        thread::yield_now();
+    }
+    let output = load.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0), "{output:?}");
+}
+
+fn start(address: &str, options: &str) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--server", address]).args(options.split(' '));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
 }
 
 fn load(address: &str, options: &str) -> Output {

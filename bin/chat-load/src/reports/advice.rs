@@ -7,6 +7,8 @@ pub(crate) fn on(cause: &str) -> Option<&'static str> {
     ADVICE.iter().find(|(words, _)| is_about(words)).map(|(_, advice)| *advice)
 }
 
+pub(crate) const CUT_SHORT: &str =
+    "the figures are of that time, without what was in flight at its end";
 pub(crate) const NOT_STARTED: &str =
     "all clients were busy: lower --rate, or give more --clients or a higher --in-flight";
 pub(crate) const UNANSWERED: &str = "they may be stored or not: look into the server's log, or give the last replies a longer --timeout";

@@ -29,6 +29,7 @@ pub(crate) fn outcome(intervals: u32) -> Outcome {
         connections: Connections { made: 3, churned: 0, lost: BTreeMap::new() },
         unanswered: 0,
         missing_pushes: 0,
+        is_cut_short: false,
         logins_only: false,
         server: [10, 30, 20].into_iter().enumerate().map(sample).collect(),
         server_trouble: None,

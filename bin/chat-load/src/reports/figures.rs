@@ -62,6 +62,8 @@ pub(crate) struct Figures {
     pub(crate) own_cores: f64,
     /// Only those that occurred.
     pub(crate) kinds: BTreeMap<&'static str, KindFigures>,
+    /// Ended early by a signal: the figures are of the time until then.
+    pub(crate) cut_short: bool,
     /// Logging in was all there was to do.
     pub(crate) logins_only: bool,
     pub(crate) setup: SetupFigures,
@@ -185,6 +187,7 @@ impl Figures {
             own_cpu_us_per_send: ratio(micros(outcome.own_cpu), float(sends)),
             own_cores: ratio(outcome.own_cpu.as_secs_f64(), seconds),
             kinds: kinds(outcome, seconds),
+            cut_short: outcome.is_cut_short,
             logins_only: outcome.logins_only,
             setup: SetupFigures::of(outcome),
             intervals: outcome.intervals.iter().map(IntervalFigures::of).collect(),
@@ -194,6 +197,7 @@ impl Figures {
     /// Whether there was something to do, and all of it was acknowledged by a server that stayed.
     pub(crate) fn is_clean(&self) -> bool {
         (self.operations > 0 || self.logins_only)
+            && !self.cut_short
             && self.unanswered == 0
             && self.missing_pushes == 0
             && self.lost_connections.is_empty()
@@ -397,7 +401,8 @@ mod tests {
     #[test]
     fn anything_unacknowledged_spoils_a_run() {
         assert!(figures(|_| ()).is_clean());
-        let spoils: [fn(&mut Outcome); 5] = [
+        let spoils: [fn(&mut Outcome); 6] = [
+            |outcome| outcome.is_cut_short = true,
             |outcome| outcome.unanswered = 1,
             |outcome| outcome.missing_pushes = 1,
             |outcome| _ = outcome.connections.lost.insert("reset".to_owned(), 1),

@@ -169,6 +169,9 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
         let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
         failures.push((label, text + &advice));
     };
+    if figures.cut_short {
+        tell("cut short", format!("after {:.2} s", figures.seconds), Some(advice::CUT_SHORT));
+    }
     for (name, kind) in &figures.kinds {
         for (cause, times) in &kind.errors {
             tell("refused", format!("{} x {name}: {cause}", count(*times)), advice::on(cause));
@@ -252,9 +255,11 @@ mod tests {
             outcome.connections.lost.insert("connection reset by peer".to_owned(), 1);
             outcome.unanswered = 4;
             outcome.not_started = 2;
+            outcome.is_cut_short = true;
             outcome.server_trouble = Some("the server's process 7 ended".to_owned());
         }));
         for part in [
+            "cut short     after 2.00 s: ",
             "refused       1,234 x send: inbox_full: use more accounts, or --drain",
             "refused       1 x send: strange\n",
             "lost          1 connection: connection reset by peer: the server closed them",
