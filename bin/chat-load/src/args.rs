@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,10 +9,12 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::crowd::args::CrowdArgs;
+use crate::files;
 use crate::mix::Mix;
 use crate::recipients::Distribution;
 use crate::reports::ReportArgs;
 use crate::span::{self, Span, TimeSpan};
+use crate::tokens;
 use crate::verify::args::VerifyArgs;
 
 /// Measures how many messages a chat server acknowledges a second, and how fast
@@ -80,6 +83,23 @@ pub(crate) struct LoadArgs {
     pub(crate) report: ReportArgs,
 }
 
+impl LoadArgs {
+    /// Makes sure that what is to be written can be, and that no two files are the same.
+    pub(crate) fn check_files(&self) -> Result<(), Box<dyn Error>> {
+        let named = [
+            ("--users", &self.accounts.users),
+            ("--tokens", &self.sessions.tokens),
+            ("--save-tokens", &self.sessions.save_tokens),
+            ("--hdr-log", &self.report.hdr_log),
+            ("--html", &self.report.html),
+        ];
+        let named = named.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        files::all_differ(&named.collect::<Vec<_>>())?;
+        self.sessions.save_tokens.as_deref().map(tokens::check).transpose()?;
+        Ok(self.report.check()?)
+    }
+}
+
 /// What the clients do.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Load")]
@@ -141,7 +161,7 @@ pub(crate) struct SessionArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) tokens: Option<PathBuf>,
     /// Save the sessions of all clients for --tokens; with -d 0 that is all
-    #[arg(long, value_name = "FILE", conflicts_with = "tokens")]
+    #[arg(long, value_name = "FILE", conflicts_with = "tokens", value_parser = file)]
     pub(crate) save_tokens: Option<PathBuf>,
 }
 
@@ -257,6 +277,14 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+/// A file to write to. Standard output has the table or the JSON already.
+pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" | "-" => Err("expected the name of a file, such as ./report".to_owned()),
+        name => Ok(name.into()),
+    }
+}
+
 /// So many a second.
 fn rate(text: &str) -> Result<f64, String> {
     match text.strip_suffix("/s").unwrap_or(text).parse() {
@@ -344,6 +372,8 @@ mod tests {
             &["--mix", "read=1"],
             &["--protocol", "smtp"],
             &["--tokens", "a", "--save-tokens", "b"],
+            &["--html", "-"],
+            &["--save-tokens", "-"],
             &["floor", "durable"],
             &["verify", "--kill-server"],
             &["verify", "--rounds", "3"],

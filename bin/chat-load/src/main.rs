@@ -10,6 +10,7 @@ mod body;
 mod client;
 mod crowd;
 mod dialect;
+mod files;
 mod floor;
 mod interrupt;
 mod irc;
@@ -33,6 +34,7 @@ mod watcher;
 mod window;
 mod worker;
 
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -54,12 +56,18 @@ fn main() -> ExitCode {
     outcome.unwrap_or_else(|error| {
         // Nothing is left to tell it to if stderr is gone.
         let _ = writeln!(std::io::stderr(), "chat-load: {error}");
-        ExitCode::FAILURE
+        if is_about_options(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
 
-fn load(args: &args::LoadArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    args.report.check()?;
+/// Whether other options would help, rather than another server or machine.
+fn is_about_options(error: &(dyn Error + 'static)) -> bool {
+    error.is::<files::SameFile>()
+        || error.downcast_ref().is_some_and(plan::PlanError::is_about_options)
+}
+
+fn load(args: &args::LoadArgs) -> Result<ExitCode, Box<dyn Error>> {
+    args.check_files()?;
     let plan = plan::Plan::new(args)?;
     let outcome = match run::run(plan, Interrupt::listen()?) {
         Err(error @ RunError::CutShort) => {

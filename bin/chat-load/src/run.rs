@@ -94,9 +94,6 @@ impl Coordinator {
     ) -> Result<Outcome, RunError> {
         let plan = &shared.plan;
         let mut progress = Progress::new(measured(plan.goal));
-        // Before logging in: that may take long.
-        let save = plan.save_tokens.as_deref();
-        let file = save.map(|path| tokens::create(path).map(|file| (path, file))).transpose()?;
         progress.say(&format!("logging {} connections in", plan.connections()));
         let ready = tokio::select! {
             ready = self.log_in(plan) => ready,
@@ -104,8 +101,8 @@ impl Coordinator {
         };
         progress.clear();
         let (setup, sessions) = ready?;
-        if let Some((path, file)) = file {
-            tokens::write(path, &file, &sessions)?;
+        if let Some(path) = &plan.save_tokens {
+            tokens::write(path, &sessions)?;
         }
         let outcome = self.measure(shared, setup, &mut progress, interrupt).await;
         progress.clear();

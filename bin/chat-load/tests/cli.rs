@@ -353,6 +353,27 @@ fn nothing_is_reported_of_a_run_cut_short_at_login() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("cut short before"));
 }
 
+#[test]
+fn earlier_reports_stay_when_a_run_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut options = "-c 1".to_owned();
+    for option in ["html", "hdr-log", "save-tokens"] {
+        let path = directory.path().join(option);
+        std::fs::write(&path, "earlier").unwrap();
+        options += &format!(" --{option} {}", path.display());
+    }
+    assert_eq!(load(&address, &options).status.code(), Some(1));
+    for file in directory.path().read_dir().unwrap() {
+        assert_eq!(std::fs::read_to_string(file.unwrap().path()).unwrap(), "earlier");
+    }
+    let same = directory.path().join("same");
+    let same = format!("--html {0} --hdr-log {0}", same.display());
+    let output = load(&address, &same);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--hdr-log and --html both name"));
+}
+
 /// After the first it waits for pushes, which this server never gives.
 #[test]
 fn a_second_interrupt_ends_a_run_at_once() {
