@@ -129,7 +129,7 @@ pub(crate) struct ShapeArgs {
     /// Each is logged in as an account of its own. A push counts from when its send was due, or left.
     #[arg(long, value_name = "N", default_value = "0", value_parser = Watchers::parse)]
     pub(crate) watchers: Watchers,
-    /// Send only to users who are logged in here, and have them read their mailbox when it is full
+    /// Send only to users who are logged in here, and have them read their mailboxes: before the run, and before they are full
     #[arg(long)]
     pub(crate) drain: bool,
     /// What the server speaks
@@ -313,8 +313,8 @@ const MOST_A_SECOND: f64 = 1e9;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-load                                       100 clients on the demo accounts of a local server
-  chat-load -c 100 -k 16 --pid $(pidof chatd)     16 in flight each, and what they cost the server
+  chat-load --drain                               100 clients on the accounts of a local `chatd --demo`
+  chat-load --drain -k 16 --pid $(pidof chatd)    16 in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
   chat-load -c 500 --rate 20000 -d 60             20,000 a second for a minute, come what may
   chat-load --mix send=80,post=10,inbox=8,login=2 --think 0.5..2 --watchers 10%
@@ -324,7 +324,7 @@ Examples:
   chat-load -c 10000 --user-prefix u --user-count 10000 --password secret-1 -d 0 --save-tokens tokens.csv
   chat-load -c 10000 --tokens tokens.csv --ramp 5 --churn 200
                                                   log in once, then use the sessions; connections come and go
-  chat-load --protocol old --server 127.0.0.1:8889
+  chat-load --protocol old --drain --server 127.0.0.1:8889
                                                   only the commands that existing servers know
   chat-load verify --help                         how to see that nothing is lost
   chat-load crowd --help                          thousands of connections, and their memory

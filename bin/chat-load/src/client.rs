@@ -298,8 +298,9 @@ impl Client {
         if self.window.holds(counts) {
             tally.done(kind, now - asked.at);
         }
-        if asked.to < self.plan.watchers && matches!(kind, Kind::Send | Kind::Post) {
-            tally.expected_pushes += 1;
+        if matches!(kind, Kind::Send | Kind::Post) {
+            self.plan.sent(asked.to);
+            tally.expected_pushes += u64::from(asked.to < self.plan.watchers);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::accounts::{Account, Accounts, AccountsError};
@@ -40,8 +40,8 @@ pub(crate) struct Plan {
     /// The users of the sessions; `None` for somebody who is none of the accounts.
     session_users: Vec<Option<usize>>,
     pub(crate) save_tokens: Option<PathBuf>,
-    /// With `--drain`: whether this user's mailbox was found full and is not read yet.
-    full: Option<Vec<AtomicBool>>,
+    /// With `--drain`: how many messages a user was sent since its mailbox was read to the end.
+    unread: Option<Vec<AtomicUsize>>,
     pub(crate) threads: usize,
     pub(crate) process: Option<Process>,
     pub(crate) timeout: Duration,
@@ -129,7 +129,7 @@ impl Plan {
             ramp: args.connections.ramp,
             churn: args.connections.churn,
             recipients: Choice::new(args.shape.recipients, among),
-            full: args.shape.drain.then(|| (0..among).map(|_| AtomicBool::default()).collect()),
+            unread: args.shape.drain.then(|| (0..among).map(|_| AtomicUsize::default()).collect()),
             session_users: session_users(args, &accounts, sessions.as_deref())?,
             accounts,
             sessions,
@@ -158,15 +158,30 @@ impl Plan {
 
     /// Whether a user's mailbox waits to be read; never without `--drain`.
     pub(crate) fn is_full(&self, user: usize) -> bool {
-        let full = self.full.as_ref().and_then(|full| full.get(user));
-        full.is_some_and(|full| full.load(Ordering::Relaxed))
+        self.unread(user).is_some_and(|unread| unread.load(Ordering::Relaxed) >= MUCH_UNREAD)
     }
 
     /// Notes that a user's mailbox was found full, or that it was read.
     pub(crate) fn set_full(&self, user: usize, is_full: bool) {
-        if let Some(full) = self.full.as_ref().and_then(|full| full.get(user)) {
-            full.store(is_full, Ordering::Relaxed);
+        if let Some(unread) = self.unread(user) {
+            unread.store(if is_full { MUCH_UNREAD } else { 0 }, Ordering::Relaxed);
         }
+    }
+
+    /// Notes a message that a user was sent.
+    pub(crate) fn sent(&self, user: usize) {
+        if let Some(unread) = self.unread(user) {
+            unread.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn unread(&self, user: usize) -> Option<&AtomicUsize> {
+        self.unread.as_ref()?.get(user)
+    }
+
+    /// Whether a connection reads its user's mailbox to the end before the run: with `--drain` the first of each user.
+    pub(crate) fn empties_mailbox(&self, connection: usize) -> bool {
+        self.unread.as_ref().is_some_and(|unread| connection < unread.len())
     }
 
     /// All connections: the clients', and behind them the watchers'.
@@ -323,6 +338,8 @@ pub(crate) fn resolve(server: &str) -> Result<SocketAddr, PlanError> {
 
 /// Nicks are this and a number: short enough for servers that allow nine letters.
 const NICK: &str = "load";
+/// Mailboxes are read from here on: a default one takes 10,000, and some thousands may be in flight to it.
+const MUCH_UNREAD: usize = 4_000;
 /// Enough to start an operation when it is due though the server stalls; a bound on what waits in sockets.
 const OPEN_LOOP_IN_FLIGHT: usize = 64;
 
@@ -398,6 +415,19 @@ mod tests {
             let error = error.to_string();
             assert!(error.contains(advice), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_mailbox_is_read_before_it_is_full() {
+        let drained = plan("--clients 3 --drain").unwrap();
+        (0..MUCH_UNREAD).for_each(|_| drained.sent(1));
+        assert_eq!([0, 1, 2].map(|user| drained.is_full(user)), [false, true, false]);
+        drained.set_full(1, false);
+        assert!(!drained.is_full(1));
+        assert_eq!([2, 3].map(|connection| drained.empties_mailbox(connection)), [true, false]);
+        let filled = plan("--clients 3").unwrap();
+        (0..MUCH_UNREAD).for_each(|_| filled.sent(1));
+        assert!(!filled.is_full(1) && !filled.empties_mailbox(1));
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn irc_nicks_write_to_each_other() {
 /// that time is charged with its wait, though the client could not even ask.
 #[test]
 fn an_open_loop_charges_a_stall_to_all_that_was_due() {
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let (sender, receiver) = (Mutex::new(sender), Mutex::new(receiver));
     let address = serve_with(move |stream| {
         let mut is_stalled = false;

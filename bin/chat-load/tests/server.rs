@@ -121,6 +121,20 @@ async fn a_million_accounts_need_not_exist_to_be_named() {
     assert!(result["errors"]["no_such_recipient"].as_u64().unwrap() > 40, "{result}");
 }
 
+#[tokio::test]
+async fn drain_begins_with_empty_mailboxes() {
+    let mut options = StoreOptions::default();
+    options.mailbox_messages = 300;
+    let server = Running::start_with(options).await;
+    let accounts = format!("--user-prefix u --user-count 6 --password {PASSWORD}");
+    let options = format!("--server {} {accounts} -c 6 -n 3000 --json", server.address);
+    let filled: Value = serde_json::from_slice(&load(&options).await.stdout).unwrap();
+    assert_eq!(filled["errors"]["inbox_full"], 3000 - 6 * 300, "{filled}");
+    // Some 150 to each, which nobody reads meanwhile.
+    let drained = server.load_json("-c 9 -k 4 -n 900 --drain").await;
+    assert_eq!((&drained["sends"], &drained["inbox_pages"]), (&900.into(), &0.into()));
+}
+
 /// A server of six accounts, `u0` to `u5`.
 struct Running {
     store: Store,
@@ -131,7 +145,10 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
-        let mut options = StoreOptions::default();
+        Self::start_with(StoreOptions::default()).await
+    }
+
+    async fn start_with(mut options: StoreOptions) -> Self {
         options.password = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
         let store = Store::in_memory(options).unwrap();
         for user in 0..6 {
