@@ -15,6 +15,8 @@ pub(crate) const UNANSWERED: &str = "they may be stored or not: look into the se
 pub(crate) const MISSING_PUSHES: &str =
     "acknowledged and never pushed to a watcher: `chat-load verify` tells whether they are lost";
 pub(crate) const OWN_CPU: &str = "the load program itself was at its limit, so this is no figure of the server: give more --threads";
+pub(crate) const OTHER_PROCESS: &str =
+    "it is not the server; for `chatd` give --pid $(pidof chatd)";
 pub(crate) const DENIED: &str =
     "bytes written, PSS and open files are shown only to the server's own user and to root";
 

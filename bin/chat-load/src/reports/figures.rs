@@ -204,6 +204,11 @@ impl Figures {
             && self.errors.is_empty()
             && self.server_trouble.is_none()
     }
+
+    /// Whether the process of `--pid` was idle throughout a run in which the server cannot have been.
+    pub(crate) fn is_another_process(&self) -> bool {
+        self.server_cores == Some(0.0) && self.operations >= MANY_OPERATIONS
+    }
 }
 
 /// Latencies of the messages that were acknowledged, however they were sent.
@@ -344,6 +349,9 @@ impl IntervalKind {
     }
 }
 
+/// No server does so many in less than the 10 ms in which the system counts CPU time.
+const MANY_OPERATIONS: u64 = 10_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,6 +395,19 @@ mod tests {
         assert_eq!(figures.server_written_bytes_per_send, None);
         assert!(figures.server_cores.is_some());
         assert!(!figures.is_clean());
+    }
+
+    #[test]
+    fn a_process_that_was_idle_is_not_the_server() {
+        let idle = |outcome: &mut Outcome| {
+            outcome.server.iter_mut().for_each(|sample| sample.cpu = Duration::ZERO);
+        };
+        let many = |outcome: &mut Outcome| {
+            outcome.kinds.get_mut(Kind::Send).latency_ns.record_n(1, MANY_OPERATIONS).unwrap();
+        };
+        assert!(figures(|outcome| (idle(outcome), many(outcome)).0).is_another_process());
+        assert!(!figures(idle).is_another_process(), "too few to tell");
+        assert!(!figures(many).is_another_process());
     }
 
     #[test]

@@ -192,6 +192,9 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
     if let Some(trouble) = &figures.server_trouble {
         tell("server", trouble.clone(), None);
     }
+    if figures.is_another_process() {
+        tell("note", "the process of --pid used no CPU".to_owned(), Some(advice::OTHER_PROCESS));
+    }
     if figures.own_cores > 0.95 * threads(figures) {
         tell("note", format!("{:.2} cores", figures.own_cores), Some(advice::OWN_CPU));
     }
@@ -269,6 +272,15 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
+    }
+
+    #[test]
+    fn a_process_that_is_not_the_server_is_told() {
+        let text = table(&figures(|outcome| {
+            outcome.server.iter_mut().for_each(|sample| sample.cpu = Duration::ZERO);
+            outcome.kinds.get_mut(Kind::Send).latency_ns.record_n(1, 1_000_000).unwrap();
+        }));
+        assert!(text.contains("the process of --pid used no CPU: it is not the server"), "{text}");
     }
 
     #[test]
