@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::crowd::args::CrowdArgs;
 use crate::files;
@@ -27,6 +27,27 @@ pub(crate) struct Args {
     pub(crate) load: LoadArgs,
 }
 
+impl Args {
+    /// Reads the command line; ends the program where it asks for help or is wrong.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        Self::parsed(arguments).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parsed(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = with_negative_numbers(Self::command());
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// A negative number is a wrong value, to be told with the range, and no unknown option.
+fn with_negative_numbers(command: Command) -> Command {
+    let takes_value = |arg: &Arg| arg.get_action().takes_values() && !arg.is_positional();
+    command
+        .mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(with_negative_numbers)
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Mode {
     /// Serves the least a server must do, to compare with
@@ -41,23 +62,23 @@ pub(crate) struct LoadArgs {
     /// The server, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8889")]
     pub(crate) server: String,
-    /// Connections, each logged in as one of the accounts, in turn
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    /// Connections, each logged in as one of the accounts, in turn; at most 1,000,000
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = clients)]
     pub(crate) clients: usize,
     /// Requests each connection keeps in flight [default: 1; with --rate at most 64]
     ///
     /// The next leaves when one is answered. With --rate a request leaves when it is due, unless so many are in flight
-    /// on its connection already.
-    #[arg(long, short = 'k', value_name = "K", value_parser = at_least_one)]
+    /// on its connection already. At most 65,536.
+    #[arg(long, short = 'k', value_name = "K", value_parser = in_flight)]
     pub(crate) in_flight: Option<usize>,
     /// How long to measure, in seconds; 0 to log in and be done
-    #[arg(long, short = 'd', value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, short = 'd', value_name = "SECONDS", default_value = "5", value_parser = measured_seconds)]
     pub(crate) duration: Duration,
     /// How long to send before measuring, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
     pub(crate) warmup: Duration,
     /// Do this many operations in all, and measure from the first to the last
-    #[arg(long, short = 'n', value_name = "N", conflicts_with_all = ["duration", "warmup"])]
+    #[arg(long, short = 'n', value_name = "N", value_parser = operations, conflicts_with_all = ["duration", "warmup"])]
     pub(crate) count: Option<u64>,
     #[command(flatten)]
     pub(crate) shape: ShapeArgs,
@@ -68,13 +89,13 @@ pub(crate) struct LoadArgs {
     #[command(flatten)]
     pub(crate) sessions: SessionArgs,
     /// Threads to share the clients among; one is lightest
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
     pub(crate) threads: usize,
     /// The server's process, to report what it uses
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
     /// How long to wait for a connection, a login or the last replies, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = some_seconds)]
     pub(crate) timeout: Duration,
     /// Seed of all that is left to chance
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -273,8 +294,28 @@ pub(crate) fn with_verify_as_mode(arguments: impl Iterator<Item = OsString>) -> 
 }
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("not a number of seconds: {text}"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    seconds_within(0.0, text)
+        .ok_or_else(|| format!("expected a number of seconds, from 0 to {MOST_SECONDS}"))
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds_within(LEAST_SECONDS, text).ok_or_else(|| {
+        format!("expected a number of seconds, from {LEAST_SECONDS} to {MOST_SECONDS}")
+    })
+}
+
+fn measured_seconds(text: &str) -> Result<Duration, String> {
+    let measured = seconds_within(0.0, text).filter(Duration::is_zero);
+    measured.or_else(|| seconds_within(LEAST_SECONDS, text)).ok_or_else(|| {
+        format!(
+            "expected a number of seconds, from {LEAST_SECONDS} to {MOST_SECONDS}, or 0 to log in and be done"
+        )
+    })
+}
+
+fn seconds_within(least: f64, text: &str) -> Option<Duration> {
+    let seconds = text.parse().ok().filter(|seconds| (least..=MOST_SECONDS).contains(seconds))?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// A file to write to. Standard output has the table or the JSON already.
@@ -288,9 +329,31 @@ pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
 /// So many a second.
 fn rate(text: &str) -> Result<f64, String> {
     match text.strip_suffix("/s").unwrap_or(text).parse() {
-        Ok(rate) if rate > 0.0 && rate <= MOST_A_SECOND => Ok(rate),
-        _ => Err(format!("expected a number a second, above 0 and at most {MOST_A_SECOND}")),
+        Ok(rate) if (LEAST_A_SECOND..=MOST_A_SECOND).contains(&rate) => Ok(rate),
+        _ => Err(format!("expected a number a second, from {LEAST_A_SECOND} to {MOST_A_SECOND}")),
     }
+}
+
+fn clients(text: &str) -> Result<usize, String> {
+    within(MOST_CLIENTS, text)
+}
+
+fn in_flight(text: &str) -> Result<usize, String> {
+    within(MOST_IN_FLIGHT, text)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    within(MOST_THREADS, text)
+}
+
+fn within(most: usize, text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {most}"))
+}
+
+fn operations(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("expected a number from 1 to {}", u64::MAX))
 }
 
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -308,6 +371,18 @@ fn at_least(least: usize, text: &str) -> Result<usize, String> {
     }
 }
 
+/// As many files as Linux lets a process open (`fs.nr_open`), less a few.
+const MOST_CLIENTS: usize = 1_000_000;
+/// Some megabytes of requests on each connection, made before the first leaves.
+const MOST_IN_FLIGHT: usize = 65_536;
+/// More than the cores of any machine.
+const MOST_THREADS: usize = 1024;
+/// A millisecond: time for a few answers.
+const LEAST_SECONDS: f64 = 0.001;
+/// A year.
+const MOST_SECONDS: f64 = 31_536_000.0;
+/// One in a quarter of an hour.
+const LEAST_A_SECOND: f64 = 0.001;
 /// More than any machine does; keeps the arithmetic of schedules exact.
 const MOST_A_SECOND: f64 = 1e9;
 
@@ -338,13 +413,11 @@ Ctrl-C ends at once.";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        with_negative_numbers(Args::command()).debug_assert();
     }
 
     #[test]
@@ -383,6 +456,35 @@ mod tests {
             let line = std::iter::once(&"chat-load").chain(bad);
             assert!(Args::try_parse_from(line).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_with_the_range() {
+        for (line, range) in [
+            ("-c 0", "from 1 to 1000000"),
+            ("-c 99999999999", "from 1 to 1000000"),
+            ("-k 100000000", "from 1 to 65536"),
+            ("-n 0", "from 1 to "),
+            ("-n -3", "from 1 to "),
+            ("-d nan", "from 0.001 to 31536000, or 0"),
+            ("-d 1e-9", "from 0.001 to 31536000, or 0"),
+            ("-d -1", "from 0.001 to 31536000, or 0"),
+            ("--timeout 0", "from 0.001 to 31536000"),
+            ("--warmup inf", "from 0 to 31536000"),
+            ("--rate -5", "from 0.001 to 1000000000"),
+            ("--churn 1e-300", "from 0.001 to 1000000000"),
+            ("crowd -c -5", "at least 1"),
+        ] {
+            let line = std::iter::once("chat-load").chain(line.split(' '));
+            let error = Args::parsed(line.map(OsString::from)).unwrap_err().to_string();
+            assert!(error.contains("invalid value") && error.contains(range), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_measure_has_a_meaning() {
+        assert_eq!(measured_seconds("0"), Ok(Duration::ZERO));
+        assert_eq!(measured_seconds("0.5"), Ok(Duration::from_millis(500)));
     }
 
     #[test]

@@ -38,15 +38,13 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Args, Mode};
 use interrupt::Interrupt;
 use reports::Figures;
 use run::RunError;
 
 fn main() -> ExitCode {
-    let args = Args::parse_from(args::with_verify_as_mode(std::env::args_os()));
+    let args = Args::read(args::with_verify_as_mode(std::env::args_os()));
     let outcome = match args.mode {
         Some(Mode::Verify(args)) => return verify::verify(&args),
         Some(Mode::Crowd(args)) => crowd::crowd(&args),
