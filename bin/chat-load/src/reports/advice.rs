@@ -20,17 +20,12 @@ pub(crate) const OTHER_PROCESS: &str =
 pub(crate) const DENIED: &str =
     "bytes written, PSS and open files are shown only to the server's own user and to root";
 
+const ACCOUNTS: &str = "the accounts must exist there: make them as `chatd user import --help` tells, or name others with --users or --user-prefix";
 /// Parts of causes, in lower case.
 const ADVICE: &[(&[&str], &str)] = &[
     (&["inbox_full"], "use more accounts, or --drain"),
-    (
-        &["no_such_recipient", "user tidak ditemukan"],
-        "the accounts must exist there: see `chatd user import --help`",
-    ),
-    (
-        &["no_such_user", "user tidak tersedia"],
-        "the accounts must exist there: see `chatd user import --help`",
-    ),
+    (&["no_such_recipient", "user tidak ditemukan"], ACCOUNTS),
+    (&["no_such_user", "user tidak tersedia"], ACCOUNTS),
     (&["bad_password"], "give the right ones with --users or --password"),
     (
         &["no_session"],
