@@ -69,6 +69,8 @@ pub(crate) struct Description {
 pub(crate) struct Setup {
     /// From the first attempt to connect until everybody was ready.
     pub(crate) elapsed: Duration,
+    /// What each connection began with: a login, a session made beforehand, or nothing but being a connection.
+    pub(crate) what: &'static str,
     /// From connecting to the answer to `auth`, or to the first request with a token made beforehand.
     pub(crate) logins: Histogram<u64>,
 }

@@ -151,6 +151,15 @@ impl Plan {
         Some(count / clients + u64::from(odd))
     }
 
+    /// What a connection begins with, in one word.
+    pub(crate) fn setup_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Redis | Protocol::Irc => "connection",
+            Protocol::Chat | Protocol::Old if self.sessions.is_some() => "session",
+            Protocol::Chat | Protocol::Old => "login",
+        }
+    }
+
     /// Whether there is nothing to do but to log in.
     pub(crate) fn logins_only(&self) -> bool {
         matches!(self.goal, Goal::Duration { measured: Duration::ZERO, .. })
@@ -379,6 +388,7 @@ mod tests {
             plan(&(tokens.clone() + "--user-prefix u --user-count 6 --password p")).unwrap();
         let users: Vec<_> = (0..4).map(|client| given.user_of(client)).collect();
         assert_eq!(users, [Some(5), Some(0), None, Some(5)]);
+        assert_eq!(given.setup_name(), "session");
         assert_eq!(given.session(4).unwrap().token, "zero");
         assert_eq!(plan(&tokens).unwrap().accounts.len(), 3);
         let accounts = "--mix login --user-prefix u --user-count 6 --password p";

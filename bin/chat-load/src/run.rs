@@ -118,7 +118,8 @@ impl Coordinator {
         if let Some(failures) = LoginFailures::collect(plan, &all.errors) {
             return Err(failures.into());
         }
-        let mut setup = Setup { elapsed: begun.elapsed(), logins: histogram()? };
+        let mut setup =
+            Setup { elapsed: begun.elapsed(), what: plan.setup_name(), logins: histogram()? };
         for took in all.took {
             setup.logins.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         }

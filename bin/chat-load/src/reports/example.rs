@@ -22,7 +22,7 @@ pub(crate) fn outcome(intervals: u32) -> Outcome {
         plan: plan(),
         started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_600_000_000_250),
         elapsed: Duration::from_secs(2),
-        setup: Setup { elapsed: Duration::from_millis(40), logins },
+        setup: Setup { elapsed: Duration::from_millis(40), what: "login", logins },
         kinds,
         intervals: (0..intervals).map(|nth| interval(nth, intervals)).collect(),
         not_started: 0,

@@ -98,6 +98,8 @@ pub(crate) struct KindFigures {
 #[derive(Debug, Serialize)]
 pub(crate) struct SetupFigures {
     pub(crate) seconds: f64,
+    /// Of what `logins` is the number: `login`, `session` with --tokens, or `connection` where nobody logs in.
+    pub(crate) what: &'static str,
     pub(crate) logins: u64,
     pub(crate) login_latency_us: Latency,
 }
@@ -288,6 +290,7 @@ impl SetupFigures {
     fn of(outcome: &Outcome) -> Self {
         Self {
             seconds: outcome.setup.elapsed.as_secs_f64(),
+            what: outcome.setup.what,
             logins: outcome.setup.logins.len(),
             login_latency_us: Latency::of(&outcome.setup.logins),
         }

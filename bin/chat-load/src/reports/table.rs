@@ -123,7 +123,7 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
             "setup",
             format!(
                 "{} in {:.2} s (p50 {}, max {})",
-                of(figures.setup.logins, "login"),
+                of(figures.setup.logins, figures.setup.what),
                 figures.setup.seconds,
                 micros(p50),
                 micros(max)
@@ -281,6 +281,12 @@ mod tests {
             outcome.kinds.get_mut(Kind::Send).latency_ns.record_n(1, 1_000_000).unwrap();
         }));
         assert!(text.contains("the process of --pid used no CPU: it is not the server"), "{text}");
+    }
+
+    #[test]
+    fn sessions_made_beforehand_are_no_logins() {
+        let text = table(&figures(|outcome| outcome.setup.what = "session"));
+        assert!(text.contains("1 session in 0.04 s") && !text.contains("login"), "{text}");
     }
 
     #[test]
