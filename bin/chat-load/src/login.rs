@@ -71,8 +71,7 @@ pub(crate) async fn login(plan: &Plan, connection: usize) -> Result<LoggedIn, Lo
     let (mut wire, token) = within(plan, ready(plan, connection, token)).await?;
     let took = begun.elapsed();
     if plan.empties_mailbox(connection) {
-        // Each page takes its own time; the last one counts as delivered by whatever is asked next.
-        while within(plan, wire.ask_while_busy(&["inbox", &token])).await?.more {}
+        wire.empty_mailbox(plan, &token).await?;
     }
     Ok(LoggedIn { connection, wire, token, took })
 }
@@ -176,6 +175,14 @@ impl Wire {
 
     async fn check(&mut self, command: &str, token: &str) -> Result<String, LoginError> {
         self.ask_while_busy(&[command, token]).await.map(|_| token.to_owned())
+    }
+
+    /// Reads all pages, each within the timeout.
+    async fn empty_mailbox(&mut self, plan: &Plan, token: &str) -> Result<(), LoginError> {
+        while within(plan, self.ask_while_busy(&["inbox", token])).await?.more {}
+        // A page counts as delivered by the next request.
+        within(plan, self.check("inbox", token)).await?;
+        Ok(())
     }
 
     async fn ask_while_busy(&mut self, words: &[&str]) -> Result<Fields, LoginError> {

@@ -152,7 +152,7 @@ impl Coordinator {
         }
         let end = window.until.filter(|_| !is_cut_short).unwrap_or_else(Instant::now);
         meter.stop();
-        self.finish(shared).await;
+        let is_cut_short = self.finish_or_cut(shared, interrupt, is_cut_short).await;
         let outcome = meter.outcome(shared, setup, end - window.from)?;
         Ok(Outcome { is_cut_short, ..outcome })
     }
@@ -197,8 +197,27 @@ impl Coordinator {
         }
     }
 
+    /// Finishes; a run that is cut short now, or was before, waits for no more replies. Tells whether that is so.
+    async fn finish_or_cut(
+        &mut self,
+        shared: &Shared,
+        interrupt: &mut Interrupt,
+        was_cut_short: bool,
+    ) -> bool {
+        if !was_cut_short {
+            tokio::select! {
+                biased;
+                () = self.finish(shared) => return false,
+                () = interrupt.came() => {}
+            }
+        }
+        self.give_up.send_replace(GiveUp::CutShort);
+        self.finish(shared).await;
+        true
+    }
+
     /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes. Then all connections
-    /// are closed.
+    /// are closed. Cancel safe.
     async fn finish(&mut self, shared: &Shared) {
         let patience = shared.plan.timeout;
         if timeout(patience, self.clients_done()).await.is_err() {

@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_process_that_is_not_the_server_is_told() {
         let text = table(&figures(|outcome| {
-            outcome.server.iter_mut().for_each(|sample| sample.cpu = Duration::ZERO);
+            outcome.server.iter_mut().for_each(|sample| sample.cpu = std::time::Duration::ZERO);
             outcome.kinds.get_mut(Kind::Send).latency_ns.record_n(1, 1_000_000).unwrap();
         }));
         assert!(text.contains("the process of --pid used no CPU: it is not the server"), "{text}");
