@@ -13,7 +13,7 @@ pub(crate) struct Outcome {
     pub(crate) plan: Description,
     /// When measuring began.
     pub(crate) started_at: SystemTime,
-    /// How long was measured.
+    /// How long was measured: less than was asked for if all clients were lost before.
     pub(crate) elapsed: Duration,
     pub(crate) setup: Setup,
     pub(crate) kinds: PerKind<Operations>,

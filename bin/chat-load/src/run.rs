@@ -150,10 +150,10 @@ impl Coordinator {
         if is_cut_short {
             self.give_up.send_replace(GiveUp::CutShort);
         }
-        let end = window.until.filter(|_| !is_cut_short).unwrap_or_else(Instant::now);
+        let elapsed = window.measured(Instant::now());
         meter.stop();
         let is_cut_short = self.finish_or_cut(shared, interrupt, is_cut_short).await;
-        let outcome = meter.outcome(shared, setup, end - window.from)?;
+        let outcome = meter.outcome(shared, setup, elapsed)?;
         Ok(Outcome { is_cut_short, ..outcome })
     }
 
@@ -170,11 +170,11 @@ impl Coordinator {
         loop {
             next += SECOND;
             let last = window.until.filter(|until| next >= *until);
-            let is_time = tokio::select! {
-                () = sleep_until(last.unwrap_or(next)) => true,
-                () = self.clients_done() => false,
+            let is_over = tokio::select! {
+                () = sleep_until(last.unwrap_or(next)) => last.is_some(),
+                () = self.clients_done() => true,
             };
-            if !is_time && window.until.is_none() || last.is_some() {
+            if is_over {
                 return Ok(());
             }
             meter.second(shared, progress)?;
@@ -187,7 +187,7 @@ impl Coordinator {
         }
     }
 
-    /// Returns when every thread's clients are done, once; then never again.
+    /// Returns when every thread's clients are done. Cancel safe.
     async fn clients_done(&mut self) {
         while self.running > 0 {
             if self.done.recv().await.is_none() {

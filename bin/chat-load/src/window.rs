@@ -1,6 +1,7 @@
 //! [`Window`]: when a run is measured, and [`Bell`]: how its clients are told to do something.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -24,6 +25,12 @@ impl Window {
     /// Whether what is due or done at a moment comes too late to be measured.
     pub(crate) fn is_over(&self, at: Instant) -> bool {
         self.until.is_some_and(|until| at >= until)
+    }
+
+    /// How long was measured, when nobody does anything any more from `end` on: less than was planned if all clients
+    /// were lost before.
+    pub(crate) fn measured(&self, end: Instant) -> Duration {
+        self.until.map_or(end, |until| until.min(end)).saturating_duration_since(self.from)
     }
 }
 

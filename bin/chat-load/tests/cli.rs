@@ -298,6 +298,26 @@ fn an_offered_rate_that_was_not_reached_is_told() {
     );
 }
 
+/// What takes 60 s if nothing goes wrong is measured for as long as there was anybody to measure.
+#[test]
+fn a_server_that_dies_ends_the_measured_time() {
+    let address = serve_with(|stream| {
+        for line in BufReader::new(*stream).lines().map_while(Result::ok).take(50) {
+            let reply = if line.starts_with("auth ") { LOGGED_IN } else { SENT };
+            stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let output = load(&address, "-c 2 -d 60 --warmup 0 --json");
+    assert_eq!(output.status.code(), Some(1));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["operations"], 98, "{result}");
+    let (seconds, rate) =
+        (result["seconds"].as_f64().unwrap(), result["sends_per_second"].as_f64().unwrap());
+    assert!(seconds < 30.0, "{result}");
+    assert!((rate * seconds - 98.0).abs() < 0.01, "{result}");
+    assert_eq!(result["intervals"].as_array().unwrap().len(), 1, "{result}");
+}
+
 #[test]
 fn nothing_is_drawn_where_there_is_no_terminal() {
     let floor = Floor::start(&["floor", "echo"]);
