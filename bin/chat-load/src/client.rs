@@ -116,7 +116,8 @@ impl Client {
             if *give_up.borrow() == GiveUp::CutShort {
                 until = until.min(Instant::now());
             }
-            tally.not_started += self.pacing.not_started(until);
+            let before = self.pacing.not_started(self.window.from);
+            tally.not_started += self.pacing.not_started(until).saturating_sub(before);
         }
         if let Err(error) = outcome {
             tally.lost(error.to_string(), self.pending.len());
@@ -291,13 +292,8 @@ impl Client {
         }
     }
 
-    /// Counts an acknowledged operation. An open loop measures what was due in the window, however late the reply; a
-    /// closed one what was answered in it.
     fn done(&self, kind: Kind, asked: Pending, now: Instant, tally: &mut Tally) {
-        let counts = if matches!(self.pacing, Pacing::Open(_)) { asked.at } else { now };
-        if self.window.holds(counts) {
-            tally.done(kind, now - asked.at);
-        }
+        tally.done(kind, asked.at, now, &self.window);
         if matches!(kind, Kind::Send | Kind::Post) {
             self.plan.sent(asked.to);
             tally.expected_pushes += u64::from(asked.to < self.plan.watchers);
@@ -394,9 +390,7 @@ impl Client {
         match attempt {
             Ok(_) => {
                 tally.connections.made += 1;
-                if self.window.holds(now) {
-                    tally.done(Kind::Reconnect, now - begun);
-                }
+                tally.done(Kind::Reconnect, begun, now, &self.window);
             }
             Err(error) => tally.refused(Kind::Reconnect, error.to_string()),
         }

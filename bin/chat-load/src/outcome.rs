@@ -19,7 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) kinds: PerKind<Operations>,
     /// The same in stretches of time, in order, without gaps; a second each, or more in a long run.
     pub(crate) intervals: Vec<Interval>,
-    /// Operations that `--rate` asked for and that had not begun when measuring ended: the clients were all busy.
+    /// Operations that were due in the measured time and had not begun when it ended: the clients were all busy, or lost.
     pub(crate) not_started: u64,
     pub(crate) connections: Connections,
     /// Requests that were never answered.
@@ -160,7 +160,10 @@ impl<T> PerKind<T> {
 /// Operations of one kind.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    /// Latencies of what was acknowledged, in nanoseconds.
+    /// Acknowledged within the measured time, whenever they were due.
+    pub(crate) acknowledged: u64,
+    /// Latencies of what was acknowledged, in nanoseconds: in an open loop of all that was due within the measured
+    /// time, however late the reply; in a closed one of what was acknowledged in it.
     pub(crate) latency_ns: Histogram<u64>,
     /// Begun while measuring; those refused or never answered too.
     pub(crate) offered: u64,
@@ -170,12 +173,12 @@ pub(crate) struct Operations {
 
 impl Operations {
     pub(crate) fn new() -> Result<Self, CreationError> {
-        Ok(Self { latency_ns: histogram()?, offered: 0, errors: BTreeMap::new() })
+        Ok(Self { acknowledged: 0, latency_ns: histogram()?, offered: 0, errors: BTreeMap::new() })
     }
 
-    /// How many were acknowledged.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.latency_ns.len()
+    /// Whether any began or were acknowledged.
+    pub(crate) fn has_any(&self) -> bool {
+        self.offered > 0 || self.acknowledged > 0 || !self.latency_ns.is_empty()
     }
 
     /// Adds another group's counts.
@@ -184,6 +187,7 @@ impl Operations {
             // All are made by `new`, with the same bounds.
             let _ = self.latency_ns.add(&other.latency_ns);
         }
+        self.acknowledged += other.acknowledged;
         self.offered += other.offered;
         add_causes(&mut self.errors, &other.errors);
     }
@@ -193,6 +197,7 @@ impl Operations {
         if !self.latency_ns.is_empty() {
             self.latency_ns.reset();
         }
+        self.acknowledged = 0;
         self.offered = 0;
         self.errors.clear();
     }
@@ -207,10 +212,11 @@ pub(crate) struct Interval {
     pub(crate) kinds: PerKind<IntervalOperations>,
 }
 
-/// Operations of one kind that were answered in an interval.
+/// Operations of one kind that were answered in an interval; the last has the latencies of what was answered later.
 #[derive(Debug, Default)]
 pub(crate) struct IntervalOperations {
     pub(crate) latency_ns: Sparse,
+    pub(crate) acknowledged: u64,
     /// Begun in the interval.
     pub(crate) offered: u64,
     pub(crate) refused: u64,

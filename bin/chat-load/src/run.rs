@@ -135,7 +135,7 @@ impl Coordinator {
         interrupt: &mut Interrupt,
     ) -> Result<Outcome, RunError> {
         let plan = &shared.plan;
-        let window = window(plan.goal);
+        let window = window(plan);
         self.start.send_replace(Some(window));
         tokio::select! {
             biased;
@@ -326,18 +326,15 @@ fn measured(goal: Goal) -> Option<Duration> {
     }
 }
 
-fn window(goal: Goal) -> Window {
+fn window(plan: &Plan) -> Window {
     let start = Instant::now();
-    match goal {
-        Goal::Count(_) => Window { start, from: start, until: None },
+    let (from, until) = match plan.goal {
+        Goal::Count(_) => (start, None),
         // Nothing to measure needs no warm-up.
-        Goal::Duration { measured: Duration::ZERO, .. } => {
-            Window { start, from: start, until: Some(start) }
-        }
-        Goal::Duration { warmup, measured } => {
-            Window { start, from: start + warmup, until: Some(start + warmup + measured) }
-        }
-    }
+        Goal::Duration { measured: Duration::ZERO, .. } => (start, Some(start)),
+        Goal::Duration { warmup, measured } => (start + warmup, Some(start + warmup + measured)),
+    };
+    Window { start, from, until, is_open_loop: plan.rate.is_some() }
 }
 
 impl Shared {

@@ -14,9 +14,17 @@ pub(crate) struct Window {
     pub(crate) from: Instant,
     /// Nothing is sent from here on. `None` when clients do a given number of operations.
     pub(crate) until: Option<Instant>,
+    /// Whether operations are due at a rate, so that a latency belongs to when its operation was due.
+    pub(crate) is_open_loop: bool,
 }
 
 impl Window {
+    /// Whether the latency of an operation is measured: in an open loop that of one which was due in the window,
+    /// however late its reply; in a closed one that of one which was answered in it.
+    pub(crate) fn holds_latency(&self, due: Instant, answered: Instant) -> bool {
+        self.holds(if self.is_open_loop { due } else { answered })
+    }
+
     /// Whether what is due or done at a moment is measured.
     pub(crate) fn holds(&self, at: Instant) -> bool {
         at >= self.from && !self.is_over(at)

@@ -298,6 +298,20 @@ fn an_offered_rate_that_was_not_reached_is_told() {
     );
 }
 
+/// The warm-up asks for more than a single client with one request in flight can do in all. What it does while measured
+/// is done; what was due then is not even begun, so there is no latency, and the run is a failure.
+#[test]
+fn a_backlog_of_the_warm_up_counts_when_it_is_worked_off() {
+    let floor = Floor::start(&["floor", "echo"]);
+    let options = "-c 1 -k 1 --rate 100000000 -d 0.2 --warmup 0.2 --json";
+    let output = load(&floor.address, options);
+    assert_eq!(output.status.code(), Some(1));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(result["sends"].as_u64().unwrap() > 0, "{result}");
+    assert_eq!(result["not_started"], 20_000_000, "{result}");
+    assert_eq!(result["latency_us"], Value::Null, "{result}");
+}
+
 /// What takes 60 s if nothing goes wrong is measured for as long as there was anybody to measure.
 #[test]
 fn a_server_that_dies_ends_the_measured_time() {

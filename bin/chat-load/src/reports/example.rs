@@ -15,6 +15,7 @@ pub(crate) fn outcome(intervals: u32) -> Outcome {
     for ms in 1..=1000 {
         kinds.get_mut(Kind::Send).latency_ns.record(ms * 1_000_000).unwrap();
     }
+    kinds.get_mut(Kind::Send).acknowledged = 1000;
     kinds.get_mut(Kind::Send).offered = 1000;
     let mut logins = histogram().unwrap();
     logins.record(3_000_000).unwrap();
@@ -70,7 +71,8 @@ fn interval(nth: u32, of: u32) -> Interval {
     }
     let mut kinds = PerKind::<IntervalOperations>::default();
     let latency_ns = Sparse::new(&latencies);
-    *kinds.get_mut(Kind::Send) = IntervalOperations { offered: each, latency_ns, refused: 0 };
+    *kinds.get_mut(Kind::Send) =
+        IntervalOperations { latency_ns, acknowledged: each, offered: each, refused: 0 };
     Interval { start: length * nth, length, kinds }
 }
 

@@ -68,9 +68,12 @@ pub(crate) fn kind_rows(figures: &Figures) -> Vec<Vec<String>> {
 
 fn kind_row(name: &str, kind: &KindFigures) -> Vec<String> {
     let mut row = vec![name.to_owned(), count(kind.acknowledged), rate(kind.per_second)];
-    let Latency { mean, p50, p90, p99, p999, p9999, max } = kind.latency_us;
-    let latency = |us| if kind.acknowledged > 0 { micros(us) } else { "-".to_owned() };
-    row.extend([mean, p50, p90, p99, p999, p9999, max].map(latency));
+    row.extend(match kind.latency_us {
+        Some(Latency { mean, p50, p90, p99, p999, p9999, max }) => {
+            [mean, p50, p90, p99, p999, p9999, max].map(micros)
+        }
+        None => [const { String::new() }; 7].map(|_| "-".to_owned()),
+    });
     row.push(if kind.refused() > 0 { count(kind.refused()) } else { "-".to_owned() });
     row
 }
@@ -117,8 +120,7 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
         }
     }
     notes.push(("this program", own(figures)));
-    if figures.setup.logins > 0 {
-        let Latency { p50, max, .. } = figures.setup.login_latency_us;
+    if let Some(Latency { p50, max, .. }) = figures.setup.login_latency_us {
         notes.push((
             "setup",
             format!(
@@ -185,6 +187,10 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
     }
     if figures.missing_pushes > 0 {
         tell("not pushed", of(figures.missing_pushes, "message"), Some(advice::MISSING_PUSHES));
+    }
+    for (name, kind) in figures.kinds.iter().filter(|(_, kind)| kind.has_no_latency()) {
+        let text = format!("{} x {name}", count(kind.acknowledged));
+        tell("no latency", text, Some(advice::NO_LATENCY));
     }
     if figures.not_started > 0 {
         tell("not begun", of(figures.not_started, "operation"), Some(advice::NOT_STARTED));
@@ -278,7 +284,7 @@ mod tests {
     fn a_process_that_is_not_the_server_is_told() {
         let text = table(&figures(|outcome| {
             outcome.server.iter_mut().for_each(|sample| sample.cpu = std::time::Duration::ZERO);
-            outcome.kinds.get_mut(Kind::Send).latency_ns.record_n(1, 1_000_000).unwrap();
+            outcome.kinds.get_mut(Kind::Send).acknowledged = 1_000_000;
         }));
         assert!(text.contains("the process of --pid used no CPU: it is not the server"), "{text}");
     }
@@ -287,6 +293,13 @@ mod tests {
     fn sessions_made_beforehand_are_no_logins() {
         let text = table(&figures(|outcome| outcome.setup.what = "session"));
         assert!(text.contains("1 session in 0.04 s") && !text.contains("login"), "{text}");
+    }
+
+    #[test]
+    fn done_without_a_latency_is_explained() {
+        let text = table(&figures(|outcome| outcome.kinds.get_mut(Kind::Send).latency_ns.reset()));
+        assert!(text.contains("no latency    1,000 x send: all of it was due before"), "{text}");
+        assert!(!text.contains("NaN"), "{text}");
     }
 
     #[test]
