@@ -324,7 +324,7 @@ impl Client {
                     (Kind::Inbox, _) => self.plan.set_full(self.user, false),
                     _ => {}
                 }
-                tally.refused(kind, cause);
+                tally.refused(kind, cause, asked.at, now, &self.window);
             }
         }
     }
@@ -392,7 +392,10 @@ impl Client {
                 tally.connections.made += 1;
                 tally.done(Kind::Reconnect, begun, now, &self.window);
             }
-            Err(error) => tally.refused(Kind::Reconnect, error.to_string()),
+            Err(error) => {
+                let cause = error.to_string();
+                tally.refused(Kind::Reconnect, cause, begun, now, &self.window);
+            }
         }
     }
 }

@@ -167,7 +167,7 @@ pub(crate) struct Operations {
     pub(crate) latency_ns: Histogram<u64>,
     /// Begun while measuring; those refused or never answered too.
     pub(crate) offered: u64,
-    /// Refused at any time, by the error's code, or by the sentence of servers without codes.
+    /// Refused within the measured time, and in an open loop those due in it that were refused later; by the error's code, or by the sentence of servers without codes.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 

@@ -60,9 +60,19 @@ impl Tally {
         self.operations.get_mut(kind).offered += count;
     }
 
-    /// An operation was refused.
-    pub(crate) fn refused(&mut self, kind: Kind, cause: String) {
-        *self.operations.get_mut(kind).errors.entry(cause).or_default() += 1;
+    /// An operation that was due, or left, at `due` was refused `now`. It counts when that was in the window, as what is
+    /// done does, and in an open loop also when it was due there: none of those goes without an end.
+    pub(crate) fn refused(
+        &mut self,
+        kind: Kind,
+        cause: String,
+        due: Instant,
+        now: Instant,
+        window: &Window,
+    ) {
+        if window.holds(now) || window.holds_latency(due, now) {
+            *self.operations.get_mut(kind).errors.entry(cause).or_default() += 1;
+        }
     }
 
     /// A connection ended with requests open.
@@ -236,6 +246,20 @@ mod tests {
     }
 
     #[test]
+    fn refused_is_counted_over_the_same_time_as_done() {
+        for (is_open_loop, refused) in [(true, 3), (false, 2)] {
+            let (window, at) = window(is_open_loop);
+            let mut tally = Tally::new().unwrap();
+            let times = [(500, 900), (900, 1100), (1500, 1600), (1900, 2300), (2000, 2600)];
+            for (due, answered) in times {
+                let cause = "busy".to_owned();
+                tally.refused(Kind::Reconnect, cause, at(due), at(answered), &window);
+            }
+            assert_eq!(tally.operations.get(Kind::Reconnect).errors["busy"], refused);
+        }
+    }
+
+    #[test]
     fn threads_and_seconds_add_up() {
         let tallies = [(); 2].map(|()| Mutex::new(Tally::new().unwrap()));
         let mut record = Record::new().unwrap();
@@ -246,7 +270,7 @@ mod tests {
                 let mut tally = tally.lock().unwrap();
                 tally.offered(Kind::Send, 2);
                 tally.done(Kind::Send, due, due + Duration::from_millis(second), &window);
-                tally.refused(Kind::Send, "inbox_full".to_owned());
+                tally.refused(Kind::Send, "inbox_full".to_owned(), due, due, &window);
             }
             record.take(&tallies);
             assert_eq!(record.latest().get(Kind::Send).acknowledged, 2);

@@ -298,6 +298,24 @@ fn an_offered_rate_that_was_not_reached_is_told() {
     );
 }
 
+/// Only the first send of each client is refused, which is in the warm-up.
+#[test]
+fn what_the_warm_up_is_refused_is_not_counted() {
+    let address = serve_with(|stream| {
+        for (nth, line) in BufReader::new(*stream).lines().map_while(Result::ok).enumerate() {
+            let reply = match nth {
+                1 => &error("inbox_full"),
+                _ if line.starts_with("auth ") => LOGGED_IN,
+                _ => SENT,
+            };
+            stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let result = load_json(&address, "-c 2 -d 0.1 --warmup 0.5");
+    assert_eq!(result["errors"], serde_json::json!({}), "{result}");
+    assert!(result["sends"].as_u64() > Some(0), "{result}");
+}
+
 /// The warm-up asks for more than a single client with one request in flight can do in all. What it does while measured
 /// is done; what was due then is not even begun, so there is no latency, and the run is a failure.
 #[test]
