@@ -63,6 +63,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8889")]
     pub(crate) server: String,
     /// Connections, each logged in as one of the accounts, in turn; at most 1,000,000
+    ///
+    /// A client that loses its connection stays away, and what it still had to do is not begun. Only one whose connection
+    /// --churn has closed tries until it has another.
     #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = clients)]
     pub(crate) clients: usize,
     /// Requests each connection keeps in flight [default: 1; with --rate at most 64]

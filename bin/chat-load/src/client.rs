@@ -112,18 +112,28 @@ impl Client {
         };
         let mut tally = lock(tally);
         self.report_begun(&mut tally);
-        if let Some(mut until) = self.window.until {
-            if *give_up.borrow() == GiveUp::CutShort {
-                until = until.min(Instant::now());
-            }
-            let before = self.pacing.not_started(self.window.from);
-            tally.not_started += self.pacing.not_started(until).saturating_sub(before);
-        }
+        tally.not_started += self.not_started(*give_up.borrow());
         if let Err(error) = outcome {
             tally.lost(error.to_string(), self.pending.len());
         }
         drop(tally);
         self
+    }
+
+    /// Operations of the count, or due in the window, that did not begin. What was still to come when the run was cut
+    /// short is none of them.
+    fn not_started(&self, give_up: GiveUp) -> u64 {
+        let is_cut_short = give_up == GiveUp::CutShort;
+        match (self.left, self.window.until) {
+            (Some(_), _) if is_cut_short => 0,
+            (Some(left), _) => left,
+            (None, Some(until)) => {
+                let end = if is_cut_short { until.min(Instant::now()) } else { until };
+                let due = |end| self.pacing.not_started(end);
+                due(end).saturating_sub(due(self.window.from))
+            }
+            (None, None) => 0,
+        }
     }
 
     async fn turns(&mut self, tally: &Mutex<Tally>) -> io::Result<()> {

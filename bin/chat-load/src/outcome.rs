@@ -19,7 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) kinds: PerKind<Operations>,
     /// The same in stretches of time, in order, without gaps; a second each, or more in a long run.
     pub(crate) intervals: Vec<Interval>,
-    /// Operations that were due in the measured time and had not begun when it ended: the clients were all busy, or lost.
+    /// Operations of `--count`, or due in the measured time, that never began: the clients were all busy, or lost.
     pub(crate) not_started: u64,
     pub(crate) connections: Connections,
     /// Requests that were never answered.
@@ -167,7 +167,8 @@ pub(crate) struct Operations {
     pub(crate) latency_ns: Histogram<u64>,
     /// Begun while measuring; those refused or never answered too.
     pub(crate) offered: u64,
-    /// Refused within the measured time, and in an open loop those due in it that were refused later; by the error's code, or by the sentence of servers without codes.
+    /// Refused within the measured time, and in an open loop those due in it that were refused later; by the error's
+    /// code, or by the sentence of servers without codes.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 

@@ -149,6 +149,9 @@ impl Coordinator {
         };
         if is_cut_short {
             self.give_up.send_replace(GiveUp::CutShort);
+        } else if window.until.is_none() {
+            // All is done, or nothing came for as long as anybody is to wait.
+            self.give_up.send_replace(GiveUp::TimedOut);
         }
         let elapsed = window.measured(Instant::now());
         meter.stop();
@@ -216,8 +219,8 @@ impl Coordinator {
         true
     }
 
-    /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes. Then all connections
-    /// are closed. Cancel safe.
+    /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes. Then all
+    /// connections are closed. Cancel safe.
     async fn finish(&mut self, shared: &Shared) {
         let patience = shared.plan.timeout;
         if timeout(patience, self.clients_done()).await.is_err() {

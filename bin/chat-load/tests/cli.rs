@@ -139,7 +139,11 @@ fn a_server_that_stops_answering_or_hangs_up_is_reported() {
     let output = load(&silent, "-c 2 -k 3 -n 100 --timeout 0.2 --json");
     assert_eq!(output.status.code(), Some(1));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(result["unanswered"], 6, "{result}");
+    assert_eq!(
+        (&result["unanswered"], &result["not_started"]),
+        (&6.into(), &94.into()),
+        "{result}"
+    );
 
     let gone = serve(|line| {
         assert!(line.starts_with("auth "), "the end of this connection");
@@ -150,6 +154,26 @@ fn a_server_that_stops_answering_or_hangs_up_is_reported() {
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     let lost = result["lost_connections"].as_object().unwrap();
     assert_eq!(lost.values().filter_map(Value::as_u64).sum::<u64>(), 2, "{result}");
+    let table = String::from_utf8(load(&gone, "-c 2 -n 100").stdout).unwrap();
+    assert!(table.contains("98 operations: clients were lost"), "{table}");
+}
+
+/// A stopped server answers some of a count at a rate, and then nothing: what began and what did not is all there is.
+#[test]
+fn a_count_adds_up_when_the_server_stops() {
+    let address = serve_with(|stream| {
+        for (nth, line) in BufReader::new(*stream).lines().map_while(Result::ok).enumerate() {
+            let reply = if line.starts_with("auth ") { LOGGED_IN } else { SENT };
+            if nth <= 20 {
+                stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+            }
+        }
+    });
+    let output = load(&address, "-c 2 -k 4 -n 200 --rate 2000 --timeout 0.2 --json");
+    assert_eq!(output.status.code(), Some(1));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counts = ["sends", "unanswered", "not_started"].map(|name| result[name].as_u64().unwrap());
+    assert_eq!(counts, [40, 8, 152], "{result}");
 }
 
 /// As the old servers do it: pieces of 32 bytes, a request is whatever there is when it ends in `\r\n`.

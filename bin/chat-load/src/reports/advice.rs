@@ -11,9 +11,11 @@ pub(crate) const CUT_SHORT: &str =
     "the figures are of that time, without what was in flight at its end";
 pub(crate) const NOT_STARTED: &str =
     "all clients were busy: lower --rate, or give more --clients or a higher --in-flight";
+pub(crate) const NOT_STARTED_LOST: &str =
+    "clients were lost, and who is lost stays away: see why above";
 pub(crate) const NO_LATENCY: &str =
     "all of it was due before the measured time: the server is far behind, so lower --rate";
-pub(crate) const UNANSWERED: &str = "they may be stored or not: look into the server's log, or give the last replies a longer --timeout";
+pub(crate) const UNANSWERED: &str = "no latency above has them in it, and they may be stored or not: look into the server's log, or give the last replies a longer --timeout";
 pub(crate) const MISSING_PUSHES: &str =
     "acknowledged and never pushed to a watcher: `chat-load verify` tells whether they are lost";
 pub(crate) const OWN_CPU: &str = "the load program itself was at its limit, so this is no figure of the server: give more --threads";

@@ -193,7 +193,11 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
         tell("no latency", text, Some(advice::NO_LATENCY));
     }
     if figures.not_started > 0 {
-        tell("not begun", of(figures.not_started, "operation"), Some(advice::NOT_STARTED));
+        let advice = match figures.lost_connections.is_empty() {
+            true => advice::NOT_STARTED,
+            false => advice::NOT_STARTED_LOST,
+        };
+        tell("not begun", of(figures.not_started, "operation"), Some(advice));
     }
     if let Some(trouble) = &figures.server_trouble {
         tell("server", trouble.clone(), None);
@@ -272,8 +276,8 @@ mod tests {
             "refused       1,234 x send: inbox_full: use more accounts, or --drain",
             "refused       1 x send: strange\n",
             "lost          1 connection: connection reset by peer: the server closed them",
-            "unanswered    4 requests: ",
-            "not begun     2 operations: ",
+            "unanswered    4 requests: no latency above has them in it",
+            "not begun     2 operations: clients were lost",
             "server        the server's process 7 ended",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
@@ -293,6 +297,12 @@ mod tests {
     fn sessions_made_beforehand_are_no_logins() {
         let text = table(&figures(|outcome| outcome.setup.what = "session"));
         assert!(text.contains("1 session in 0.04 s") && !text.contains("login"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_begun_is_the_fault_of_busy_clients_when_none_was_lost() {
+        let text = table(&figures(|outcome| outcome.not_started = 2));
+        assert!(text.contains("not begun     2 operations: all clients were busy"), "{text}");
     }
 
     #[test]
