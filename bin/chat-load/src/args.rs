@@ -131,7 +131,9 @@ pub(crate) struct ShapeArgs {
     /// Operations a second of all clients together, whether or not the server keeps up (an open loop)
     ///
     /// A latency then counts from when its operation was due, so that a server that stalls is charged for all that
-    /// it kept waiting. Without --rate each client goes on when it is answered (a closed loop).
+    /// it kept waiting. Latencies are of the operations that were due in the measured time, however late the reply; done
+    /// and refused, and so the rate, are what was answered in it. What was due and never begun is told, and makes the
+    /// exit status 1. Without --rate each client goes on when it is answered (a closed loop).
     #[arg(long, short = 'r', value_name = "N", value_parser = rate)]
     pub(crate) rate: Option<f64>,
     /// Operations by weight: send, post, inbox and login, as in send=80,post=10,inbox=8,login=2
@@ -410,9 +412,9 @@ Examples:
 A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full).
 Spread the load over enough accounts, have it read (--mix, --watchers), or use --drain.
 
-Exit status: 0 when every operation was acknowledged, 1 when one was not or the server cannot be used, 2 for bad
-options, 130 when Ctrl-C or SIGTERM cut the run short: what was measured until then is reported all the same; a second
-Ctrl-C ends at once.";
+Exit status: 0 when every operation was acknowledged, 1 when one was not, or not begun, or the server cannot be used,
+2 for bad options, 130 when Ctrl-C or SIGTERM cut the run short: what was measured until then is reported all the same;
+a second Ctrl-C ends at once.";
 
 #[cfg(test)]
 mod tests {

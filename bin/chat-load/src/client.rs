@@ -393,12 +393,12 @@ impl Client {
         now: Instant,
         tally: &mut Tally,
     ) {
-        tally.answered += 1;
         if self.window.holds(begun) {
             tally.offered(Kind::Reconnect, 1);
         }
         match attempt {
             Ok(_) => {
+                tally.answered += 1;
                 tally.connections.made += 1;
                 tally.done(Kind::Reconnect, begun, now, &self.window);
             }
