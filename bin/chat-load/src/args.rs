@@ -1,17 +1,20 @@
 //! The command line.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::crowd::args::CrowdArgs;
+use crate::files;
 use crate::mix::Mix;
 use crate::recipients::Distribution;
 use crate::reports::ReportArgs;
 use crate::span::{self, Span, TimeSpan};
+use crate::tokens;
 use crate::verify::args::VerifyArgs;
 
 /// Measures how many messages a chat server acknowledges a second, and how fast
@@ -22,6 +25,27 @@ pub(crate) struct Args {
     pub(crate) mode: Option<Mode>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+}
+
+impl Args {
+    /// Reads the command line; ends the program where it asks for help or is wrong.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        Self::parsed(arguments).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parsed(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = with_negative_numbers(Self::command());
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// A negative number is a wrong value, to be told with the range, and no unknown option.
+fn with_negative_numbers(command: Command) -> Command {
+    let takes_value = |arg: &Arg| arg.get_action().takes_values() && !arg.is_positional();
+    command
+        .mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(with_negative_numbers)
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,23 +62,26 @@ pub(crate) struct LoadArgs {
     /// The server, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8889")]
     pub(crate) server: String,
-    /// Connections, each logged in as one of the accounts, in turn
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    /// Connections, each logged in as one of the accounts, in turn; at most 1,000,000
+    ///
+    /// A client that loses its connection stays away, and what it still had to do is not begun. Only one whose connection
+    /// --churn has closed tries until it has another.
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = clients)]
     pub(crate) clients: usize,
     /// Requests each connection keeps in flight [default: 1; with --rate at most 64]
     ///
     /// The next leaves when one is answered. With --rate a request leaves when it is due, unless so many are in flight
-    /// on its connection already.
-    #[arg(long, short = 'k', value_name = "K", value_parser = at_least_one)]
+    /// on its connection already. At most 65,536.
+    #[arg(long, short = 'k', value_name = "K", value_parser = in_flight)]
     pub(crate) in_flight: Option<usize>,
     /// How long to measure, in seconds; 0 to log in and be done
-    #[arg(long, short = 'd', value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, short = 'd', value_name = "SECONDS", default_value = "5", value_parser = measured_seconds)]
     pub(crate) duration: Duration,
     /// How long to send before measuring, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
     pub(crate) warmup: Duration,
     /// Do this many operations in all, and measure from the first to the last
-    #[arg(long, short = 'n', value_name = "N", conflicts_with_all = ["duration", "warmup"])]
+    #[arg(long, short = 'n', value_name = "N", value_parser = operations, conflicts_with_all = ["duration", "warmup"])]
     pub(crate) count: Option<u64>,
     #[command(flatten)]
     pub(crate) shape: ShapeArgs,
@@ -65,19 +92,36 @@ pub(crate) struct LoadArgs {
     #[command(flatten)]
     pub(crate) sessions: SessionArgs,
     /// Threads to share the clients among; one is lightest
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
     pub(crate) threads: usize,
     /// The server's process, to report what it uses
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
     /// How long to wait for a connection, a login or the last replies, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = some_seconds)]
     pub(crate) timeout: Duration,
     /// Seed of all that is left to chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+}
+
+impl LoadArgs {
+    /// Makes sure that what is to be written can be, and that no two files are the same.
+    pub(crate) fn check_files(&self) -> Result<(), Box<dyn Error>> {
+        let named = [
+            ("--users", &self.accounts.users),
+            ("--tokens", &self.sessions.tokens),
+            ("--save-tokens", &self.sessions.save_tokens),
+            ("--hdr-log", &self.report.hdr_log),
+            ("--html", &self.report.html),
+        ];
+        let named = named.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        files::all_differ(&named.collect::<Vec<_>>())?;
+        self.sessions.save_tokens.as_deref().map(tokens::check).transpose()?;
+        Ok(self.report.check()?)
+    }
 }
 
 /// What the clients do.
@@ -87,7 +131,9 @@ pub(crate) struct ShapeArgs {
     /// Operations a second of all clients together, whether or not the server keeps up (an open loop)
     ///
     /// A latency then counts from when its operation was due, so that a server that stalls is charged for all that
-    /// it kept waiting. Without --rate each client goes on when it is answered (a closed loop).
+    /// it kept waiting. Latencies are of the operations that were due in the measured time, however late the reply; done
+    /// and refused, and so the rate, are what was answered in it. What was due and never begun is told, and makes the
+    /// exit status 1. Without --rate each client goes on when it is answered (a closed loop).
     #[arg(long, short = 'r', value_name = "N", value_parser = rate)]
     pub(crate) rate: Option<f64>,
     /// Operations by weight: send, post, inbox and login, as in send=80,post=10,inbox=8,login=2
@@ -109,7 +155,7 @@ pub(crate) struct ShapeArgs {
     /// Each is logged in as an account of its own. A push counts from when its send was due, or left.
     #[arg(long, value_name = "N", default_value = "0", value_parser = Watchers::parse)]
     pub(crate) watchers: Watchers,
-    /// Send only to users who are logged in here, and have them read their mailbox when it is full
+    /// Send only to users who are logged in here, and have them read their mailboxes: before the run, and before they are full
     #[arg(long)]
     pub(crate) drain: bool,
     /// What the server speaks
@@ -141,7 +187,7 @@ pub(crate) struct SessionArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) tokens: Option<PathBuf>,
     /// Save the sessions of all clients for --tokens; with -d 0 that is all
-    #[arg(long, value_name = "FILE", conflicts_with = "tokens")]
+    #[arg(long, value_name = "FILE", conflicts_with = "tokens", value_parser = file)]
     pub(crate) save_tokens: Option<PathBuf>,
 }
 
@@ -253,16 +299,66 @@ pub(crate) fn with_verify_as_mode(arguments: impl Iterator<Item = OsString>) -> 
 }
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("not a number of seconds: {text}"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    seconds_within(0.0, text)
+        .ok_or_else(|| format!("expected a number of seconds, from 0 to {MOST_SECONDS}"))
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds_within(LEAST_SECONDS, text).ok_or_else(|| {
+        format!("expected a number of seconds, from {LEAST_SECONDS} to {MOST_SECONDS}")
+    })
+}
+
+fn measured_seconds(text: &str) -> Result<Duration, String> {
+    let measured = seconds_within(0.0, text).filter(Duration::is_zero);
+    measured.or_else(|| seconds_within(LEAST_SECONDS, text)).ok_or_else(|| {
+        format!(
+            "expected a number of seconds, from {LEAST_SECONDS} to {MOST_SECONDS}, or 0 to log in and be done"
+        )
+    })
+}
+
+fn seconds_within(least: f64, text: &str) -> Option<Duration> {
+    let seconds = text.parse().ok().filter(|seconds| (least..=MOST_SECONDS).contains(seconds))?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A file to write to. Standard output has the table or the JSON already.
+pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" | "-" => Err("expected the name of a file, such as ./report".to_owned()),
+        name => Ok(name.into()),
+    }
 }
 
 /// So many a second.
 fn rate(text: &str) -> Result<f64, String> {
     match text.strip_suffix("/s").unwrap_or(text).parse() {
-        Ok(rate) if rate > 0.0 && rate <= MOST_A_SECOND => Ok(rate),
-        _ => Err(format!("expected a number a second, above 0 and at most {MOST_A_SECOND}")),
+        Ok(rate) if (LEAST_A_SECOND..=MOST_A_SECOND).contains(&rate) => Ok(rate),
+        _ => Err(format!("expected a number a second, from {LEAST_A_SECOND} to {MOST_A_SECOND}")),
     }
+}
+
+fn clients(text: &str) -> Result<usize, String> {
+    within(MOST_CLIENTS, text)
+}
+
+fn in_flight(text: &str) -> Result<usize, String> {
+    within(MOST_IN_FLIGHT, text)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    within(MOST_THREADS, text)
+}
+
+fn within(most: usize, text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {most}"))
+}
+
+fn operations(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("expected a number from 1 to {}", u64::MAX))
 }
 
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -280,13 +376,25 @@ fn at_least(least: usize, text: &str) -> Result<usize, String> {
     }
 }
 
+/// As many files as Linux lets a process open (`fs.nr_open`), less a few.
+const MOST_CLIENTS: usize = 1_000_000;
+/// Some megabytes of requests on each connection, made before the first leaves.
+const MOST_IN_FLIGHT: usize = 65_536;
+/// More than the cores of any machine.
+const MOST_THREADS: usize = 1024;
+/// A millisecond: time for a few answers.
+const LEAST_SECONDS: f64 = 0.001;
+/// A year.
+const MOST_SECONDS: f64 = 31_536_000.0;
+/// One in a quarter of an hour.
+const LEAST_A_SECOND: f64 = 0.001;
 /// More than any machine does; keeps the arithmetic of schedules exact.
 const MOST_A_SECOND: f64 = 1e9;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-load                                       100 clients on the demo accounts of a local server
-  chat-load -c 100 -k 16 --pid $(pidof chatd)     16 in flight each, and what they cost the server
+  chat-load --drain                               100 clients on the accounts of a local `chatd --demo`
+  chat-load --drain -k 16 --pid $(pidof chatd)    16 in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
   chat-load -c 500 --rate 20000 -d 60             20,000 a second for a minute, come what may
   chat-load --mix send=80,post=10,inbox=8,login=2 --think 0.5..2 --watchers 10%
@@ -296,7 +404,7 @@ Examples:
   chat-load -c 10000 --user-prefix u --user-count 10000 --password secret-1 -d 0 --save-tokens tokens.csv
   chat-load -c 10000 --tokens tokens.csv --ramp 5 --churn 200
                                                   log in once, then use the sessions; connections come and go
-  chat-load --protocol old --server 127.0.0.1:8889
+  chat-load --protocol old --drain --server 127.0.0.1:8889
                                                   only the commands that existing servers know
   chat-load verify --help                         how to see that nothing is lost
   chat-load crowd --help                          thousands of connections, and their memory
@@ -304,18 +412,17 @@ Examples:
 A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full).
 Spread the load over enough accounts, have it read (--mix, --watchers), or use --drain.
 
-Exit status: 0 when every operation was acknowledged, 1 when one was not or the server cannot be used, 2 for bad
-options.";
+Exit status: 0 when every operation was acknowledged, 1 when one was not, or not begun, or the server cannot be used,
+2 for bad options, 130 when Ctrl-C or SIGTERM cut the run short: what was measured until then is reported all the same;
+a second Ctrl-C ends at once.";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        with_negative_numbers(Args::command()).debug_assert();
     }
 
     #[test]
@@ -343,6 +450,8 @@ mod tests {
             &["--mix", "read=1"],
             &["--protocol", "smtp"],
             &["--tokens", "a", "--save-tokens", "b"],
+            &["--html", "-"],
+            &["--save-tokens", "-"],
             &["floor", "durable"],
             &["verify", "--kill-server"],
             &["verify", "--rounds", "3"],
@@ -352,6 +461,35 @@ mod tests {
             let line = std::iter::once(&"chat-load").chain(bad);
             assert!(Args::try_parse_from(line).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_with_the_range() {
+        for (line, range) in [
+            ("-c 0", "from 1 to 1000000"),
+            ("-c 99999999999", "from 1 to 1000000"),
+            ("-k 100000000", "from 1 to 65536"),
+            ("-n 0", "from 1 to "),
+            ("-n -3", "from 1 to "),
+            ("-d nan", "from 0.001 to 31536000, or 0"),
+            ("-d 1e-9", "from 0.001 to 31536000, or 0"),
+            ("-d -1", "from 0.001 to 31536000, or 0"),
+            ("--timeout 0", "from 0.001 to 31536000"),
+            ("--warmup inf", "from 0 to 31536000"),
+            ("--rate -5", "from 0.001 to 1000000000"),
+            ("--churn 1e-300", "from 0.001 to 1000000000"),
+            ("crowd -c -5", "at least 1"),
+        ] {
+            let line = std::iter::once("chat-load").chain(line.split(' '));
+            let error = Args::parsed(line.map(OsString::from)).unwrap_err().to_string();
+            assert!(error.contains("invalid value") && error.contains(range), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_measure_has_a_meaning() {
+        assert_eq!(measured_seconds("0"), Ok(Duration::ZERO));
+        assert_eq!(measured_seconds("0.5"), Ok(Duration::from_millis(500)));
     }
 
     #[test]

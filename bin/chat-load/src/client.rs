@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::replies::{Fields, Reply, is_ok};
 use crate::schedule::{Schedule, Turns};
 use crate::tally::{Tally, lock};
-use crate::window::{Bell, Window};
+use crate::window::{Bell, GiveUp, Window};
 
 /// A logged-in connection and its requests in flight.
 #[derive(Debug)]
@@ -103,23 +103,37 @@ impl Client {
     pub(crate) async fn drive(
         mut self,
         tally: &Mutex<Tally>,
-        mut give_up: watch::Receiver<bool>,
+        mut give_up: watch::Receiver<GiveUp>,
     ) -> Self {
         let outcome = tokio::select! {
             biased;
             outcome = self.turns(tally) => outcome,
-            _ = give_up.wait_for(|now| *now) => Err(io::ErrorKind::TimedOut.into()),
+            outcome = given_up(&mut give_up) => outcome,
         };
         let mut tally = lock(tally);
         self.report_begun(&mut tally);
-        if let Some(until) = self.window.until {
-            tally.not_started += self.pacing.not_started(until);
-        }
+        tally.not_started += self.not_started(*give_up.borrow());
         if let Err(error) = outcome {
             tally.lost(error.to_string(), self.pending.len());
         }
         drop(tally);
         self
+    }
+
+    /// Operations of the count, or due in the window, that did not begin. What was still to come when the run was cut
+    /// short is none of them.
+    fn not_started(&self, give_up: GiveUp) -> u64 {
+        let is_cut_short = give_up == GiveUp::CutShort;
+        match (self.left, self.window.until) {
+            (Some(_), _) if is_cut_short => 0,
+            (Some(left), _) => left,
+            (None, Some(until)) => {
+                let end = if is_cut_short { until.min(Instant::now()) } else { until };
+                let due = |end| self.pacing.not_started(end);
+                due(end).saturating_sub(due(self.window.from))
+            }
+            (None, None) => 0,
+        }
     }
 
     async fn turns(&mut self, tally: &Mutex<Tally>) -> io::Result<()> {
@@ -288,15 +302,11 @@ impl Client {
         }
     }
 
-    /// Counts an acknowledged operation. An open loop measures what was due in the window, however late the reply; a
-    /// closed one what was answered in it.
     fn done(&self, kind: Kind, asked: Pending, now: Instant, tally: &mut Tally) {
-        let counts = if matches!(self.pacing, Pacing::Open(_)) { asked.at } else { now };
-        if self.window.holds(counts) {
-            tally.done(kind, now - asked.at);
-        }
-        if asked.to < self.plan.watchers && matches!(kind, Kind::Send | Kind::Post) {
-            tally.expected_pushes += 1;
+        tally.done(kind, asked.at, now, &self.window);
+        if matches!(kind, Kind::Send | Kind::Post) {
+            self.plan.sent(asked.to);
+            tally.expected_pushes += u64::from(asked.to < self.plan.watchers);
         }
     }
 
@@ -324,7 +334,7 @@ impl Client {
                     (Kind::Inbox, _) => self.plan.set_full(self.user, false),
                     _ => {}
                 }
-                tally.refused(kind, cause);
+                tally.refused(kind, cause, asked.at, now, &self.window);
             }
         }
     }
@@ -383,19 +393,28 @@ impl Client {
         now: Instant,
         tally: &mut Tally,
     ) {
-        tally.answered += 1;
         if self.window.holds(begun) {
             tally.offered(Kind::Reconnect, 1);
         }
         match attempt {
             Ok(_) => {
+                tally.answered += 1;
                 tally.connections.made += 1;
-                if self.window.holds(now) {
-                    tally.done(Kind::Reconnect, now - begun);
-                }
+                tally.done(Kind::Reconnect, begun, now, &self.window);
             }
-            Err(error) => tally.refused(Kind::Reconnect, error.to_string()),
+            Err(error) => {
+                let cause = error.to_string();
+                tally.refused(Kind::Reconnect, cause, begun, now, &self.window);
+            }
         }
+    }
+}
+
+/// Returns when the client is to give up, with what that counts as. A run without a coordinator was cut short.
+async fn given_up(give_up: &mut watch::Receiver<GiveUp>) -> io::Result<()> {
+    match give_up.wait_for(|now| *now != GiveUp::No).await.as_deref() {
+        Ok(GiveUp::TimedOut) => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
     }
 }
 

@@ -43,11 +43,15 @@ pub(crate) struct Wire {
 pub(crate) enum LoginError {
     #[error("cannot connect: {}", connect_hint(.0))]
     Connect(io::Error),
-    #[error("connection lost at login: {0}")]
+    #[error(
+        "connection lost at login: {0} (see the server's log, and --protocol if it speaks something else)"
+    )]
     Lost(#[from] io::Error),
     #[error("{0}")]
     Refused(String),
-    #[error("no answer in time (see --timeout)")]
+    #[error(
+        "no answer in time (see --timeout, and --protocol if the server speaks something else)"
+    )]
     TimedOut,
 }
 
@@ -60,12 +64,16 @@ pub(crate) struct LoginFailures {
 }
 
 /// Connects and logs in, or takes up the session made beforehand. A server too busy to check a password is asked again
-/// until the timeout.
+/// until the timeout. With `--drain` the mailbox is empty then.
 pub(crate) async fn login(plan: &Plan, connection: usize) -> Result<LoggedIn, LoginError> {
     let token = plan.session(connection).map(|session| session.token.as_str());
     let begun = Instant::now();
-    let (wire, token) = within(plan, ready(plan, connection, token)).await?;
-    Ok(LoggedIn { connection, wire, token, took: begun.elapsed() })
+    let (mut wire, token) = within(plan, ready(plan, connection, token)).await?;
+    let took = begun.elapsed();
+    if plan.empties_mailbox(connection) {
+        wire.empty_mailbox(plan, &token).await?;
+    }
+    Ok(LoggedIn { connection, wire, token, took })
 }
 
 /// Connects anew with the token of an earlier connection.
@@ -169,6 +177,14 @@ impl Wire {
         self.ask_while_busy(&[command, token]).await.map(|_| token.to_owned())
     }
 
+    /// Reads all pages, each within the timeout.
+    async fn empty_mailbox(&mut self, plan: &Plan, token: &str) -> Result<(), LoginError> {
+        while within(plan, self.ask_while_busy(&["inbox", token])).await?.more {}
+        // A page counts as delivered by the next request.
+        within(plan, self.check("inbox", token)).await?;
+        Ok(())
+    }
+
     async fn ask_while_busy(&mut self, words: &[&str]) -> Result<Fields, LoginError> {
         loop {
             let fields = match self.ask(words).await? {
@@ -266,11 +282,14 @@ impl std::error::Error for LoginFailures {}
 
 fn refusal_hint(cause: &str) -> Option<&'static str> {
     match cause {
-        "no_such_user" => {
-            Some("make the accounts with `chatd user import`, or start `chatd --demo`")
-        }
+        "no_such_user" => Some(
+            "make the accounts with `chatd user import`, name others with --users or --user-prefix, \
+             or start `chatd --demo`",
+        ),
         "bad_password" => Some("give the right ones with --users or --password"),
-        "not_a_reply" => Some("the server speaks something else; see --server and --protocol"),
+        "not_a_reply" => Some(SOMETHING_ELSE),
+        // JSON, HTTP or HTML in answer to Redis's commands.
+        _ if cause.starts_with(['{', '<']) || cause.starts_with("HTTP/") => Some(SOMETHING_ELSE),
         "no_session" => Some("the tokens have expired; make them anew with --save-tokens"),
         "rate_limited" | "busy" => {
             Some("use fewer clients, or allow more in the server's configuration")
@@ -279,6 +298,7 @@ fn refusal_hint(cause: &str) -> Option<&'static str> {
     }
 }
 
+const SOMETHING_ELSE: &str = "the server speaks something else; see --server and --protocol";
 /// How long to wait before asking a busy server again, when it does not say.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// Somewhat fewer than Linux has by default (32768 to 60999).
@@ -299,6 +319,14 @@ mod tests {
         assert!(text.starts_with("3 of 5 clients could not log in at here:1:"), "{text}");
         assert!(text.contains("\n  2 x bad_password (give the right ones"), "{text}");
         assert!(text.ends_with("\n  1 x odd"), "{text}");
+    }
+
+    #[test]
+    fn a_server_that_speaks_something_else_is_recognised() {
+        for cause in ["not_a_reply", "{\"status\": \"ERROR\"}", "HTTP/1.1 400 Bad Request"] {
+            assert_eq!(refusal_hint(cause), Some(SOMETHING_ELSE), "{cause}");
+        }
+        assert!(refusal_hint("no_such_user").unwrap().contains("--user-prefix"));
     }
 
     #[tokio::test]

@@ -10,7 +10,9 @@ mod body;
 mod client;
 mod crowd;
 mod dialect;
+mod files;
 mod floor;
+mod interrupt;
 mod irc;
 mod login;
 mod mix;
@@ -32,16 +34,17 @@ mod watcher;
 mod window;
 mod worker;
 
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Args, Mode};
+use interrupt::Interrupt;
 use reports::Figures;
+use run::RunError;
 
 fn main() -> ExitCode {
-    let args = Args::parse_from(args::with_verify_as_mode(std::env::args_os()));
+    let args = Args::read(args::with_verify_as_mode(std::env::args_os()));
     let outcome = match args.mode {
         Some(Mode::Verify(args)) => return verify::verify(&args),
         Some(Mode::Crowd(args)) => crowd::crowd(&args),
@@ -51,14 +54,31 @@ fn main() -> ExitCode {
     outcome.unwrap_or_else(|error| {
         // Nothing is left to tell it to if stderr is gone.
         let _ = writeln!(std::io::stderr(), "chat-load: {error}");
-        ExitCode::FAILURE
+        if is_about_options(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
 
-fn load(args: &args::LoadArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    args.report.check()?;
-    let outcome = run::run(plan::Plan::new(args)?)?;
+/// Whether other options would help, rather than another server or machine.
+fn is_about_options(error: &(dyn Error + 'static)) -> bool {
+    error.is::<files::SameFile>()
+        || error.downcast_ref().is_some_and(plan::PlanError::is_about_options)
+}
+
+fn load(args: &args::LoadArgs) -> Result<ExitCode, Box<dyn Error>> {
+    args.check_files()?;
+    let plan = plan::Plan::new(args)?;
+    let outcome = match run::run(plan, Interrupt::listen()?) {
+        Err(error @ RunError::CutShort) => {
+            let _ = writeln!(std::io::stderr(), "chat-load: {error}");
+            return Ok(ExitCode::from(interrupt::STATUS));
+        }
+        outcome => outcome?,
+    };
     let figures = Figures::new(&outcome);
     args.report.report(&outcome, &figures)?;
-    Ok(if figures.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match figures.is_clean() {
+        _ if figures.cut_short => ExitCode::from(interrupt::STATUS),
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }

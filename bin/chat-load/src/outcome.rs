@@ -13,19 +13,21 @@ pub(crate) struct Outcome {
     pub(crate) plan: Description,
     /// When measuring began.
     pub(crate) started_at: SystemTime,
-    /// How long was measured.
+    /// How long was measured: less than was asked for if all clients were lost before.
     pub(crate) elapsed: Duration,
     pub(crate) setup: Setup,
     pub(crate) kinds: PerKind<Operations>,
     /// The same in stretches of time, in order, without gaps; a second each, or more in a long run.
     pub(crate) intervals: Vec<Interval>,
-    /// Operations that `--rate` asked for and that had not begun when measuring ended: the clients were all busy.
+    /// Operations of `--count`, or due in the measured time, that never began: the clients were all busy, or lost.
     pub(crate) not_started: u64,
     pub(crate) connections: Connections,
     /// Requests that were never answered.
     pub(crate) unanswered: u64,
     /// Messages acknowledged to their senders that a watcher should have been pushed and was not.
     pub(crate) missing_pushes: u64,
+    /// Ended early by a signal; what was in flight then is not counted.
+    pub(crate) is_cut_short: bool,
     /// `--duration 0`: logging in was all there was to do.
     pub(crate) logins_only: bool,
     /// The server's process, with `--pid`: when measuring began, every second, and when it ended.
@@ -67,6 +69,8 @@ pub(crate) struct Description {
 pub(crate) struct Setup {
     /// From the first attempt to connect until everybody was ready.
     pub(crate) elapsed: Duration,
+    /// What each connection began with: a login, a session made beforehand, or nothing but being a connection.
+    pub(crate) what: &'static str,
     /// From connecting to the answer to `auth`, or to the first request with a token made beforehand.
     pub(crate) logins: Histogram<u64>,
 }
@@ -156,22 +160,26 @@ impl<T> PerKind<T> {
 /// Operations of one kind.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    /// Latencies of what was acknowledged, in nanoseconds.
+    /// Acknowledged within the measured time, whenever they were due.
+    pub(crate) acknowledged: u64,
+    /// Latencies of what was acknowledged, in nanoseconds: in an open loop of all that was due within the measured
+    /// time, however late the reply; in a closed one of what was acknowledged in it.
     pub(crate) latency_ns: Histogram<u64>,
     /// Begun while measuring; those refused or never answered too.
     pub(crate) offered: u64,
-    /// Refused at any time, by the error's code, or by the sentence of servers without codes.
+    /// Refused within the measured time, and in an open loop those due in it that were refused later; by the error's
+    /// code, or by the sentence of servers without codes.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
 impl Operations {
     pub(crate) fn new() -> Result<Self, CreationError> {
-        Ok(Self { latency_ns: histogram()?, offered: 0, errors: BTreeMap::new() })
+        Ok(Self { acknowledged: 0, latency_ns: histogram()?, offered: 0, errors: BTreeMap::new() })
     }
 
-    /// How many were acknowledged.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.latency_ns.len()
+    /// Whether any began or were acknowledged.
+    pub(crate) fn has_any(&self) -> bool {
+        self.offered > 0 || self.acknowledged > 0 || !self.latency_ns.is_empty()
     }
 
     /// Adds another group's counts.
@@ -180,6 +188,7 @@ impl Operations {
             // All are made by `new`, with the same bounds.
             let _ = self.latency_ns.add(&other.latency_ns);
         }
+        self.acknowledged += other.acknowledged;
         self.offered += other.offered;
         add_causes(&mut self.errors, &other.errors);
     }
@@ -189,6 +198,7 @@ impl Operations {
         if !self.latency_ns.is_empty() {
             self.latency_ns.reset();
         }
+        self.acknowledged = 0;
         self.offered = 0;
         self.errors.clear();
     }
@@ -203,10 +213,11 @@ pub(crate) struct Interval {
     pub(crate) kinds: PerKind<IntervalOperations>,
 }
 
-/// Operations of one kind that were answered in an interval.
+/// Operations of one kind that were answered in an interval; the last has the latencies of what was answered later.
 #[derive(Debug, Default)]
 pub(crate) struct IntervalOperations {
     pub(crate) latency_ns: Sparse,
+    pub(crate) acknowledged: u64,
     /// Begun in the interval.
     pub(crate) offered: u64,
     pub(crate) refused: u64,

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::accounts::{Account, Accounts, AccountsError};
@@ -40,8 +40,8 @@ pub(crate) struct Plan {
     /// The users of the sessions; `None` for somebody who is none of the accounts.
     session_users: Vec<Option<usize>>,
     pub(crate) save_tokens: Option<PathBuf>,
-    /// With `--drain`: whether this user's mailbox was found full and is not read yet.
-    full: Option<Vec<AtomicBool>>,
+    /// With `--drain`: how many messages a user was sent since its mailbox was read to the end.
+    unread: Option<Vec<AtomicUsize>>,
     pub(crate) threads: usize,
     pub(crate) process: Option<Process>,
     pub(crate) timeout: Duration,
@@ -88,6 +88,17 @@ pub(crate) enum PlanError {
     NoPasswords,
 }
 
+impl PlanError {
+    /// Whether options do not go together.
+    pub(crate) fn is_about_options(&self) -> bool {
+        match self {
+            Self::Accounts(error) => matches!(error, AccountsError::TooFew { .. }),
+            Self::Tokens(_) | Self::OpenFiles(_) | Self::Address { .. } | Self::Process(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl Plan {
     /// Checks what can be checked before the first connection.
     pub(crate) fn new(args: &LoadArgs) -> Result<Self, PlanError> {
@@ -118,7 +129,7 @@ impl Plan {
             ramp: args.connections.ramp,
             churn: args.connections.churn,
             recipients: Choice::new(args.shape.recipients, among),
-            full: args.shape.drain.then(|| (0..among).map(|_| AtomicBool::default()).collect()),
+            unread: args.shape.drain.then(|| (0..among).map(|_| AtomicUsize::default()).collect()),
             session_users: session_users(args, &accounts, sessions.as_deref())?,
             accounts,
             sessions,
@@ -140,6 +151,15 @@ impl Plan {
         Some(count / clients + u64::from(odd))
     }
 
+    /// What a connection begins with, in one word.
+    pub(crate) fn setup_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Redis | Protocol::Irc => "connection",
+            Protocol::Chat | Protocol::Old if self.sessions.is_some() => "session",
+            Protocol::Chat | Protocol::Old => "login",
+        }
+    }
+
     /// Whether there is nothing to do but to log in.
     pub(crate) fn logins_only(&self) -> bool {
         matches!(self.goal, Goal::Duration { measured: Duration::ZERO, .. })
@@ -147,15 +167,30 @@ impl Plan {
 
     /// Whether a user's mailbox waits to be read; never without `--drain`.
     pub(crate) fn is_full(&self, user: usize) -> bool {
-        let full = self.full.as_ref().and_then(|full| full.get(user));
-        full.is_some_and(|full| full.load(Ordering::Relaxed))
+        self.unread(user).is_some_and(|unread| unread.load(Ordering::Relaxed) >= MUCH_UNREAD)
     }
 
     /// Notes that a user's mailbox was found full, or that it was read.
     pub(crate) fn set_full(&self, user: usize, is_full: bool) {
-        if let Some(full) = self.full.as_ref().and_then(|full| full.get(user)) {
-            full.store(is_full, Ordering::Relaxed);
+        if let Some(unread) = self.unread(user) {
+            unread.store(if is_full { MUCH_UNREAD } else { 0 }, Ordering::Relaxed);
         }
+    }
+
+    /// Notes a message that a user was sent.
+    pub(crate) fn sent(&self, user: usize) {
+        if let Some(unread) = self.unread(user) {
+            unread.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn unread(&self, user: usize) -> Option<&AtomicUsize> {
+        self.unread.as_ref()?.get(user)
+    }
+
+    /// Whether a connection reads its user's mailbox to the end before the run: with `--drain` the first of each user.
+    pub(crate) fn empties_mailbox(&self, connection: usize) -> bool {
+        self.unread.as_ref().is_some_and(|unread| connection < unread.len())
     }
 
     /// All connections: the clients', and behind them the watchers'.
@@ -312,6 +347,8 @@ pub(crate) fn resolve(server: &str) -> Result<SocketAddr, PlanError> {
 
 /// Nicks are this and a number: short enough for servers that allow nine letters.
 const NICK: &str = "load";
+/// Mailboxes are read from here on: a default one takes 10,000, and some thousands may be in flight to it.
+const MUCH_UNREAD: usize = 4_000;
 /// Enough to start an operation when it is due though the server stalls; a bound on what waits in sockets.
 const OPEN_LOOP_IN_FLIGHT: usize = 64;
 
@@ -351,6 +388,7 @@ mod tests {
             plan(&(tokens.clone() + "--user-prefix u --user-count 6 --password p")).unwrap();
         let users: Vec<_> = (0..4).map(|client| given.user_of(client)).collect();
         assert_eq!(users, [Some(5), Some(0), None, Some(5)]);
+        assert_eq!(given.setup_name(), "session");
         assert_eq!(given.session(4).unwrap().token, "zero");
         assert_eq!(plan(&tokens).unwrap().accounts.len(), 3);
         let accounts = "--mix login --user-prefix u --user-count 6 --password p";
@@ -366,7 +404,6 @@ mod tests {
             ("--server nowhere", "expected HOST:PORT"),
             ("--server host.invalid:1", "cannot find host.invalid:1"),
             ("--pid 4294967295", "no process 4294967295"),
-            ("--clients 1000000000", "run `ulimit -n 1000000032` first"),
             ("--protocol old --in-flight 2", "leave out --in-flight"),
             ("--protocol old --mix send,post", "knows no post"),
             ("--protocol old --watchers 1", "knows no watchers"),
@@ -380,9 +417,26 @@ mod tests {
             ("--tokens /nowhere/tokens", "make the file with --save-tokens"),
             ("--users /nowhere/users", "cannot read the accounts"),
         ] {
-            let error = plan(line).unwrap_err().to_string();
+            let error = plan(line).unwrap_err();
+            let elsewhere = ["cannot", "HOST:PORT", "no process", "make the file"];
+            let is_elsewhere = elsewhere.iter().any(|word| advice.contains(word));
+            assert_eq!(error.is_about_options(), !is_elsewhere, "{line}");
+            let error = error.to_string();
             assert!(error.contains(advice), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_mailbox_is_read_before_it_is_full() {
+        let drained = plan("--clients 3 --drain").unwrap();
+        (0..MUCH_UNREAD).for_each(|_| drained.sent(1));
+        assert_eq!([0, 1, 2].map(|user| drained.is_full(user)), [false, true, false]);
+        drained.set_full(1, false);
+        assert!(!drained.is_full(1));
+        assert_eq!([2, 3].map(|connection| drained.empties_mailbox(connection)), [true, false]);
+        let filled = plan("--clients 3").unwrap();
+        (0..MUCH_UNREAD).for_each(|_| filled.sent(1));
+        assert!(!filled.is_full(1) && !filled.empties_mailbox(1));
     }
 
     #[test]

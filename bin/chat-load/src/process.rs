@@ -330,6 +330,12 @@ mod tests {
     }
 
     #[test]
+    fn too_many_open_files_are_refused_with_what_to_run() {
+        let error = allow_open_files(1_000_000_000).unwrap_err().to_string();
+        assert!(error.contains("run `ulimit -n 1000000032` first"), "{error}");
+    }
+
+    #[test]
     fn numbers_are_found_by_name() {
         let text = "Pss_Dirty: 3 kB\nPss:   17 kB\n";
         assert_eq!(number_after(text, "Pss:"), Some(17));

@@ -8,6 +8,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::interrupt::Interrupt;
 use crate::login::LoginFailures;
 use crate::outcome::{Connections, Outcome, Setup, histogram};
 use crate::plan::{Goal, Plan};
@@ -15,7 +16,7 @@ use crate::process::{Process, Watch, Watched};
 use crate::progress::Progress;
 use crate::tally::{Record, Tally, add_causes, lock};
 use crate::tokens::{self, Session, TokensError};
-use crate::window::Window;
+use crate::window::{GiveUp, Window};
 use crate::worker::{Ready, Shared, Worker};
 
 /// Why a run has no outcome.
@@ -31,13 +32,15 @@ pub(crate) enum RunError {
     Histogram(#[from] hdrhistogram::CreationError),
     #[error("a load thread ended early")]
     ThreadLost,
+    #[error("cut short before anything was measured")]
+    CutShort,
 }
 
-/// Logs the clients in, lets them loose, and measures.
+/// Logs the clients in, lets them loose, and measures, until it is done or cut short.
 ///
 /// Each thread has a single-threaded runtime and a fixed share of the clients: no work moves between threads, so
 /// the load costs as little as it can of the machine it shares with the server.
-pub(crate) fn run(plan: Plan) -> Result<Outcome, RunError> {
+pub(crate) fn run(plan: Plan, mut interrupt: Interrupt) -> Result<Outcome, RunError> {
     let shared = Arc::new(Shared::new(plan)?);
     let (coordinator, workers) = channels(shared.plan.threads);
     thread::scope(|scope| {
@@ -46,7 +49,7 @@ pub(crate) fn run(plan: Plan) -> Result<Outcome, RunError> {
             let runtime = runtime()?;
             scope.spawn(move || runtime.block_on(worker.work(thread, shared)));
         }
-        runtime()?.block_on(coordinator.run(&shared))
+        runtime()?.block_on(coordinator.run(&shared, &mut interrupt))
     })
 }
 
@@ -59,7 +62,7 @@ fn runtime() -> std::io::Result<runtime::Runtime> {
 struct Coordinator {
     ready: mpsc::Receiver<Ready>,
     start: watch::Sender<Option<Window>>,
-    give_up: watch::Sender<bool>,
+    give_up: watch::Sender<GiveUp>,
     stop_watching: watch::Sender<bool>,
     done: mpsc::Receiver<()>,
     /// Threads whose clients are not done.
@@ -70,7 +73,7 @@ fn channels(threads: usize) -> (Coordinator, Vec<Worker>) {
     let (ready_sender, ready) = mpsc::channel(threads);
     let (done_sender, done) = mpsc::channel(threads);
     let (start, start_receiver) = watch::channel(None);
-    let (give_up, give_up_receiver) = watch::channel(false);
+    let (give_up, give_up_receiver) = watch::channel(GiveUp::No);
     let (stop_watching, stop_receiver) = watch::channel(false);
     let workers = (0..threads).map(|_| Worker {
         ready: ready_sender.clone(),
@@ -84,20 +87,24 @@ fn channels(threads: usize) -> (Coordinator, Vec<Worker>) {
 }
 
 impl Coordinator {
-    async fn run(mut self, shared: &Shared) -> Result<Outcome, RunError> {
+    async fn run(
+        mut self,
+        shared: &Shared,
+        interrupt: &mut Interrupt,
+    ) -> Result<Outcome, RunError> {
         let plan = &shared.plan;
         let mut progress = Progress::new(measured(plan.goal));
-        // Before logging in: that may take long.
-        let save = plan.save_tokens.as_deref();
-        let file = save.map(|path| tokens::create(path).map(|file| (path, file))).transpose()?;
         progress.say(&format!("logging {} connections in", plan.connections()));
-        let ready = self.log_in(plan).await;
+        let ready = tokio::select! {
+            ready = self.log_in(plan) => ready,
+            () = interrupt.came() => Err(RunError::CutShort),
+        };
         progress.clear();
         let (setup, sessions) = ready?;
-        if let Some((path, file)) = file {
-            tokens::write(path, &file, &sessions)?;
+        if let Some(path) = &plan.save_tokens {
+            tokens::write(path, &sessions)?;
         }
-        let outcome = self.measure(shared, setup, &mut progress).await;
+        let outcome = self.measure(shared, setup, &mut progress, interrupt).await;
         progress.clear();
         outcome
     }
@@ -111,7 +118,8 @@ impl Coordinator {
         if let Some(failures) = LoginFailures::collect(plan, &all.errors) {
             return Err(failures.into());
         }
-        let mut setup = Setup { elapsed: begun.elapsed(), logins: histogram()? };
+        let mut setup =
+            Setup { elapsed: begun.elapsed(), what: plan.setup_name(), logins: histogram()? };
         for took in all.took {
             setup.logins.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         }
@@ -124,18 +132,32 @@ impl Coordinator {
         shared: &Shared,
         setup: Setup,
         progress: &mut Progress,
+        interrupt: &mut Interrupt,
     ) -> Result<Outcome, RunError> {
         let plan = &shared.plan;
-        let window = window(plan.goal);
+        let window = window(plan);
         self.start.send_replace(Some(window));
-        sleep_until(window.from).await;
+        tokio::select! {
+            biased;
+            () = sleep_until(window.from) => {}
+            () = interrupt.came() => return Err(RunError::CutShort),
+        }
         let mut meter = Meter::start(shared, window.from)?;
-        self.seconds(shared, window, &mut meter, progress).await?;
-        let elapsed =
-            window.until.map_or_else(|| window.from.elapsed(), |until| until - window.from);
+        let is_cut_short = tokio::select! {
+            done = self.seconds(shared, window, &mut meter, progress) => done.map(|()| false)?,
+            () = interrupt.came() => true,
+        };
+        if is_cut_short {
+            self.give_up.send_replace(GiveUp::CutShort);
+        } else if window.until.is_none() {
+            // All is done, or nothing came for as long as anybody is to wait.
+            self.give_up.send_replace(GiveUp::TimedOut);
+        }
+        let elapsed = window.measured(Instant::now());
         meter.stop();
-        self.finish(shared).await;
-        meter.outcome(shared, setup, elapsed)
+        let is_cut_short = self.finish_or_cut(shared, interrupt, is_cut_short).await;
+        let outcome = meter.outcome(shared, setup, elapsed)?;
+        Ok(Outcome { is_cut_short, ..outcome })
     }
 
     /// Sums up every second, until time is up or all clients are done.
@@ -151,11 +173,11 @@ impl Coordinator {
         loop {
             next += SECOND;
             let last = window.until.filter(|until| next >= *until);
-            let is_time = tokio::select! {
-                () = sleep_until(last.unwrap_or(next)) => true,
-                () = self.clients_done() => false,
+            let is_over = tokio::select! {
+                () = sleep_until(last.unwrap_or(next)) => last.is_some(),
+                () = self.clients_done() => true,
             };
-            if !is_time && window.until.is_none() || last.is_some() {
+            if is_over {
                 return Ok(());
             }
             meter.second(shared, progress)?;
@@ -168,7 +190,7 @@ impl Coordinator {
         }
     }
 
-    /// Returns when every thread's clients are done, once; then never again.
+    /// Returns when every thread's clients are done. Cancel safe.
     async fn clients_done(&mut self) {
         while self.running > 0 {
             if self.done.recv().await.is_none() {
@@ -178,12 +200,31 @@ impl Coordinator {
         }
     }
 
-    /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes. Then all connections
-    /// are closed.
+    /// Finishes; a run that is cut short now, or was before, waits for no more replies. Tells whether that is so.
+    async fn finish_or_cut(
+        &mut self,
+        shared: &Shared,
+        interrupt: &mut Interrupt,
+        was_cut_short: bool,
+    ) -> bool {
+        if !was_cut_short {
+            tokio::select! {
+                biased;
+                () = self.finish(shared) => return false,
+                () = interrupt.came() => {}
+            }
+        }
+        self.give_up.send_replace(GiveUp::CutShort);
+        self.finish(shared).await;
+        true
+    }
+
+    /// Waits for the last replies as long as `--timeout` says, then has the clients give up; the same for pushes. Then all
+    /// connections are closed. Cancel safe.
     async fn finish(&mut self, shared: &Shared) {
         let patience = shared.plan.timeout;
         if timeout(patience, self.clients_done()).await.is_err() {
-            self.give_up.send_replace(true);
+            self.give_up.send_replace(GiveUp::TimedOut);
             self.clients_done().await;
         }
         let pushed = async {
@@ -259,6 +300,7 @@ impl Meter {
             connections: Connections::default(),
             unanswered: 0,
             missing_pushes: shared.missing_pushes(),
+            is_cut_short: false,
             logins_only: shared.plan.logins_only(),
             server: self.watched.samples,
             server_trouble: self.watched.trouble.map(|trouble| trouble.to_string()),
@@ -287,18 +329,15 @@ fn measured(goal: Goal) -> Option<Duration> {
     }
 }
 
-fn window(goal: Goal) -> Window {
+fn window(plan: &Plan) -> Window {
     let start = Instant::now();
-    match goal {
-        Goal::Count(_) => Window { start, from: start, until: None },
+    let (from, until) = match plan.goal {
+        Goal::Count(_) => (start, None),
         // Nothing to measure needs no warm-up.
-        Goal::Duration { measured: Duration::ZERO, .. } => {
-            Window { start, from: start, until: Some(start) }
-        }
-        Goal::Duration { warmup, measured } => {
-            Window { start, from: start + warmup, until: Some(start + warmup + measured) }
-        }
-    }
+        Goal::Duration { measured: Duration::ZERO, .. } => (start, Some(start)),
+        Goal::Duration { warmup, measured } => (start + warmup, Some(start + warmup + measured)),
+    };
+    Window { start, from, until, is_open_loop: plan.rate.is_some() }
 }
 
 impl Shared {

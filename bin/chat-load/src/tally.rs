@@ -6,10 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::CreationError;
+use tokio::time::Instant;
 
 use crate::outcome::{
     Connections, Interval, IntervalOperations, Kind, Operations, PerKind, Sparse, histogram,
 };
+use crate::window::Window;
 
 /// What the clients of one thread saw.
 #[derive(Debug)]
@@ -40,10 +42,17 @@ impl Tally {
         })
     }
 
-    /// An operation was acknowledged, or a message pushed.
-    pub(crate) fn done(&mut self, kind: Kind, latency: Duration) {
-        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.operations.get_mut(kind).latency_ns.saturating_record(ns);
+    /// An operation that was due, or left, at `due` was acknowledged `now`, or a message pushed. It is done when that
+    /// was in the window; what its latency belongs to the window says.
+    pub(crate) fn done(&mut self, kind: Kind, due: Instant, now: Instant, window: &Window) {
+        let operations = self.operations.get_mut(kind);
+        if window.holds(now) {
+            operations.acknowledged += 1;
+        }
+        if window.holds_latency(due, now) {
+            let ns = u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX);
+            operations.latency_ns.saturating_record(ns);
+        }
     }
 
     /// Operations were begun.
@@ -51,9 +60,19 @@ impl Tally {
         self.operations.get_mut(kind).offered += count;
     }
 
-    /// An operation was refused.
-    pub(crate) fn refused(&mut self, kind: Kind, cause: String) {
-        *self.operations.get_mut(kind).errors.entry(cause).or_default() += 1;
+    /// An operation that was due, or left, at `due` was refused `now`. It counts when that was in the window, as what is
+    /// done does, and in an open loop also when it was due there: none of those goes without an end.
+    pub(crate) fn refused(
+        &mut self,
+        kind: Kind,
+        cause: String,
+        due: Instant,
+        now: Instant,
+        window: &Window,
+    ) {
+        if window.holds(now) || window.holds_latency(due, now) {
+            *self.operations.get_mut(kind).errors.entry(cause).or_default() += 1;
+        }
     }
 
     /// A connection ended with requests open.
@@ -116,7 +135,7 @@ impl Record {
     pub(crate) fn so_far(&self) -> (u64, u64) {
         let counted = self.kinds.iter().chain(self.unfinished.iter());
         counted.filter(|(kind, _)| *kind != Kind::Push).fold((0, 0), |(done, refused), (_, of)| {
-            (done + of.acknowledged(), refused + of.errors.values().sum::<u64>())
+            (done + of.acknowledged, refused + of.errors.values().sum::<u64>())
         })
     }
 
@@ -136,6 +155,7 @@ impl Record {
             self.kinds.get_mut(kind).merge(counted);
             let interval = IntervalOperations {
                 latency_ns: Sparse::new(&counted.latency_ns),
+                acknowledged: counted.acknowledged,
                 offered: counted.offered,
                 refused: counted.errors.values().sum(),
             };
@@ -174,6 +194,7 @@ impl Interval {
             own.latency_ns.add_to(&mut both);
             next.latency_ns.add_to(&mut both);
             own.latency_ns = Sparse::new(&both);
+            own.acknowledged += next.acknowledged;
             own.offered += next.offered;
             own.refused += next.refused;
         }
@@ -195,27 +216,73 @@ const MOST_INTERVALS: usize = 1200;
 mod tests {
     use super::*;
 
+    fn unbounded() -> Window {
+        let start = Instant::now();
+        Window { start, from: start, until: None, is_open_loop: false }
+    }
+
+    /// From second 1 to second 2.
+    fn window(is_open_loop: bool) -> (Window, impl Fn(u64) -> Instant) {
+        let start = Instant::now();
+        let at = move |ms| start + Duration::from_millis(ms);
+        (Window { start, from: at(1000), until: Some(at(2000)), is_open_loop }, at)
+    }
+
+    #[test]
+    fn done_is_what_is_answered_in_the_window_and_an_open_loop_has_latencies_of_what_is_due_in_it()
+    {
+        for (is_open_loop, latencies, slowest_ms) in [(true, 2, 400), (false, 3, 200)] {
+            let (window, at) = window(is_open_loop);
+            let mut tally = Tally::new().unwrap();
+            let times =
+                [(500, 900), (900, 1100), (950, 1050), (1500, 1600), (1900, 2300), (2000, 2600)];
+            for (due, answered) in times {
+                tally.done(Kind::Send, at(due), at(answered), &window);
+            }
+            let sends = tally.operations.get(Kind::Send);
+            assert_eq!((sends.acknowledged, sends.latency_ns.len()), (3, latencies));
+            assert_eq!(sends.latency_ns.max() / 1_000_000, slowest_ms, "{is_open_loop}");
+        }
+    }
+
+    #[test]
+    fn refused_is_counted_over_the_same_time_as_done() {
+        for (is_open_loop, refused) in [(true, 3), (false, 2)] {
+            let (window, at) = window(is_open_loop);
+            let mut tally = Tally::new().unwrap();
+            let times = [(500, 900), (900, 1100), (1500, 1600), (1900, 2300), (2000, 2600)];
+            for (due, answered) in times {
+                let cause = "busy".to_owned();
+                tally.refused(Kind::Reconnect, cause, at(due), at(answered), &window);
+            }
+            assert_eq!(tally.operations.get(Kind::Reconnect).errors["busy"], refused);
+        }
+    }
+
     #[test]
     fn threads_and_seconds_add_up() {
         let tallies = [(); 2].map(|()| Mutex::new(Tally::new().unwrap()));
         let mut record = Record::new().unwrap();
+        let window = unbounded();
+        let due = window.from;
         for second in 1..=3 {
             for tally in &tallies {
                 let mut tally = tally.lock().unwrap();
                 tally.offered(Kind::Send, 2);
-                tally.done(Kind::Send, Duration::from_millis(second));
-                tally.refused(Kind::Send, "inbox_full".to_owned());
+                tally.done(Kind::Send, due, due + Duration::from_millis(second), &window);
+                tally.refused(Kind::Send, "inbox_full".to_owned(), due, due, &window);
             }
             record.take(&tallies);
-            assert_eq!(record.latest().get(Kind::Send).acknowledged(), 2);
+            assert_eq!(record.latest().get(Kind::Send).acknowledged, 2);
             record.second(Duration::from_secs(second), second == 3).unwrap();
         }
         let sends = record.kinds.get(Kind::Send);
-        assert_eq!((sends.acknowledged(), sends.offered), (6, 12));
+        assert_eq!((sends.acknowledged, sends.offered), (6, 12));
         assert_eq!(sends.errors.get("inbox_full"), Some(&6));
         assert!(sends.latency_ns.max() >= 2_990_000);
         let second = record.intervals[1].kinds.get(Kind::Send);
-        assert_eq!((second.latency_ns.len(), second.offered, second.refused), (2, 4, 2));
+        assert_eq!((second.latency_ns.len(), second.acknowledged), (2, 2));
+        assert_eq!((second.offered, second.refused), (4, 2));
         assert_eq!(record.intervals[2].start, Duration::from_secs(2));
     }
 
@@ -223,16 +290,17 @@ mod tests {
     fn a_long_run_has_longer_intervals_that_hold_the_same() {
         let tallies = [Mutex::new(Tally::new().unwrap())];
         let mut record = Record { most_intervals: 8, ..Record::new().unwrap() };
-        let seconds = 37;
+        let (seconds, window) = (37, unbounded());
         for second in 1..=seconds {
-            tallies[0].lock().unwrap().done(Kind::Push, Duration::from_micros(second));
+            let now = window.from + Duration::from_micros(second);
+            tallies[0].lock().unwrap().done(Kind::Push, window.from, now, &window);
             record.take(&tallies);
             record.second(Duration::from_secs(second), second == seconds).unwrap();
         }
         assert!((5..=8).contains(&record.intervals.len()));
-        let held: u64 =
-            record.intervals.iter().map(|i| i.kinds.get(Kind::Push).latency_ns.len()).sum();
-        assert_eq!(held, seconds);
+        let pushes: Vec<_> = record.intervals.iter().map(|i| i.kinds.get(Kind::Push)).collect();
+        assert_eq!(pushes.iter().map(|of| of.latency_ns.len()).sum::<u64>(), seconds);
+        assert_eq!(pushes.iter().map(|of| of.acknowledged).sum::<u64>(), seconds);
         let mut next = Duration::ZERO;
         for interval in &record.intervals {
             assert_eq!(interval.start, next);

@@ -1,11 +1,11 @@
 //! Sessions made beforehand: a CSV file with the header `username,token`.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 /// A session. `Debug` leaves the token out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) enum TokensError {
     #[error("there are no tokens in {}: make the file with --save-tokens", path.display())]
     Empty { path: PathBuf },
     #[error("cannot save the tokens in {}: {source}", path.display())]
-    Write { path: PathBuf, source: csv::Error },
+    Write { path: PathBuf, source: io::Error },
 }
 
 /// All sessions of a file, at least one.
@@ -35,21 +35,19 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Session>, TokensError> {
     Ok(sessions)
 }
 
-/// Creates a file, for its owner's eyes only, before there is anything to put into it.
-pub(crate) fn create(path: &Path) -> Result<File, TokensError> {
-    let mut options = File::options();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.map_err(|error| TokensError::Write { path: path.to_owned(), source: error.into() })
+/// Makes sure before logging in, which may take long, that sessions can be saved.
+pub(crate) fn check(path: &Path) -> Result<(), TokensError> {
+    files::check(path).map_err(|source| TokensError::Write { path: path.to_owned(), source })
 }
 
-/// Writes sessions in the given order.
-pub(crate) fn write(path: &Path, file: &File, sessions: &[Session]) -> Result<(), TokensError> {
-    let write = || {
-        let mut writer = csv::Writer::from_writer(io::BufWriter::new(file));
+/// Writes sessions in the given order, for their owner's eyes only.
+pub(crate) fn write(path: &Path, sessions: &[Session]) -> Result<(), TokensError> {
+    let written = files::replace(path, files::PRIVATE, |file| {
+        let mut writer = csv::Writer::from_writer(file);
         sessions.iter().try_for_each(|session| writer.serialize(session))?;
-        Ok(writer.flush()?)
-    };
-    write().map_err(|source| TokensError::Write { path: path.to_owned(), source })
+        writer.flush()
+    });
+    written.map_err(|source| TokensError::Write { path: path.to_owned(), source })
 }
 
 impl std::fmt::Debug for Session {
@@ -71,7 +69,8 @@ mod tests {
         let session =
             |name: &str| Session { username: name.to_owned(), token: format!("{name}-t") };
         let sessions = [session("a"), session("b")];
-        write(&path, &create(&path).unwrap(), &sessions).unwrap();
+        check(&path).unwrap();
+        write(&path, &sessions).unwrap();
         assert_eq!(read(&path).unwrap(), sessions);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!format!("{sessions:?}").contains("a-t"));
@@ -85,7 +84,7 @@ mod tests {
         std::fs::write(&path, "username,token\n").unwrap();
         assert!(matches!(read(&path), Err(TokensError::Empty { .. })));
         assert!(matches!(
-            create(&directory.path().join("no/where")),
+            check(&directory.path().join("no/where")),
             Err(TokensError::Write { .. })
         ));
     }

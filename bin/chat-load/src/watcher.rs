@@ -124,10 +124,7 @@ fn note<'a>(
     }
     if let Some(at) = plan.bodies.sent_at(pushed.body) {
         tally.pushes += 1;
-        let counts = if plan.rate.is_some() { at } else { now };
-        if window.holds(counts) {
-            tally.done(Kind::Push, now - at);
-        }
+        tally.done(Kind::Push, at, now, &window);
     }
     Some(pushed.id)
 }

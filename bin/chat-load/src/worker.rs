@@ -15,7 +15,7 @@ use crate::schedule::{Schedule, pace};
 use crate::tally::{Tally, lock};
 use crate::tokens::Session;
 use crate::watcher::Watcher;
-use crate::window::{Bell, Window};
+use crate::window::{Bell, GiveUp, Window};
 
 /// What all threads see.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Ready {
 pub(crate) struct Worker {
     pub(crate) ready: mpsc::Sender<Ready>,
     pub(crate) start: watch::Receiver<Option<Window>>,
-    pub(crate) give_up: watch::Receiver<bool>,
+    pub(crate) give_up: watch::Receiver<GiveUp>,
     pub(crate) stop_watching: watch::Receiver<bool>,
     /// Told when the clients are done; the watchers are when it is dropped.
     pub(crate) done: mpsc::Sender<()>,
@@ -76,7 +76,11 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) async fn work(mut self, thread: usize, shared: Arc<Shared>) {
         let Some(tally) = shared.tallies.get(thread) else { return };
-        let (connections, ready) = log_in(thread, &shared).await;
+        let (connections, ready) = tokio::select! {
+            logged_in = log_in(thread, &shared) => logged_in,
+            // The run was cut short.
+            () = self.ready.closed() => return,
+        };
         lock(tally).connections.made += u64::try_from(connections.len()).unwrap_or(u64::MAX);
         // Without a coordinator, or without a start, the run was given up.
         if self.ready.send(ready).await.is_err() {

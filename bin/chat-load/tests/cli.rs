@@ -9,10 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 #[test]
 fn a_count_is_sent_in_full_to_each_floor() {
@@ -22,7 +24,7 @@ fn a_count_is_sent_in_full_to_each_floor() {
         let floor = Floor::start(&["floor", kind, "--file", file.to_str().unwrap()]);
         let result = load_json(&floor.address, "-c 5 -k 3 -n 1000 --threads 2");
         assert_eq!(result["sends"], 1000, "{result}");
-        assert_eq!(result["errors"], serde_json::json!({}));
+        assert_eq!(result["errors"], json!({}));
         assert!(result["latency_us"]["p50"].as_f64().unwrap() > 0.0);
     }
     let sent = std::fs::read_to_string(file).unwrap();
@@ -137,7 +139,11 @@ fn a_server_that_stops_answering_or_hangs_up_is_reported() {
     let output = load(&silent, "-c 2 -k 3 -n 100 --timeout 0.2 --json");
     assert_eq!(output.status.code(), Some(1));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(result["unanswered"], 6, "{result}");
+    assert_eq!(
+        (&result["unanswered"], &result["not_started"]),
+        (&6.into(), &94.into()),
+        "{result}"
+    );
 
     let gone = serve(|line| {
         assert!(line.starts_with("auth "), "the end of this connection");
@@ -148,6 +154,26 @@ fn a_server_that_stops_answering_or_hangs_up_is_reported() {
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     let lost = result["lost_connections"].as_object().unwrap();
     assert_eq!(lost.values().filter_map(Value::as_u64).sum::<u64>(), 2, "{result}");
+    let table = String::from_utf8(load(&gone, "-c 2 -n 100").stdout).unwrap();
+    assert!(table.contains("98 operations: clients were lost"), "{table}");
+}
+
+/// A stopped server answers some of a count at a rate, and then nothing: what began and what did not is all there is.
+#[test]
+fn a_count_adds_up_when_the_server_stops() {
+    let address = serve_with(|stream| {
+        for (nth, line) in BufReader::new(*stream).lines().map_while(Result::ok).enumerate() {
+            let reply = if line.starts_with("auth ") { LOGGED_IN } else { SENT };
+            if nth <= 20 {
+                stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+            }
+        }
+    });
+    let output = load(&address, "-c 2 -k 4 -n 200 --rate 2000 --timeout 0.2 --json");
+    assert_eq!(output.status.code(), Some(1));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counts = ["sends", "unanswered", "not_started"].map(|name| result[name].as_u64().unwrap());
+    assert_eq!(counts, [40, 8, 152], "{result}");
 }
 
 /// As the old servers do it: pieces of 32 bytes, a request is whatever there is when it ends in `\r\n`.
@@ -262,7 +288,7 @@ fn irc_nicks_write_to_each_other() {
 /// that time is charged with its wait, though the client could not even ask.
 #[test]
 fn an_open_loop_charges_a_stall_to_all_that_was_due() {
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let (sender, receiver) = (Mutex::new(sender), Mutex::new(receiver));
     let address = serve_with(move |stream| {
         let mut is_stalled = false;
@@ -296,12 +322,165 @@ fn an_offered_rate_that_was_not_reached_is_told() {
     );
 }
 
+/// Only the first send of each client is refused, which is in the warm-up.
+#[test]
+fn what_the_warm_up_is_refused_is_not_counted() {
+    let address = serve_with(|stream| {
+        for (nth, line) in BufReader::new(*stream).lines().map_while(Result::ok).enumerate() {
+            let reply = match nth {
+                1 => &error("inbox_full"),
+                _ if line.starts_with("auth ") => LOGGED_IN,
+                _ => SENT,
+            };
+            stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let result = load_json(&address, "-c 2 -d 0.1 --warmup 0.5");
+    assert_eq!(result["errors"], serde_json::json!({}), "{result}");
+    assert!(result["sends"].as_u64() > Some(0), "{result}");
+}
+
+/// The warm-up asks for more than a single client with one request in flight can do in all. What it does while measured
+/// is done; what was due then is not even begun, so there is no latency, and the run is a failure.
+#[test]
+fn a_backlog_of_the_warm_up_counts_when_it_is_worked_off() {
+    let floor = Floor::start(&["floor", "echo"]);
+    let options = "-c 1 -k 1 --rate 100000000 -d 0.2 --warmup 0.2 --json";
+    let output = load(&floor.address, options);
+    assert_eq!(output.status.code(), Some(1));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(result["sends"].as_u64().unwrap() > 0, "{result}");
+    assert_eq!(result["not_started"], 20_000_000, "{result}");
+    assert_eq!(result["latency_us"], Value::Null, "{result}");
+}
+
+/// What takes 60 s if nothing goes wrong is measured for as long as there was anybody to measure.
+#[test]
+fn a_server_that_dies_ends_the_measured_time() {
+    let address = serve_with(|stream| {
+        for line in BufReader::new(*stream).lines().map_while(Result::ok).take(50) {
+            let reply = if line.starts_with("auth ") { LOGGED_IN } else { SENT };
+            stream.write_all(format!("{reply}\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let output = load(&address, "-c 2 -d 60 --warmup 0 --json");
+    assert_eq!(output.status.code(), Some(1));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["operations"], 98, "{result}");
+    let (seconds, rate) =
+        (result["seconds"].as_f64().unwrap(), result["sends_per_second"].as_f64().unwrap());
+    assert!(seconds < 30.0, "{result}");
+    assert!((rate * seconds - 98.0).abs() < 0.01, "{result}");
+    assert_eq!(result["intervals"].as_array().unwrap().len(), 1, "{result}");
+}
+
 #[test]
 fn nothing_is_drawn_where_there_is_no_terminal() {
     let floor = Floor::start(&["floor", "echo"]);
     let output = load(&floor.address, "-c 2 -d 1.1 --warmup 0");
     assert!(output.status.success());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn a_run_that_is_cut_short_reports_what_was_measured() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let directory = tempfile::tempdir().unwrap();
+        let html = directory.path().join("html");
+        let (sender, receiver) = mpsc::channel();
+        let (sender, sends) = (Mutex::new(sender), AtomicU32::new(0));
+        let address = serve(move |line| {
+            if line.starts_with("auth ") {
+                return LOGGED_IN.to_owned();
+            }
+            if sends.fetch_add(1, Ordering::Relaxed) == 500 {
+                sender.lock().unwrap().send(()).unwrap();
+            }
+            SENT.to_owned()
+        });
+        let options = format!("-c 2 -k 3 -d 600 --warmup 0 --json --html {}", html.display());
+        let load = start(&address, &options);
+        receiver.recv().unwrap();
+        kill_process(pid(&load), signal).unwrap();
+        let output = load.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(result["cut_short"], true);
+        assert!(result["sends"].as_u64() > Some(0), "{result}");
+        assert!(result["seconds"].as_f64() < Some(600.0), "{result}");
+        assert_eq!((&result["unanswered"], &result["lost_connections"]), (&0.into(), &json!({})));
+        assert!(std::fs::read_to_string(html).unwrap().contains("cut short"));
+    }
+}
+
+#[test]
+fn nothing_is_reported_of_a_run_cut_short_at_login() {
+    let (sender, receiver) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let address = serve(move |_| {
+        sender.lock().unwrap().send(()).unwrap();
+        String::new()
+    });
+    let load = start(&address, "-c 1 --timeout 600");
+    receiver.recv().unwrap();
+    kill_process(pid(&load), Signal::INT).unwrap();
+    let output = load.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("cut short before"));
+}
+
+#[test]
+fn earlier_reports_stay_when_a_run_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut options = "-c 1".to_owned();
+    for option in ["html", "hdr-log", "save-tokens"] {
+        let path = directory.path().join(option);
+        std::fs::write(&path, "earlier").unwrap();
+        options += &format!(" --{option} {}", path.display());
+    }
+    assert_eq!(load(&address, &options).status.code(), Some(1));
+    for file in directory.path().read_dir().unwrap() {
+        assert_eq!(std::fs::read_to_string(file.unwrap().path()).unwrap(), "earlier");
+    }
+    let same = directory.path().join("same");
+    let same = format!("--html {0} --hdr-log {0}", same.display());
+    let output = load(&address, &same);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--hdr-log and --html both name"));
+}
+
+/// After the first it waits for pushes, which this server never gives.
+#[test]
+fn a_second_interrupt_ends_a_run_at_once() {
+    let (sender, receiver) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let address = serve(move |line| match line.split(' ').next() {
+        Some("auth") => LOGGED_IN.to_owned(),
+        Some("send") => {
+            let _ = sender.lock().unwrap().send(());
+            SENT.to_owned()
+        }
+        _ => String::new(),
+    });
+    let mut load = start(&address, "-c 2 -d 600 --warmup 0 --watchers 2 --timeout 600");
+    receiver.iter().nth(100).unwrap();
+    while load.try_wait().unwrap().is_none() {
+        kill_process(pid(&load), Signal::INT).unwrap();
+        thread::yield_now();
+    }
+    let output = load.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0), "{output:?}");
+}
+
+fn start(address: &str, options: &str) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--server", address]).args(options.split(' '));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
 }
 
 fn load(address: &str, options: &str) -> Output {

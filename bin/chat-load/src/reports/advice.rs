@@ -7,26 +7,29 @@ pub(crate) fn on(cause: &str) -> Option<&'static str> {
     ADVICE.iter().find(|(words, _)| is_about(words)).map(|(_, advice)| *advice)
 }
 
+pub(crate) const CUT_SHORT: &str =
+    "the figures are of that time, without what was in flight at its end";
 pub(crate) const NOT_STARTED: &str =
     "all clients were busy: lower --rate, or give more --clients or a higher --in-flight";
-pub(crate) const UNANSWERED: &str = "they may be stored or not: look into the server's log, or give the last replies a longer --timeout";
+pub(crate) const NOT_STARTED_LOST: &str =
+    "clients were lost, and who is lost stays away: see why above";
+pub(crate) const NO_LATENCY: &str =
+    "all of it was due before the measured time: the server is far behind, so lower --rate";
+pub(crate) const UNANSWERED: &str = "no latency above has them in it, and they may be stored or not: look into the server's log, or give the last replies a longer --timeout";
 pub(crate) const MISSING_PUSHES: &str =
     "acknowledged and never pushed to a watcher: `chat-load verify` tells whether they are lost";
 pub(crate) const OWN_CPU: &str = "the load program itself was at its limit, so this is no figure of the server: give more --threads";
+pub(crate) const OTHER_PROCESS: &str =
+    "it is not the server; for `chatd` give --pid $(pidof chatd)";
 pub(crate) const DENIED: &str =
     "bytes written, PSS and open files are shown only to the server's own user and to root";
 
+const ACCOUNTS: &str = "the accounts must exist there: make them as `chatd user import --help` tells, or name others with --users or --user-prefix";
 /// Parts of causes, in lower case.
 const ADVICE: &[(&[&str], &str)] = &[
     (&["inbox_full"], "use more accounts, or --drain"),
-    (
-        &["no_such_recipient", "user tidak ditemukan"],
-        "the accounts must exist there: see `chatd user import --help`",
-    ),
-    (
-        &["no_such_user", "user tidak tersedia"],
-        "the accounts must exist there: see `chatd user import --help`",
-    ),
+    (&["no_such_recipient", "user tidak ditemukan"], ACCOUNTS),
+    (&["no_such_user", "user tidak tersedia"], ACCOUNTS),
     (&["bad_password"], "give the right ones with --users or --password"),
     (
         &["no_session"],

@@ -15,6 +15,7 @@ pub(crate) fn outcome(intervals: u32) -> Outcome {
     for ms in 1..=1000 {
         kinds.get_mut(Kind::Send).latency_ns.record(ms * 1_000_000).unwrap();
     }
+    kinds.get_mut(Kind::Send).acknowledged = 1000;
     kinds.get_mut(Kind::Send).offered = 1000;
     let mut logins = histogram().unwrap();
     logins.record(3_000_000).unwrap();
@@ -22,13 +23,14 @@ pub(crate) fn outcome(intervals: u32) -> Outcome {
         plan: plan(),
         started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_600_000_000_250),
         elapsed: Duration::from_secs(2),
-        setup: Setup { elapsed: Duration::from_millis(40), logins },
+        setup: Setup { elapsed: Duration::from_millis(40), what: "login", logins },
         kinds,
         intervals: (0..intervals).map(|nth| interval(nth, intervals)).collect(),
         not_started: 0,
         connections: Connections { made: 3, churned: 0, lost: BTreeMap::new() },
         unanswered: 0,
         missing_pushes: 0,
+        is_cut_short: false,
         logins_only: false,
         server: [10, 30, 20].into_iter().enumerate().map(sample).collect(),
         server_trouble: None,
@@ -69,7 +71,8 @@ fn interval(nth: u32, of: u32) -> Interval {
     }
     let mut kinds = PerKind::<IntervalOperations>::default();
     let latency_ns = Sparse::new(&latencies);
-    *kinds.get_mut(Kind::Send) = IntervalOperations { offered: each, latency_ns, refused: 0 };
+    *kinds.get_mut(Kind::Send) =
+        IntervalOperations { latency_ns, acknowledged: each, offered: each, refused: 0 };
     Interval { start: length * nth, length, kinds }
 }
 

@@ -36,8 +36,8 @@ pub(crate) struct Figures {
     /// Messages acknowledged in that time, by `send` and `post` together.
     pub(crate) sends: u64,
     pub(crate) sends_per_second: f64,
-    /// Of these messages.
-    pub(crate) latency_us: Latency,
+    /// Of messages; in an open loop of those that were due in that time. `null` without any.
+    pub(crate) latency_us: Option<Latency>,
     /// Operations of every kind that were acknowledged.
     pub(crate) operations: u64,
     /// Refused operations of all kinds, by cause.
@@ -62,6 +62,8 @@ pub(crate) struct Figures {
     pub(crate) own_cores: f64,
     /// Only those that occurred.
     pub(crate) kinds: BTreeMap<&'static str, KindFigures>,
+    /// Ended early by a signal: the figures are of the time until then.
+    pub(crate) cut_short: bool,
     /// Logging in was all there was to do.
     pub(crate) logins_only: bool,
     pub(crate) setup: SetupFigures,
@@ -88,7 +90,8 @@ pub(crate) struct KindFigures {
     pub(crate) offered: u64,
     pub(crate) acknowledged: u64,
     pub(crate) per_second: f64,
-    pub(crate) latency_us: Latency,
+    /// `null` where none is measured.
+    pub(crate) latency_us: Option<Latency>,
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
@@ -96,8 +99,10 @@ pub(crate) struct KindFigures {
 #[derive(Debug, Serialize)]
 pub(crate) struct SetupFigures {
     pub(crate) seconds: f64,
+    /// Of what `logins` is the number: `login`, `session` with --tokens, or `connection` where nobody logs in.
+    pub(crate) what: &'static str,
     pub(crate) logins: u64,
-    pub(crate) login_latency_us: Latency,
+    pub(crate) login_latency_us: Option<Latency>,
 }
 
 /// Resident memory of the server's process, in bytes.
@@ -133,10 +138,9 @@ pub(crate) struct IntervalKind {
 impl Figures {
     pub(crate) fn new(outcome: &Outcome) -> Self {
         let seconds = outcome.elapsed.as_secs_f64();
-        let messages = messages(outcome);
-        let sends = messages.len();
+        let sends = sends(outcome);
         let answered = outcome.kinds.iter().filter(|(kind, _)| *kind != Kind::Push);
-        let operations = answered.map(|(_, operations)| operations.acknowledged()).sum();
+        let operations = answered.map(|(_, operations)| operations.acknowledged).sum();
         let cpu = used(&outcome.server, |sample| Some(micros(sample.cpu)));
         let written = used(&outcome.server, |sample| sample.written_bytes.map(float));
         // Of a server that ended, the last second is not known.
@@ -165,14 +169,14 @@ impl Figures {
             seconds,
             sends,
             sends_per_second: ratio(float(sends), seconds),
-            latency_us: Latency::of(&messages),
+            latency_us: Latency::of(&messages(outcome)),
             operations,
             errors: errors(outcome),
             lost_connections: outcome.connections.lost.clone(),
             unanswered: outcome.unanswered,
             not_started: outcome.not_started,
             missing_pushes: outcome.missing_pushes,
-            inbox_pages: outcome.kinds.get(Kind::Inbox).acknowledged(),
+            inbox_pages: outcome.kinds.get(Kind::Inbox).acknowledged,
             connections_made: outcome.connections.made,
             connections_churned: outcome.connections.churned,
             server_cpu_us_per_send: cost(cpu, sends),
@@ -185,6 +189,7 @@ impl Figures {
             own_cpu_us_per_send: ratio(micros(outcome.own_cpu), float(sends)),
             own_cores: ratio(outcome.own_cpu.as_secs_f64(), seconds),
             kinds: kinds(outcome, seconds),
+            cut_short: outcome.is_cut_short,
             logins_only: outcome.logins_only,
             setup: SetupFigures::of(outcome),
             intervals: outcome.intervals.iter().map(IntervalFigures::of).collect(),
@@ -194,12 +199,24 @@ impl Figures {
     /// Whether there was something to do, and all of it was acknowledged by a server that stayed.
     pub(crate) fn is_clean(&self) -> bool {
         (self.operations > 0 || self.logins_only)
+            && !self.cut_short
             && self.unanswered == 0
+            && self.not_started == 0
             && self.missing_pushes == 0
             && self.lost_connections.is_empty()
             && self.errors.is_empty()
             && self.server_trouble.is_none()
     }
+
+    /// Whether the process of `--pid` was idle throughout a run in which the server cannot have been.
+    pub(crate) fn is_another_process(&self) -> bool {
+        self.server_cores == Some(0.0) && self.operations >= MANY_OPERATIONS
+    }
+}
+
+/// How many messages were acknowledged, however they were sent.
+fn sends(outcome: &Outcome) -> u64 {
+    [Kind::Send, Kind::Post].into_iter().map(|kind| outcome.kinds.get(kind).acknowledged).sum()
 }
 
 /// Latencies of the messages that were acknowledged, however they were sent.
@@ -216,7 +233,7 @@ fn kinds(outcome: &Outcome, seconds: f64) -> BTreeMap<&'static str, KindFigures>
 }
 
 fn is_used(operations: &Operations) -> bool {
-    operations.offered > 0 || operations.acknowledged() > 0 || !operations.errors.is_empty()
+    operations.has_any() || !operations.errors.is_empty()
 }
 
 fn errors(outcome: &Outcome) -> BTreeMap<String, u64> {
@@ -242,11 +259,14 @@ fn micros(duration: Duration) -> f64 {
 }
 
 impl Latency {
-    /// Of a histogram of nanoseconds.
-    pub(crate) fn of(latency_ns: &Histogram<u64>) -> Self {
+    /// Of a histogram of nanoseconds; `None` of an empty one.
+    pub(crate) fn of(latency_ns: &Histogram<u64>) -> Option<Self> {
+        if latency_ns.is_empty() {
+            return None;
+        }
         let micros = |ns: u64| float(ns) / 1e3;
         let at = |quantile: f64| micros(latency_ns.value_at_quantile(quantile));
-        Self {
+        Some(Self {
             mean: latency_ns.mean() / 1e3,
             p50: at(0.5),
             p90: at(0.9),
@@ -254,7 +274,7 @@ impl Latency {
             p999: at(0.999),
             p9999: at(0.9999),
             max: micros(latency_ns.max()),
-        }
+        })
     }
 }
 
@@ -262,11 +282,16 @@ impl KindFigures {
     fn of(operations: &Operations, seconds: f64) -> Self {
         Self {
             offered: operations.offered,
-            acknowledged: operations.acknowledged(),
-            per_second: ratio(float(operations.acknowledged()), seconds),
+            acknowledged: operations.acknowledged,
+            per_second: ratio(float(operations.acknowledged), seconds),
             latency_us: Latency::of(&operations.latency_ns),
             errors: operations.errors.clone(),
         }
+    }
+
+    /// Whether some were done, but none of those that were due in the measured time.
+    pub(crate) fn has_no_latency(&self) -> bool {
+        self.acknowledged > 0 && self.latency_us.is_none()
     }
 
     /// How many were refused.
@@ -279,6 +304,7 @@ impl SetupFigures {
     fn of(outcome: &Outcome) -> Self {
         Self {
             seconds: outcome.setup.elapsed.as_secs_f64(),
+            what: outcome.setup.what,
             logins: outcome.setup.logins.len(),
             login_latency_us: Latency::of(&outcome.setup.logins),
         }
@@ -304,7 +330,7 @@ impl IntervalFigures {
         let kinds = interval.kinds.iter().filter_map(|(kind, operations)| {
             let figures = IntervalKind {
                 offered: operations.offered,
-                acknowledged: operations.latency_ns.len(),
+                acknowledged: operations.acknowledged,
                 refused: operations.refused,
                 ..IntervalKind::latencies(&operations.latency_ns)
             };
@@ -328,7 +354,7 @@ impl IntervalKind {
         if let Some(full) = &mut full {
             latency_ns.add_to(full);
         }
-        let latency = full.as_ref().map(Latency::of);
+        let latency = full.as_ref().and_then(Latency::of);
         Self {
             offered: 0,
             acknowledged: 0,
@@ -339,6 +365,9 @@ impl IntervalKind {
         }
     }
 }
+
+/// No server does so many in less than the 10 ms in which the system counts CPU time.
+const MANY_OPERATIONS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -367,9 +396,8 @@ mod tests {
     #[test]
     fn messages_are_counted_apart_from_other_operations() {
         let figures = figures(|outcome| {
-            let login = &mut outcome.kinds.get_mut(Kind::Login).latency_ns;
-            login.record_n(1_000_000, 1000).unwrap();
-            outcome.kinds.get_mut(Kind::Push).latency_ns.record(1_000_000).unwrap();
+            outcome.kinds.get_mut(Kind::Login).acknowledged = 1000;
+            outcome.kinds.get_mut(Kind::Push).acknowledged = 1;
         });
         assert_eq!((figures.sends, figures.operations), (1000, 2000));
         assert_eq!(figures.server_cpu_us_per_operation, Some(200.0));
@@ -386,6 +414,19 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_was_idle_is_not_the_server() {
+        let idle = |outcome: &mut Outcome| {
+            outcome.server.iter_mut().for_each(|sample| sample.cpu = Duration::ZERO);
+        };
+        let many = |outcome: &mut Outcome| {
+            outcome.kinds.get_mut(Kind::Send).acknowledged += MANY_OPERATIONS;
+        };
+        assert!(figures(|outcome| (idle(outcome), many(outcome)).0).is_another_process());
+        assert!(!figures(idle).is_another_process(), "too few to tell");
+        assert!(!figures(many).is_another_process());
+    }
+
+    #[test]
     fn memory_is_given_at_its_peak_and_by_rss_where_pss_is_not_shown() {
         let memory = figures(|_| ()).server_memory.unwrap();
         assert_eq!((memory.measure, memory.start, memory.peak, memory.end), ("pss", 10, 30, 20));
@@ -397,18 +438,36 @@ mod tests {
     #[test]
     fn anything_unacknowledged_spoils_a_run() {
         assert!(figures(|_| ()).is_clean());
-        let spoils: [fn(&mut Outcome); 5] = [
+        let spoils: [fn(&mut Outcome); 7] = [
+            |outcome| outcome.is_cut_short = true,
             |outcome| outcome.unanswered = 1,
             |outcome| outcome.missing_pushes = 1,
             |outcome| _ = outcome.connections.lost.insert("reset".to_owned(), 1),
             |outcome| {
                 outcome.kinds.get_mut(Kind::Inbox).errors.insert("no_session".to_owned(), 1);
             },
-            |outcome| outcome.kinds.get_mut(Kind::Send).latency_ns.reset(),
+            |outcome| outcome.kinds.get_mut(Kind::Send).acknowledged = 0,
+            |outcome| outcome.not_started = 1,
         ];
         for (nth, spoil) in spoils.into_iter().enumerate() {
             assert!(!figures(spoil).is_clean(), "{nth}");
         }
+    }
+
+    #[test]
+    fn what_has_no_latency_has_none_in_the_json() {
+        let json = serde_json::to_value(figures(|outcome| {
+            outcome.kinds.get_mut(Kind::Send).latency_ns.reset();
+            outcome.setup.logins.reset();
+        }));
+        let json = json.unwrap();
+        assert_eq!(json["sends"], 1000);
+        let latencies = [
+            &json["latency_us"],
+            &json["kinds"]["send"]["latency_us"],
+            &json["setup"]["login_latency_us"],
+        ];
+        assert!(latencies.iter().all(|latency| latency.is_null()), "{json}");
     }
 
     #[test]

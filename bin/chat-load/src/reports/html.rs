@@ -45,9 +45,11 @@ fn put_cards(page: &mut String, figures: &Figures) {
     let mut cards = Vec::new();
     if figures.sends > 0 {
         cards.push(("messages acknowledged", rate(figures.sends_per_second)));
-        cards.push(("half of them within", micros(figures.latency_us.p50)));
-        cards.push(("99 of 100 within", micros(figures.latency_us.p99)));
-        cards.push(("the slowest", micros(figures.latency_us.max)));
+    }
+    if let Some(latency) = figures.latency_us {
+        cards.push(("half of them within", micros(latency.p50)));
+        cards.push(("99 of 100 within", micros(latency.p99)));
+        cards.push(("the slowest", micros(latency.max)));
     }
     if let Some(us) = figures.server_cpu_us_per_operation {
         cards.push(("server CPU an operation", micros(us)));

@@ -12,10 +12,11 @@ mod plots;
 mod table;
 pub(crate) mod units;
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::args::file;
+use crate::files;
 use crate::outcome::Outcome;
 
 pub(crate) use figures::Figures;
@@ -27,10 +28,10 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Write the latencies of every second as an HdrHistogram interval log
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file)]
     pub(crate) hdr_log: Option<PathBuf>,
     /// Write a report with plots as one HTML file that needs nothing else
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file)]
     pub(crate) html: Option<PathBuf>,
 }
 
@@ -46,10 +47,12 @@ pub(crate) enum ReportError {
 }
 
 impl ReportArgs {
-    /// Makes sure before a long run that its reports can be written after it. Files are emptied.
+    /// Makes sure before a long run that its reports can be written after it. What the files hold stays until then.
     pub(crate) fn check(&self) -> Result<(), ReportError> {
-        let files = [&self.hdr_log, &self.html];
-        files.into_iter().flatten().try_for_each(|path| to_file(path, |_| Ok(())))
+        let check = |path: &PathBuf| {
+            files::check(path).map_err(|source| ReportError::File { path: path.clone(), source })
+        };
+        [&self.hdr_log, &self.html].into_iter().flatten().try_for_each(check)
     }
 
     /// Prints the table or the JSON, and writes the files. What was printed is there even if a file fails.
@@ -60,7 +63,7 @@ impl ReportArgs {
         };
         writeln!(io::stdout(), "{text}")?;
         if let Some(path) = &self.hdr_log {
-            to_file(path, |file| hdr_log::write(outcome, file))?;
+            to_file(path, |mut file| hdr_log::write(outcome, &mut file))?;
         }
         if let Some(path) = &self.html {
             to_file(path, |file| file.write_all(html::page(outcome, figures).as_bytes()))?;
@@ -71,12 +74,9 @@ impl ReportArgs {
 
 fn to_file(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), ReportError> {
-    let written = File::create(path).map(BufWriter::new).and_then(|mut file| {
-        write(&mut file)?;
-        file.flush()
-    });
+    let written = files::replace(path, files::PUBLIC, write);
     written.map_err(|source| ReportError::File { path: path.to_owned(), source })
 }
 

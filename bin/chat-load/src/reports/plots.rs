@@ -25,7 +25,7 @@ pub(crate) fn rate(outcome: &Outcome) -> Chart {
         };
         Line { name: name.to_owned(), points: outcome.intervals.iter().map(point).collect() }
     };
-    let done = |operations: &IntervalOperations| operations.latency_ns.len();
+    let done = |operations: &IntervalOperations| operations.acknowledged;
     let used: Vec<_> = used(outcome).collect();
     let asked: Vec<_> = used.iter().copied().filter(|kind| *kind != Kind::Push).collect();
     let mut lines: Vec<_> = used.iter().map(|kind| line(kind.name(), &[*kind], done)).collect();
@@ -110,10 +110,7 @@ fn over_time(
 }
 
 fn used(outcome: &Outcome) -> impl Iterator<Item = Kind> + '_ {
-    let is_used = |kind: &Kind| {
-        let operations = outcome.kinds.get(*kind);
-        operations.offered > 0 || operations.acknowledged() > 0
-    };
+    let is_used = |kind: &Kind| outcome.kinds.get(*kind).has_any();
     Kind::ALL.into_iter().filter(is_used)
 }
 
@@ -125,7 +122,7 @@ fn middle(interval: &Interval) -> f64 {
 fn latency(interval: &Interval, kind: Kind) -> Option<Latency> {
     let sparse = &interval.kinds.get(kind).latency_ns;
     let full = (sparse.len() > 0).then(|| sparse.to_histogram().ok())?;
-    full.as_ref().map(Latency::of)
+    full.as_ref().and_then(Latency::of)
 }
 
 /// Up to the last percentile that a value stands for.

@@ -68,9 +68,12 @@ pub(crate) fn kind_rows(figures: &Figures) -> Vec<Vec<String>> {
 
 fn kind_row(name: &str, kind: &KindFigures) -> Vec<String> {
     let mut row = vec![name.to_owned(), count(kind.acknowledged), rate(kind.per_second)];
-    let Latency { mean, p50, p90, p99, p999, p9999, max } = kind.latency_us;
-    let latency = |us| if kind.acknowledged > 0 { micros(us) } else { "-".to_owned() };
-    row.extend([mean, p50, p90, p99, p999, p9999, max].map(latency));
+    row.extend(match kind.latency_us {
+        Some(Latency { mean, p50, p90, p99, p999, p9999, max }) => {
+            [mean, p50, p90, p99, p999, p9999, max].map(micros)
+        }
+        None => [const { String::new() }; 7].map(|_| "-".to_owned()),
+    });
     row.push(if kind.refused() > 0 { count(kind.refused()) } else { "-".to_owned() });
     row
 }
@@ -117,13 +120,12 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
         }
     }
     notes.push(("this program", own(figures)));
-    if figures.setup.logins > 0 {
-        let Latency { p50, max, .. } = figures.setup.login_latency_us;
+    if let Some(Latency { p50, max, .. }) = figures.setup.login_latency_us {
         notes.push((
             "setup",
             format!(
                 "{} in {:.2} s (p50 {}, max {})",
-                of(figures.setup.logins, "login"),
+                of(figures.setup.logins, figures.setup.what),
                 figures.setup.seconds,
                 micros(p50),
                 micros(max)
@@ -169,6 +171,9 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
         let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
         failures.push((label, text + &advice));
     };
+    if figures.cut_short {
+        tell("cut short", format!("after {:.2} s", figures.seconds), Some(advice::CUT_SHORT));
+    }
     for (name, kind) in &figures.kinds {
         for (cause, times) in &kind.errors {
             tell("refused", format!("{} x {name}: {cause}", count(*times)), advice::on(cause));
@@ -183,11 +188,22 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
     if figures.missing_pushes > 0 {
         tell("not pushed", of(figures.missing_pushes, "message"), Some(advice::MISSING_PUSHES));
     }
+    for (name, kind) in figures.kinds.iter().filter(|(_, kind)| kind.has_no_latency()) {
+        let text = format!("{} x {name}", count(kind.acknowledged));
+        tell("no latency", text, Some(advice::NO_LATENCY));
+    }
     if figures.not_started > 0 {
-        tell("not begun", of(figures.not_started, "operation"), Some(advice::NOT_STARTED));
+        let advice = match figures.lost_connections.is_empty() {
+            true => advice::NOT_STARTED,
+            false => advice::NOT_STARTED_LOST,
+        };
+        tell("not begun", of(figures.not_started, "operation"), Some(advice));
     }
     if let Some(trouble) = &figures.server_trouble {
         tell("server", trouble.clone(), None);
+    }
+    if figures.is_another_process() {
+        tell("note", "the process of --pid used no CPU".to_owned(), Some(advice::OTHER_PROCESS));
     }
     if figures.own_cores > 0.95 * threads(figures) {
         tell("note", format!("{:.2} cores", figures.own_cores), Some(advice::OWN_CPU));
@@ -252,18 +268,48 @@ mod tests {
             outcome.connections.lost.insert("connection reset by peer".to_owned(), 1);
             outcome.unanswered = 4;
             outcome.not_started = 2;
+            outcome.is_cut_short = true;
             outcome.server_trouble = Some("the server's process 7 ended".to_owned());
         }));
         for part in [
+            "cut short     after 2.00 s: ",
             "refused       1,234 x send: inbox_full: use more accounts, or --drain",
             "refused       1 x send: strange\n",
             "lost          1 connection: connection reset by peer: the server closed them",
-            "unanswered    4 requests: ",
-            "not begun     2 operations: ",
+            "unanswered    4 requests: no latency above has them in it",
+            "not begun     2 operations: clients were lost",
             "server        the server's process 7 ended",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
+    }
+
+    #[test]
+    fn a_process_that_is_not_the_server_is_told() {
+        let text = table(&figures(|outcome| {
+            outcome.server.iter_mut().for_each(|sample| sample.cpu = std::time::Duration::ZERO);
+            outcome.kinds.get_mut(Kind::Send).acknowledged = 1_000_000;
+        }));
+        assert!(text.contains("the process of --pid used no CPU: it is not the server"), "{text}");
+    }
+
+    #[test]
+    fn sessions_made_beforehand_are_no_logins() {
+        let text = table(&figures(|outcome| outcome.setup.what = "session"));
+        assert!(text.contains("1 session in 0.04 s") && !text.contains("login"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_begun_is_the_fault_of_busy_clients_when_none_was_lost() {
+        let text = table(&figures(|outcome| outcome.not_started = 2));
+        assert!(text.contains("not begun     2 operations: all clients were busy"), "{text}");
+    }
+
+    #[test]
+    fn done_without_a_latency_is_explained() {
+        let text = table(&figures(|outcome| outcome.kinds.get_mut(Kind::Send).latency_ns.reset()));
+        assert!(text.contains("no latency    1,000 x send: all of it was due before"), "{text}");
+        assert!(!text.contains("NaN"), "{text}");
     }
 
     #[test]

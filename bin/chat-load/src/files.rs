@@ -1,0 +1,155 @@
+//! Files that appear whole or not at all: what is there stays until the new one can take its place.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// Two options that name the same file.
+#[derive(Debug, thiserror::Error)]
+#[error("{first} and {second} both name {}: give each a file of its own", path.display())]
+pub(crate) struct SameFile {
+    first: &'static str,
+    second: &'static str,
+    path: PathBuf,
+}
+
+/// Refuses a file that is named twice, in whatever way; what is no file, such as `/dev/null`, may be.
+pub(crate) fn all_differ(named: &[(&'static str, &Path)]) -> Result<(), SameFile> {
+    let mut seen: Vec<(&str, Place)> = Vec::new();
+    for &(second, path) in named {
+        let Ok(place @ Place::File(_)) = Place::of(path) else { continue };
+        if let Some(&(first, _)) = seen.iter().find(|(_, other)| *other == place) {
+            return Err(SameFile { first, second, path: path.to_owned() });
+        }
+        seen.push((second, place));
+    }
+    Ok(())
+}
+
+/// Makes sure that a file can be written later. What it holds stays.
+pub(crate) fn check(path: &Path) -> io::Result<()> {
+    let Place::File(path) = Place::of(path)? else {
+        return Ok(());
+    };
+    match File::options().write(true).open(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    beside(&path, PRIVATE).map(drop)
+}
+
+/// Writes a file beside the one that is there, and puts it in its place when it is whole.
+pub(crate) fn replace(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    match Place::of(path)? {
+        Place::File(path) => {
+            let file = beside(&path, mode)?;
+            whole(file.as_file(), write)?;
+            file.persist(path)?;
+            Ok(())
+        }
+        Place::Device(path) => whole(&File::options().write(true).open(path)?, write),
+    }
+}
+
+/// For everybody, as far as the umask allows.
+pub(crate) const PUBLIC: u32 = 0o666;
+/// For the owner's eyes only.
+pub(crate) const PRIVATE: u32 = 0o600;
+
+fn whole(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
+    write(&mut file)?;
+    file.flush()
+}
+
+fn beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new();
+    file.prefix(".chat-load.").permissions(Permissions::from_mode(mode)).tempfile_in(folder)
+}
+
+/// What a path leads to, links followed.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// A file, there or not.
+    File(PathBuf),
+    /// Something that takes what is written to it: a device or a pipe.
+    Device(PathBuf),
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        match fs::canonicalize(path) {
+            Ok(path) => match path.metadata()? {
+                found if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+                found if found.is_file() => Ok(Self::File(path)),
+                _ => Ok(Self::Device(path)),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                Ok(Self::File(fs::canonicalize(folder.unwrap_or(Path::new(".")))?.join(name)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_only_by_a_whole_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("report"), directory.path().join("link"));
+        fs::write(&path, "earlier").unwrap();
+        symlink(&path, &link).unwrap();
+        check(&link).unwrap();
+        let broken = |file: &mut dyn Write| {
+            file.write_all(b"half")?;
+            Err(ErrorKind::StorageFull.into())
+        };
+        assert_eq!(replace(&link, PUBLIC, broken).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "earlier");
+        replace(&link, PRIVATE, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(link.is_symlink());
+        assert_eq!(directory.path().read_dir().unwrap().count(), 2, "nothing is left over");
+    }
+
+    #[test]
+    fn a_place_that_takes_no_file_is_found_out_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(check(directory.path()).unwrap_err().kind(), ErrorKind::IsADirectory);
+        let missing = directory.path().join("no/where");
+        assert_eq!(check(&missing).unwrap_err().kind(), ErrorKind::NotFound);
+        check(&directory.path().join("new")).unwrap();
+        assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+        check(Path::new("/dev/null")).unwrap();
+        replace(Path::new("/dev/null"), PUBLIC, |file| file.write_all(b"gone")).unwrap();
+    }
+
+    #[test]
+    fn one_file_named_twice_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, again) = (directory.path().join("a"), directory.path().join("./a"));
+        let other = directory.path().join("b");
+        all_differ(&[("--html", &one), ("--hdr-log", &other)]).unwrap();
+        let error = all_differ(&[("--html", &one), ("--users", &other), ("--hdr-log", &again)]);
+        let said = error.unwrap_err().to_string();
+        assert!(said.starts_with("--html and --hdr-log both name"), "{said}");
+        let null = Path::new("/dev/null");
+        all_differ(&[("--html", null), ("--hdr-log", null)]).unwrap();
+    }
+}
