@@ -14,7 +14,7 @@ use crate::store::{Blocking, StoreError};
 /// are cores, and at least one; at most 512 for each of these wait. Cheap to clone; clones share the room.
 ///
 /// The core that is left is for syncs: beside hashes on all of two cores, at the lowest priority and in a process of their
-/// own, messages appended and synced to one file took up to 1.3 s instead of 10 ms (`docs/performance.md`).
+/// own, 1 in 100 messages appended and synced to one file took up to 1.3 s (`docs/performance.md`).
 ///
 /// Its futures may be dropped: what has begun runs to its end in its place, what has not gives its place up.
 #[derive(Clone, Debug)]
