@@ -138,9 +138,9 @@ impl<'a, B: Backend> Commits<'a, B> {
     }
 
     fn run(&mut self, commit: Commit) {
-        let Commit { operations, answers, weight, not_only_sends } = commit;
+        let Commit { operations, answers, weight, has_others } = commit;
         let now = self.options.clock.now();
-        if !not_only_sends && weight >= AHEAD_WEIGHT && !self.has_work {
+        if !has_others && weight >= AHEAD_WEIGHT && !self.has_work {
             let settled = self.backend.run_ahead(operations, now);
             tell(std::mem::replace(&mut self.under_way, answers), settled);
             self.ahead += 1;
@@ -188,13 +188,13 @@ struct Commit {
     operations: Vec<Operation>,
     answers: Vec<Waiting>,
     weight: usize,
-    not_only_sends: bool,
+    has_others: bool,
 }
 
 impl Commit {
     fn add(&mut self, operation: Operation, answer: Waiting) {
         self.weight += operation.weight();
-        self.not_only_sends |= !matches!(operation, Operation::Send(_));
+        self.has_others |= !matches!(operation, Operation::Send(_));
         self.operations.push(operation);
         self.answers.push(answer);
     }
