@@ -1,7 +1,6 @@
 //! Finding what is there, and where it ends.
 
 use std::fs::{self, File};
-use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,6 +104,7 @@ impl Journal {
             name,
             file: Arc::new(file),
             end,
+            size: end,
             synced: end,
             sequence,
             next,
@@ -168,9 +168,8 @@ fn is_just_begun(directory: &Path, store: [u8; 16], name: Name) -> std::io::Resu
 /// Opens the newest segment and removes what is torn. All that is shown from now on is durable.
 fn cut_and_open(directory: &Path, name: Name, scan: Scan) -> std::io::Result<(File, Newest)> {
     let path = name.path(directory);
-    let mut file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
     file.set_len(scan.end)?;
-    file.seek(SeekFrom::Start(scan.end))?;
     file.sync_all()?;
     let reading = File::open(path)?.into();
     let Scan { places, end, next, .. } = scan;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{FRAME_HEAD, FrameHead, Place, frame_head, is_intact, places};
 use super::item::{Fields, ITEM_HEAD, kind, put_item};
+use super::to_u64;
 use crate::store::engine::log::Batch;
 
 /// What a file's name says: the segment's number, and the position of its first record.
@@ -189,9 +190,6 @@ fn has_later_frame(bytes: &[u8], scan: &Scan) -> bool {
     })
 }
 
-fn to_u64(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
-}
 
 const MAGIC: &[u8; 8] = b"chatjrn1";
 const END_MAGIC: &[u8; 8] = b"chatend1";

@@ -64,6 +64,13 @@ impl Rig {
         self.journal.name.path(&self.journal.directory)
     }
 
+    /// The newest segment without the zeros behind its frames.
+    fn frames(&self) -> Vec<u8> {
+        let mut bytes = fs::read(self.newest()).unwrap();
+        bytes.truncate(usize::try_from(self.journal.end).unwrap());
+        bytes
+    }
+
     fn segments(&self) -> usize {
         list(&self.journal.directory).unwrap().len()
     }
@@ -129,9 +136,9 @@ proptest! {
         let mut rig = Rig::new();
         let before = vec![message("one"), message("two")];
         rig.append(before.clone());
-        let whole = fs::read(rig.newest()).unwrap().len();
+        let whole = rig.frames().len();
         rig.append(vec![message(&"x".repeat(200)), message(&"y".repeat(200))]);
-        let mut bytes = fs::read(rig.newest()).unwrap();
+        let mut bytes = rig.frames();
         let kept = bytes.len().saturating_sub(cut).max(whole);
         match garbage {
             true => bytes[kept..].fill(0),
@@ -234,7 +241,7 @@ fn a_full_segment_is_followed_by_another_whatever_a_crash_leaves() {
     rig.reopen();
     assert_eq!(rig.all().len(), count + 1);
     // The newest was ended and no other begun.
-    let mut bytes = fs::read(rig.newest()).unwrap();
+    let mut bytes = rig.frames();
     segment::put_end(&mut bytes, &rig.journal.segments().newest_places());
     fs::write(rig.newest(), bytes).unwrap();
     rig.reopen();
@@ -253,6 +260,29 @@ fn a_full_segment_is_followed_by_another_whatever_a_crash_leaves() {
     let second = list(&rig.journal.directory).unwrap()[1].path(&rig.journal.directory);
     fs::remove_file(second).unwrap();
     assert!(rig.open(BEGINNING).is_err());
+}
+
+#[test]
+fn small_frames_overwrite_zeros_that_the_next_start_cuts_off() {
+    let mut rig = Rig::new();
+    let size = |rig: &Rig| fs::metadata(rig.newest()).unwrap().len();
+    rig.append(vec![message("one")]);
+    let ahead = size(&rig);
+    assert_eq!(ahead, rig.journal.end + to_u64(AHEAD_BYTES));
+    rig.append(vec![message("two")]);
+    assert_eq!(size(&rig), ahead, "there was room");
+    rig.append(vec![message(&"x".repeat(SMALL_BYTES))]);
+    assert_eq!(size(&rig), rig.journal.end, "a large one has nothing behind it");
+    rig.append(vec![message("three")]);
+    // A crash leaves its end behind it, but not that the file ends there.
+    let mut bytes = rig.frames();
+    segment::put_end(&mut bytes, &rig.journal.segments().newest_places());
+    bytes.resize(bytes.len() + AHEAD_BYTES, 0);
+    fs::write(rig.newest(), bytes).unwrap();
+    let (number, end) = (rig.journal.name.number, rig.journal.end);
+    rig.reopen();
+    assert_eq!((rig.journal.name.number, size(&rig)), (number, end));
+    assert_eq!(rig.all().len(), 4);
 }
 
 #[test]
