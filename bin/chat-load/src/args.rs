@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -275,6 +276,9 @@ pub(crate) struct FloorArgs {
     /// How long `hash` runs, in seconds
     #[arg(long, short = 'd', value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     pub(crate) duration: Duration,
+    /// How many threads `hash` runs on [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZero<usize>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

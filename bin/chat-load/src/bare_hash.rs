@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::process::Process;
 use crate::reports::units::{float, ratio};
 
-/// Argon2id on all cores at once.
+/// Argon2id on so many threads at once.
 #[derive(Debug, Serialize)]
 struct BareHash {
     threads: usize,
@@ -23,12 +23,16 @@ struct BareHash {
     hashes_per_cpu_second: f64,
 }
 
-/// Hashes for so long on every core and prints the rate as JSON.
+/// Hashes for so long on so many threads, by default one a core, and prints the rate as JSON.
 ///
 /// The cost is the daemon's default (19 MiB, two passes, one lane: `Params::default`). Every thread keeps its memory
 /// from one hash to the next, which is as fast as it gets.
-pub(crate) fn run(duration: Duration) -> Result<(), Box<dyn std::error::Error>> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+pub(crate) fn run(
+    duration: Duration,
+    threads: Option<NonZero<usize>>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let cores = || thread::available_parallelism().ok();
+    let threads = threads.or_else(cores).map_or(1, NonZero::get);
     let process = Process::own()?;
     let (began, used) = (Instant::now(), process.cpu()?);
     let until = began + duration;

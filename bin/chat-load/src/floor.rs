@@ -23,7 +23,7 @@ use crate::replies::SENT;
 /// Serves until the process is ended; the first line on stdout says where.
 pub(crate) fn run(args: &FloorArgs) -> Result<(), Box<dyn std::error::Error>> {
     if args.kind == FloorKind::Hash {
-        return bare_hash::run(args.duration);
+        return bare_hash::run(args.duration, args.threads);
     }
     let writer = match (args.kind, &args.file) {
         (FloorKind::Durable, Some(path)) => Some(Writer::start(path)?),
