@@ -13,8 +13,8 @@ use crate::store::{Blocking, StoreError};
 /// Hashes and verifies off the runtime, on threads that step back behind all others: at most one less at once than there
 /// are cores, and at least one; at most 512 for each of these wait. Cheap to clone; clones share the room.
 ///
-/// The core that is left is for syncs: beside hashes on all of two cores, at the lowest priority and in a process of their
-/// own, 1 in 100 messages appended and synced to one file took up to 1.3 s (`docs/performance.md`).
+/// The core that is left is for syncs: beside hashes on all cores, whatever their priority, Linux may let the workers
+/// that finish a sync wait for a core for a second (`docs/performance.md`).
 ///
 /// Its futures may be dropped: what has begun runs to its end in its place, what has not gives its place up.
 #[derive(Clone, Debug)]
