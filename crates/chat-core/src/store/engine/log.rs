@@ -311,6 +311,8 @@ pub(crate) trait View {
     fn records(&self, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, LogError>;
     /// The record at a position, unless it was trimmed.
     fn record(&self, position: u64) -> Result<Option<Record>, LogError>;
+    /// Says that the records at these positions are read next: where a disk is slow they come all at once.
+    fn expect(&self, _positions: &[u64]) {}
     /// The heads of neighbouring mailboxes, by the number of their row; empty if they have none.
     fn heads(&self, row: u64) -> Result<HeadRow, LogError>;
     /// What earlier versions wrote of the index.

@@ -112,6 +112,8 @@ impl Index<'_> {
             let last = plan.last.get().min(plan.placed_from.get().saturating_sub(1));
             let upto = last.min(id.get().saturating_add(most - 1));
             let (found, looked) = look_up(view, &plan.index, plan.page.account, id.get(), upto)?;
+            let positions: Vec<_> = found.iter().flatten().map(|entry| entry.position).collect();
+            view.expect(&positions);
             (self.found, self.looked) = (Some((id.get(), found)), looked);
         }
         let entry = self.found.as_ref().and_then(|(from, found)| {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -98,6 +100,15 @@ impl Segments {
             false
         })?;
         Ok(found)
+    }
+
+    /// Has the system read what [`record`](Self::record) will ask for at these positions, all at once. Nothing depends on it.
+    pub(crate) fn expect(&self, positions: &[u64]) {
+        for position in positions {
+            if let Ok(Some(Begin { file, offset, .. })) = self.begin(*position) {
+                will_need(&file, offset);
+            }
+        }
     }
 
     /// Up to `limit` records from a position on.
@@ -330,6 +341,17 @@ impl Window<'_> {
         Ok(read > 0)
     }
 }
+
+#[cfg(target_os = "linux")]
+fn will_need(file: &File, offset: u64) {
+    use rustix::fs::{Advice, fadvise};
+    let bytes = u64::try_from(ONE_BYTES).ok().and_then(NonZero::new);
+    // Advice; whoever reads hears of errors.
+    let _ = fadvise(file, offset, bytes, Advice::WillNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn will_need(_file: &File, _offset: u64) {}
 
 #[cfg(unix)]
 fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

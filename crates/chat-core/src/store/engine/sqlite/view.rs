@@ -150,6 +150,10 @@ impl View for SqliteView<'_> {
         self.1.record(position)
     }
 
+    fn expect(&self, positions: &[u64]) {
+        self.1.expect(positions);
+    }
+
     fn heads(&self, row: u64) -> std::result::Result<HeadRow, LogError> {
         let sql = "SELECT heads FROM head_rows WHERE number = ?1";
         let decoded =
