@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::log::{Keyed, Log, LogError, RunKind, View};
-use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Run};
+use super::commit::UnderWay;
+use super::log::{Keyed, Log, LogError, Record, RunKind, View};
+use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Runs, probe};
 use super::{Engine, State};
 use crate::Timestamp;
 use crate::store::{AccountNumber, Outgoing, PostKey, Receipt, SentId, SessionKey, StoreError};
@@ -17,12 +18,11 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn bytes(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        let parts =
-            self.request.into_iter().chain(self.id.0).chain(self.time.as_millis().to_be_bytes());
-        bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
-        bytes
+    /// As earlier versions wrote it.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let time = self.time.as_millis().to_be_bytes();
+        self.request.into_iter().chain(self.id.0).chain(time).collect()
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -34,8 +34,25 @@ impl Known {
 }
 
 impl PostKey {
-    /// What the key of an account is found by.
-    pub(super) fn of(self, account: AccountNumber) -> Key {
+    /// What a message that an account posted under the key is found by. There are 48 bits of the key in it, since the
+    /// message itself tells whether it is the one: of the million keys that an account may have two are alike in these once
+    /// in 500 accounts.
+    pub(super) fn at(self, account: AccountNumber, position: u64) -> Key {
+        let [a, b, c, d, e, f, ..] = self.0;
+        Key([account.0, u64::from_be_bytes([0, 0, a, b, c, d, e, f]), position])
+    }
+
+    /// What such messages lie between: from the first to before the second.
+    fn bounds(self, account: AccountNumber) -> (Key, Key) {
+        (self.at(account, 0), self.at(account, u64::MAX))
+    }
+
+    fn probe(self, account: AccountNumber) -> Probe {
+        probe(RunKind::Keys, self.at(account, 0))
+    }
+
+    /// What earlier versions found it by.
+    pub(super) fn in_full(self, account: AccountNumber) -> Key {
         let (high, low) = self.0.split_at(8);
         let number =
             |half: &[u8]| half.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
@@ -43,8 +60,25 @@ impl PostKey {
     }
 }
 
+/// What the filters said of the keys of a batch before it was carried out.
+#[derive(Debug, Default)]
+pub(super) struct NewKeys {
+    /// Which of them nothing had; nothing if no message has a key.
+    new: std::vec::IntoIter<bool>,
+    /// What came since is in filters from this one on.
+    since: u64,
+}
+
+impl NewKeys {
+    /// Of the next message.
+    pub(super) fn next(&mut self) -> bool {
+        self.new.next().unwrap_or(false)
+    }
+}
+
 impl<L: Log> Engine<L> {
-    /// The receipt of what was stored under the key; `None` if nothing was. `new_to_runs` says that no run has it.
+    /// The receipt of what was stored under the key; `None` if nothing was. `was_new` says that nothing was before the
+    /// batch in hand.
     ///
     /// # Errors
     /// [`StoreError::KeyConflict`] if that was something else.
@@ -52,16 +86,63 @@ impl<L: Log> Engine<L> {
         &mut self,
         account: AccountNumber,
         keyed: Keyed,
-        new_to_runs: bool,
+        was_new: bool,
     ) -> Result<Option<Receipt>, StoreError> {
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
-        let key = keyed.key.of(account);
-        let known = state.find_key(&self.log, key, new_to_runs).map_err(Self::unreadable)?;
+        if was_new && !state.runs.may_have_come(&keyed.key.probe(account), self.ahead.keys.since) {
+            return Ok(None);
+        }
+        let known = self.find_key(state, account, keyed.key).map_err(Self::unreadable)?;
         let Some(known) = known else { return Ok(None) };
         match known.request == keyed.request {
             true => Ok(Some(Receipt { id: known.id, time: known.time, duplicate: true })),
             false => Err(StoreError::KeyConflict),
         }
+    }
+
+    fn find_key(
+        &self,
+        state: &State,
+        account: AccountNumber,
+        key: PostKey,
+    ) -> Result<Option<Known>, LogError> {
+        let bounds = key.bounds(account);
+        let mut positions: Vec<_> =
+            state.stretches().flat_map(|stretch| stretch.keys.positions(bounds)).collect();
+        state.runs.positions(&self.log, bounds, &mut positions)?;
+        for position in positions {
+            if let Some(known) = self.posted(state, position, account, key)? {
+                return Ok(Some(known));
+            }
+        }
+        state.runs.find_in_full(&self.log, key.in_full(account))
+    }
+
+    /// What is known of the key if it is the one of the message at a position.
+    fn posted(
+        &self,
+        state: &State,
+        position: u64,
+        account: AccountNumber,
+        key: PostKey,
+    ) -> Result<Option<Known>, LogError> {
+        let under_way = self.under_way.as_ref().and_then(UnderWay::batch);
+        let in_memory =
+            state.pending.get(position).or_else(|| under_way.and_then(|batch| batch.get(position)));
+        let on_disk = match in_memory {
+            Some(_) => None,
+            None => self.log.record(position)?,
+        };
+        let Some(Record::Message { mailbox, message, key: keyed }) = in_memory.or(on_disk.as_ref())
+        else {
+            return Err(LogError::Failed(format!("there is no message at {position}")));
+        };
+        let keyed = keyed.filter(|keyed| keyed.key == key && message.sender == account);
+        Ok(keyed.map(|Keyed { request, .. }| Known {
+            request,
+            id: state.sent_id(*mailbox, message.id, position),
+            time: message.time,
+        }))
     }
 
     /// Whether the account may use one more key.
@@ -72,7 +153,7 @@ impl<L: Log> Engine<L> {
         }
         let running = self.running().as_secs();
         let state = self.state()?;
-        let heavy = state.runs.keys.iter().filter(|run| heavy(run, account) > 0);
+        let heavy = state.runs.all_keys().filter(|run| run.heavy(account) > 0);
         let until = heavy.map(|run| run.until).min().unwrap_or(running);
         let free = until.saturating_add(KEYS_LIVE_S).saturating_sub(running).max(1);
         Err(StoreError::TooManyKeys { retry_after: Duration::from_secs(free) })
@@ -80,49 +161,36 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    /// Which of the messages have keys that no run has; nothing if none has a key. The filters are asked for all keys
-    /// together, so that memory is waited for once.
+    /// Which of the messages have keys that nobody used. The filters are asked for all keys together, so that memory is waited
+    /// for once.
     pub(super) fn new_keys<'a>(
         &self,
         messages: impl Iterator<Item = &'a Outgoing> + Clone,
-    ) -> Vec<bool> {
+    ) -> NewKeys {
         if messages.clone().all(|message| message.key.is_none()) {
-            return Vec::new();
+            return NewKeys::default();
         }
         let mut sender: Option<(SessionKey, AccountNumber)> = None;
-        let probes = messages.map(|message| {
+        let keys = messages.map(|message| {
             let key = message.key?;
             if sender.is_none_or(|(session, _)| session != message.session) {
                 sender = Some((message.session, self.sessions.account(message.session)?));
             }
-            sender.map(|(_, account)| Probe::new(key.of(account).0))
+            sender.map(|(_, account)| (account, key))
         });
-        self.runs.have_not(&probes.collect::<Vec<_>>())
-    }
-
-    fn find_key(
-        &self,
-        view: &impl View,
-        key: Key,
-        new_to_runs: bool,
-    ) -> Result<Option<Known>, LogError> {
-        let probe = Probe::new(key.0);
-        if self.runs.may_expect(&probe)
-            && let Some(known) = self.stretches().find_map(|stretch| stretch.keys.get(key))
-        {
-            return Ok(Some(known));
-        }
-        if new_to_runs {
-            return Ok(None);
-        }
-        for run in self.runs.keys_that_may_have(&probe) {
-            let found = Forward::from(view, RunKind::Keys, run, key)?;
-            if found.key() == Some(key) {
-                let damaged = || LogError::Failed(format!("sorted run {run} is damaged"));
-                return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
+        let keys: Vec<_> = keys.collect();
+        let probe =
+            |key: &Option<(AccountNumber, PostKey)>| key.map(|(account, key)| key.probe(account));
+        let mut new = self.runs.have_not(&keys.iter().map(probe).collect::<Vec<_>>());
+        if !self.runs.keys_in_full.is_empty() {
+            for (new, key) in new.iter_mut().zip(keys) {
+                *new = *new
+                    && key.is_some_and(|(account, key)| {
+                        !self.runs.may_have_in_full(key.in_full(account))
+                    });
             }
         }
-        Ok(None)
+        NewKeys { new: new.into_iter(), since: self.runs.filters_made() }
     }
 
     /// How many keys the account has, or a few more: beside where it has many, it is taken to have in each run as many
@@ -130,13 +198,46 @@ impl State {
     fn most_keys(&self, account: AccountNumber) -> u64 {
         let recent: u64 = self.stretches().map(|stretch| stretch.keys.count(account)).sum();
         let written = self.runs.heavy.get(&account).copied().unwrap_or(0);
-        let runs = u64::try_from(self.runs.keys.len()).unwrap_or(u64::MAX);
+        let runs = u64::try_from(self.runs.all_keys().count()).unwrap_or(u64::MAX);
         recent.saturating_add(written).saturating_add(runs.saturating_mul(HEAVY - 1))
     }
 }
 
-/// How many keys the account has in a run, if it has many.
-fn heavy(run: &Run, account: AccountNumber) -> u64 {
-    let at = run.heavy.binary_search_by_key(&account, |(account, _)| *account);
-    at.ok().and_then(|at| run.heavy.get(at)).map_or(0, |(_, count)| *count)
+impl Runs {
+    /// Adds where messages lie that may have the key which these bounds are made of.
+    fn positions(
+        &self,
+        view: &impl View,
+        (low, high): (Key, Key),
+        positions: &mut Vec<u64>,
+    ) -> Result<(), LogError> {
+        let probe = probe(RunKind::Keys, low);
+        for run in self.keys.iter().filter(|run| run.may_have(&probe)) {
+            let mut found = Forward::from(view, RunKind::Keys, run.number, low)?;
+            while let Some(key) = found.key().filter(|key| *key < high) {
+                positions.push(key.0[2]);
+                found.advance(view)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn may_have_in_full(&self, key: Key) -> bool {
+        let probe = probe(RunKind::KeysInFull, key);
+        self.keys_in_full.iter().any(|run| run.may_have(&probe))
+    }
+
+    /// What a run of an earlier version tells of a key.
+    fn find_in_full(&self, view: &impl View, key: Key) -> Result<Option<Known>, LogError> {
+        let probe = probe(RunKind::KeysInFull, key);
+        for run in self.keys_in_full.iter().filter(|run| run.may_have(&probe)) {
+            let found = Forward::from(view, RunKind::KeysInFull, run.number, key)?;
+            if found.key() == Some(key) {
+                let number = run.number;
+                let damaged = || LogError::Failed(format!("sorted run {number} is damaged"));
+                return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
+            }
+        }
+        Ok(None)
+    }
 }

@@ -213,8 +213,10 @@ pub(crate) enum RunKind {
     Index,
     /// Where the messages of each conversation lie in the log.
     Conversations,
-    /// The keys of posted messages.
+    /// Where the posted messages of each account lie in the log, by their keys.
     Keys,
+    /// Keys and what was answered, as earlier versions wrote them; read, not added to.
+    KeysInFull,
 }
 
 #[derive(Debug, Clone)]

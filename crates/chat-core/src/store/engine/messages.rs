@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::directory::{Recipient, lower_case};
 use super::index::{Entry, entries, passed};
+use super::keys::NewKeys;
 use super::log::{Keyed, Log, Record};
 use super::mailbox::Head;
 use super::mailboxes::Undeliverable;
@@ -19,16 +20,16 @@ use crate::{MessageBodyError, MessageId, Timestamp, check_body};
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     recipients: std::vec::IntoIter<Option<Recipient>>,
-    /// Whose keys no run has; the runs stay as they are until the messages are carried out.
-    new_keys: std::vec::IntoIter<bool>,
+    /// Whose keys were new.
+    pub(super) keys: NewKeys,
     /// How often the directory had been changed then.
     changes: u64,
 }
 
 impl Ahead {
-    /// The recipients of the next so many messages, as far as they were found, and whether their keys are new to the runs.
+    /// The recipients of the next so many messages, as far as they were found, and whether their keys were new.
     fn take(&mut self, messages: usize) -> Vec<(Option<Recipient>, bool)> {
-        let next = |_| (self.recipients.next().flatten(), self.new_keys.next().unwrap_or(false));
+        let next = |_| (self.recipients.next().flatten(), self.keys.next());
         (0..messages).map(next).collect()
     }
 }
@@ -67,14 +68,14 @@ impl<L: Log> Engine<L> {
             Operation::Send(messages) => messages.as_slice(),
             _ => &[],
         });
-        let new_keys = state.new_keys(messages.clone()).into_iter();
+        let keys = state.new_keys(messages.clone());
         let changes = state.cache.directory.changes();
         let mut recipients = Vec::new();
         if state.cache.directory.len() >= TOO_MANY_TO_CACHE {
             recipients = state.cache.directory.get_all(messages.map(|message| &*message.to));
             state.mailboxes.glance(recipients.iter().flatten().map(|recipient| recipient.number));
         }
-        self.ahead = Ahead { recipients: recipients.into_iter(), new_keys, changes };
+        self.ahead = Ahead { recipients: recipients.into_iter(), keys, changes };
     }
 
     fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {

@@ -24,10 +24,13 @@ impl<L: Log> Engine<L> {
             true => self.log.records(state.start, SLICE_RECORDS)?,
             false => Vec::new(),
         };
-        let (covered, retention) = (state.covered, self.options.retention);
+        let retention = self.options.retention;
+        let mut end = state.covered.saturating_add(1);
+        // What was posted is needed as long as its key lives, even if the clock was set or the store long at rest.
+        end = state.runs.oldest_posted().map_or(end, |oldest| oldest.min(end));
         let count = old
             .iter()
-            .take_while(|(at, record)| *at <= covered && now.since(record.time()) >= retention)
+            .take_while(|(at, record)| *at < end && now.since(record.time()) >= retention)
             .count();
         let full = count == SLICE_RECORDS;
         old.truncate(count);

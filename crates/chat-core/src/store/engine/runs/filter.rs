@@ -40,6 +40,13 @@ impl Filter {
         Self { lines: vec![Line::default(); lines_for(items)] }
     }
 
+    /// An empty one for that many items of several runs, which have filters of their own: at 16 bits an item about one in
+    /// 1,500 of what is not in it gets through, and then has to pass these.
+    pub(crate) fn shared_by(items: u64) -> Self {
+        let items = usize::try_from(items).unwrap_or(usize::MAX);
+        Self { lines: vec![Line::default(); items.div_ceil(MOST_A_SHARED_LINE).max(1)] }
+    }
+
     pub(crate) fn insert(&mut self, probe: &Probe) {
         let at = self.line_of(probe);
         if let Some(line) = self.lines.get_mut(at) {
@@ -110,6 +117,8 @@ fn mix(mut number: u64) -> u64 {
 
 /// Items in a line: 25 bits each.
 const MOST_A_LINE: usize = 20;
+/// The same where several runs share it.
+const MOST_A_SHARED_LINE: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -1,21 +1,26 @@
-//! Filters of the keys of several runs: one look for all of them.
+//! [`SharedFilters`]: filters over the keys of many runs, and of those that no run has yet.
+//!
+//! Memory is slow, and each filter that is asked for a key costs a wait for it. So a few large ones are asked first, and the
+//! runs' own only for a key that one of these may have. They are not kept on disk: after a start they get the keys of the
+//! runs that are there in the background, and until then such a run's own filter is asked as well.
 
-use super::super::log::RunKind;
+use super::super::log::{LogError, RunKind, View};
 use super::filter::{Filter, Probe};
-use super::{Key, Run, Runs};
+use super::{ENTRIES_A_SLICE, Forward, Key, Run, Runs, probe};
 
 /// Names a shared filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FilterId(u64);
 
-/// Keys go into them as they are used, and what is in them becomes runs later. After a restart runs have filters of
-/// their own.
 #[derive(Debug, Default)]
 pub(super) struct SharedFilters {
     full: Vec<Shared>,
     /// Takes what comes.
     open: Option<Shared>,
     made: u64,
+    /// The runs whose keys are in none of them.
+    alone: Vec<u64>,
+    gathering: Option<Gathering>,
 }
 
 #[derive(Debug)]
@@ -24,47 +29,62 @@ struct Shared {
     filter: Filter,
     /// How many keys more it takes.
     room: u64,
-    /// How many stretches that are not written yet have keys in it.
-    stretches: u64,
+    /// How many stretches that are not written yet have keys in it, or runs that are being gathered.
+    pending: u64,
     /// The runs that have the others.
     runs: Vec<u64>,
+}
+
+/// A run whose keys are being put into shared filters.
+#[derive(Debug)]
+struct Gathering {
+    run: u64,
+    source: Forward,
+    filters: Vec<FilterId>,
 }
 
 impl Runs {
     /// Puts a key into the filters that is about to be stored; `filters` are those of its stretch.
     pub(crate) fn expect(&mut self, key: Key, filters: &mut Vec<FilterId>) {
-        let shared = self.shared.open();
-        shared.room -= 1;
-        shared.filter.insert(&Probe::new(key.0));
-        if filters.last() != Some(&shared.id) {
-            filters.push(shared.id);
-            shared.stretches += 1;
-        }
+        self.shared.insert(key, filters);
     }
 
     /// Takes in a run of a stretch just written, whose keys are in these filters.
-    pub(crate) fn add_written(&mut self, kind: RunKind, mut run: Run, filters: &[FilterId]) {
+    pub(crate) fn add_written(&mut self, kind: RunKind, run: Run, filters: &[FilterId]) {
         if kind == RunKind::Keys {
-            run.filter = None;
-            for shared in self.shared.all_mut().filter(|shared| filters.contains(&shared.id)) {
-                shared.runs.push(run.number);
-                shared.stretches -= 1;
-            }
+            self.shared.settle(run.number, filters);
         }
-        self.add(kind, run);
+        self.of(kind).push(run);
+        self.changed();
     }
 
-    /// Whether a key may be one that no run has yet.
-    pub(crate) fn may_expect(&self, probe: &Probe) -> bool {
-        let mut unwritten = self.shared.all().filter(|shared| shared.stretches > 0);
-        unwritten.any(|shared| shared.filter.may_have(probe))
+    /// Takes in what was made of runs, which still are there.
+    pub(super) fn add_merged(&mut self, kind: RunKind, run: Run, inputs: &[u64]) {
+        match kind == RunKind::Keys && self.shared.have_all(inputs) {
+            true => self.shared.follow(run.number, inputs),
+            false => self.shared.alone.extend((kind == RunKind::Keys).then_some(run.number)),
+        }
+        self.of(kind).push(run);
+        self.changed();
     }
 
-    /// Of each key that is looked for whether it is sure that no run has it. One filter after the other is asked, since the
+    /// The number of the filter that takes what comes next, or of one before it.
+    pub(crate) fn filters_made(&self) -> u64 {
+        self.shared.made
+    }
+
+    /// Whether a key may have come since the filter of that number took what came.
+    pub(crate) fn may_have_come(&self, probe: &Probe, since: u64) -> bool {
+        let later = self.shared.all().filter(|shared| shared.id.0 >= since);
+        later.fold(false, |may, shared| may | shared.filter.may_have(probe))
+    }
+
+    /// Of each key that is looked for whether it is sure that there is none. One filter after the other is asked, since the
     /// keys do not wait for each other, and memory is slow.
     pub(crate) fn have_not(&self, probes: &[Option<Probe>]) -> Vec<bool> {
         let mut new: Vec<_> = probes.iter().map(Option::is_some).collect();
-        let own = self.keys.iter().filter_map(|run| run.filter.as_ref());
+        let alone = self.keys.iter().filter(|run| self.shared.alone.contains(&run.number));
+        let own = alone.filter_map(|run| run.summary.filter.as_ref());
         for filter in own.chain(self.shared.all().map(|shared| &shared.filter)) {
             for (new, probe) in new.iter_mut().zip(probes) {
                 *new &= !probe.as_ref().is_some_and(|probe| filter.may_have(probe));
@@ -73,14 +93,28 @@ impl Runs {
         new
     }
 
-    /// The runs that may have a key.
-    pub(crate) fn keys_that_may_have(&self, probe: &Probe) -> impl Iterator<Item = u64> {
-        let shared = self.shared.all().filter(|shared| shared.filter.may_have(probe));
-        let own = self
-            .keys
-            .iter()
-            .filter(|run| run.filter.as_ref().is_some_and(|filter| filter.may_have(probe)));
-        shared.flat_map(|shared| shared.runs.iter().copied()).chain(own.map(|run| run.number))
+    /// Puts some keys of a run into shared filters that are in none of them; whether there was such a run.
+    pub(super) fn gather(&mut self, view: &impl View) -> Result<bool, LogError> {
+        let shared = &mut self.shared;
+        let mut gathering = match (shared.gathering.take(), shared.alone.last()) {
+            (Some(gathering), _) => gathering,
+            (None, Some(&run)) => {
+                let source = Forward::from(view, RunKind::Keys, run, Key([0; 3]))?;
+                Gathering { run, source, filters: Vec::new() }
+            }
+            (None, None) => return Ok(false),
+        };
+        for _ in 0..ENTRIES_A_SLICE {
+            let Some(key) = gathering.source.key() else {
+                shared.settle(gathering.run, &gathering.filters);
+                shared.alone.retain(|run| *run != gathering.run);
+                return Ok(true);
+            };
+            shared.insert(key, &mut gathering.filters);
+            gathering.source.advance(view)?;
+        }
+        shared.gathering = Some(gathering);
+        Ok(true)
     }
 }
 
@@ -93,22 +127,67 @@ impl SharedFilters {
         self.full.iter_mut().chain(&mut self.open)
     }
 
+    /// Puts a key into the filter that has room; notes which that is.
+    fn insert(&mut self, key: Key, filters: &mut Vec<FilterId>) {
+        let shared = self.open();
+        shared.room -= 1;
+        shared.filter.insert(&probe(RunKind::Keys, key));
+        if filters.last() != Some(&shared.id) {
+            filters.push(shared.id);
+            shared.pending += 1;
+        }
+    }
+
     /// The one that has room.
     fn open(&mut self) -> &mut Shared {
         self.full.extend(self.open.take_if(|open| open.room == 0));
+        let room = ROOM << self.full.len().min(MOST_DOUBLINGS);
         self.open.get_or_insert_with(|| {
             self.made += 1;
-            let (id, filter) = (FilterId(self.made), Filter::for_items(ROOM));
-            Shared { id, filter, room: ROOM, stretches: 0, runs: Vec::new() }
+            let (id, filter) = (FilterId(self.made), Filter::shared_by(room));
+            Shared { id, filter, room, pending: 0, runs: Vec::new() }
         })
+    }
+
+    /// A run has now what was put into these filters for it.
+    fn settle(&mut self, run: u64, filters: &[FilterId]) {
+        for shared in self.all_mut().filter(|shared| filters.contains(&shared.id)) {
+            shared.runs.push(run);
+            shared.pending -= 1;
+        }
+    }
+
+    /// Takes in a run that is there already.
+    pub(super) fn add_alone(&mut self, run: u64) {
+        self.alone.push(run);
+    }
+
+    fn have_all(&self, runs: &[u64]) -> bool {
+        !runs.iter().any(|run| self.alone.contains(run))
+    }
+
+    /// A run has what these have.
+    fn follow(&mut self, run: u64, inputs: &[u64]) {
+        for shared in self.all_mut() {
+            if shared.runs.iter().any(|run| inputs.contains(run)) {
+                shared.runs.push(run);
+            }
+        }
     }
 
     /// These runs are read no more.
     pub(super) fn forget(&mut self, runs: &[u64]) {
+        if let Some(gathering) = self.gathering.take_if(|gathering| runs.contains(&gathering.run)) {
+            let begun = |shared: &&mut Shared| gathering.filters.contains(&shared.id);
+            self.all_mut().filter(begun).for_each(|shared| shared.pending -= 1);
+        }
+        self.alone.retain(|run| !runs.contains(run));
         self.all_mut().for_each(|shared| shared.runs.retain(|run| !runs.contains(run)));
-        self.full.retain(|shared| shared.stretches > 0 || !shared.runs.is_empty());
+        self.full.retain(|shared| shared.pending > 0 || !shared.runs.is_empty());
     }
 }
 
-/// Keys in one: of ten million, a look is taken at ten filters, of 3 MiB each. Tests cut small.
+/// Keys in the first. A batch has fewer. Tests cut small.
 const ROOM: u64 = if cfg!(test) { 20 } else { 1 << 20 };
+/// Each takes twice what the one before takes, as long as it is no larger than 32 MiB: of ten million keys four are asked.
+const MOST_DOUBLINGS: usize = if cfg!(test) { 2 } else { 4 };
