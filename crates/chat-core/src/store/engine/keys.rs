@@ -9,16 +9,23 @@ use super::{Engine, State};
 use crate::Timestamp;
 use crate::store::{AccountNumber, Outgoing, PostKey, Receipt, SentId, SessionKey, StoreError};
 
-/// What is known of a key: what was asked under it, and what was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
+/// What is known of a key.
+struct Known {
+    /// Whether the same was asked under it.
+    same: bool,
+    id: SentId,
+    time: Timestamp,
+}
+
+/// What earlier versions wrote of a key: what was asked under it, and what was answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InFull {
     pub(super) request: [u8; 8],
     pub(super) id: SentId,
     pub(super) time: Timestamp,
 }
 
-impl Known {
-    /// As earlier versions wrote it.
+impl InFull {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> Vec<u8> {
         let time = self.time.as_millis().to_be_bytes();
@@ -86,15 +93,16 @@ impl<L: Log> Engine<L> {
         &mut self,
         account: AccountNumber,
         keyed: Keyed,
+        asked: &Outgoing,
         was_new: bool,
     ) -> Result<Option<Receipt>, StoreError> {
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
         if was_new && !state.runs.may_have_come(&keyed.key.probe(account), self.ahead.keys.since) {
             return Ok(None);
         }
-        let known = self.find_key(state, account, keyed.key).map_err(Self::unreadable)?;
+        let known = self.find_key(state, account, keyed, asked).map_err(Self::unreadable)?;
         let Some(known) = known else { return Ok(None) };
-        match known.request == keyed.request {
+        match known.same {
             true => Ok(Some(Receipt { id: known.id, time: known.time, duplicate: true })),
             false => Err(StoreError::KeyConflict),
         }
@@ -104,18 +112,24 @@ impl<L: Log> Engine<L> {
         &self,
         state: &State,
         account: AccountNumber,
-        key: PostKey,
+        keyed: Keyed,
+        asked: &Outgoing,
     ) -> Result<Option<Known>, LogError> {
-        let bounds = key.bounds(account);
+        let bounds = keyed.key.bounds(account);
         let mut positions: Vec<_> =
             state.stretches().flat_map(|stretch| stretch.keys.positions(bounds)).collect();
         state.runs.positions(&self.log, bounds, &mut positions)?;
         for position in positions {
-            if let Some(known) = self.posted(state, position, account, key)? {
+            if let Some(known) = self.posted(state, position, (account, keyed), asked)? {
                 return Ok(Some(known));
             }
         }
-        state.runs.find_in_full(&self.log, key.in_full(account))
+        let known = state.runs.find_in_full(&self.log, keyed.key.in_full(account))?;
+        Ok(known.map(|InFull { request, id, time }| Known {
+            same: request == asked.digest(),
+            id,
+            time,
+        }))
     }
 
     /// What is known of the key if it is the one of the message at a position.
@@ -123,8 +137,8 @@ impl<L: Log> Engine<L> {
         &self,
         state: &State,
         position: u64,
-        account: AccountNumber,
-        key: PostKey,
+        (account, wanted): (AccountNumber, Keyed),
+        asked: &Outgoing,
     ) -> Result<Option<Known>, LogError> {
         let under_way = self.under_way.as_ref().and_then(UnderWay::batch);
         let in_memory =
@@ -133,13 +147,17 @@ impl<L: Log> Engine<L> {
             Some(_) => None,
             None => self.log.record(position)?,
         };
-        let Some(Record::Message { mailbox, message, key: keyed }) = in_memory.or(on_disk.as_ref())
-        else {
+        let Some(Record::Message { mailbox, message, key }) = in_memory.or(on_disk.as_ref()) else {
             return Err(LogError::Failed(format!("there is no message at {position}")));
         };
-        let keyed = keyed.filter(|keyed| keyed.key == key && message.sender == account);
-        Ok(keyed.map(|Keyed { request, .. }| Known {
-            request,
+        let Some(Keyed { request, .. }) =
+            key.filter(|keyed| keyed.key == wanted.key && message.sender == account)
+        else {
+            return Ok(None);
+        };
+        let same = request == wanted.request && message.body == asked.body;
+        Ok(Some(Known {
+            same: same || request == asked.digest(),
             id: state.sent_id(*mailbox, message.id, position),
             time: message.time,
         }))
@@ -228,14 +246,14 @@ impl Runs {
     }
 
     /// What a run of an earlier version tells of a key.
-    fn find_in_full(&self, view: &impl View, key: Key) -> Result<Option<Known>, LogError> {
+    fn find_in_full(&self, view: &impl View, key: Key) -> Result<Option<InFull>, LogError> {
         let probe = probe(RunKind::KeysInFull, key);
         for run in self.keys_in_full.iter().filter(|run| run.may_have(&probe)) {
             let found = Forward::from(view, RunKind::KeysInFull, run.number, key)?;
             if found.key() == Some(key) {
                 let number = run.number;
                 let damaged = || LogError::Failed(format!("sorted run {number} is damaged"));
-                return Known::from_bytes(found.value()).map(Some).ok_or_else(damaged);
+                return InFull::from_bytes(found.value()).map(Some).ok_or_else(damaged);
             }
         }
         Ok(None)

@@ -30,7 +30,7 @@ pub(crate) enum Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Keyed {
     pub(crate) key: PostKey,
-    /// Tells what was asked for under the key: recipient and text.
+    /// Tells whom it was for; by earlier versions recipient and text.
     pub(crate) request: [u8; 8],
 }
 

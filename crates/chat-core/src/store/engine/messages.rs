@@ -91,9 +91,9 @@ impl<L: Log> Engine<L> {
         (found, new_key): (Option<Recipient>, bool),
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
-        let key = outgoing.key.map(|key| Keyed { key, request: outgoing.request });
+        let key = outgoing.key.map(|key| Keyed { key, request: outgoing.recipient_tag() });
         if let Some(keyed) = key
-            && let Some(receipt) = self.receipt_of(sender.account, keyed, new_key)?
+            && let Some(receipt) = self.receipt_of(sender.account, keyed, &outgoing, new_key)?
         {
             return Ok(receipt);
         }

@@ -1,5 +1,7 @@
 //! [`Filter`]: tells in one look at memory that a run has not what is looked for.
 
+use crate::store::mix::mix;
+
 /// A Bloom filter in lines of one cache line each; an item sets one bit in each of the eight words of its line. At 25
 /// bits an item about one in 20,000 of what is not in it gets through: dozens of filters are asked for each key, and
 /// each that is wrong costs a read.
@@ -106,13 +108,6 @@ fn lines_for(items: usize) -> usize {
     let wanted = items.div_ceil(MOST_A_LINE).max(1);
     let unit = (wanted / 16).next_power_of_two();
     wanted.next_multiple_of(unit)
-}
-
-/// The finisher of Stafford's thirteenth variant, as in SplitMix64. The same in every version: filters are kept on disk.
-fn mix(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 /// Items in a line: 25 bits each.
