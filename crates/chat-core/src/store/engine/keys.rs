@@ -67,25 +67,8 @@ impl PostKey {
     }
 }
 
-/// What the filters said of the keys of a batch before it was carried out.
-#[derive(Debug, Default)]
-pub(super) struct NewKeys {
-    /// Which of them nothing had; nothing if no message has a key.
-    new: std::vec::IntoIter<bool>,
-    /// What came since is in filters from this one on.
-    since: u64,
-}
-
-impl NewKeys {
-    /// Of the next message.
-    pub(super) fn next(&mut self) -> bool {
-        self.new.next().unwrap_or(false)
-    }
-}
-
 impl<L: Log> Engine<L> {
-    /// The receipt of what was stored under the key; `None` if nothing was. `was_new` says that nothing was before the
-    /// batch in hand.
+    /// The receipt of what was stored under the key; `None` if nothing was.
     ///
     /// # Errors
     /// [`StoreError::KeyConflict`] if that was something else.
@@ -94,12 +77,8 @@ impl<L: Log> Engine<L> {
         account: AccountNumber,
         keyed: Keyed,
         asked: &Outgoing,
-        was_new: bool,
     ) -> Result<Option<Receipt>, StoreError> {
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
-        if was_new && !state.runs.may_have_come(&keyed.key.probe(account), self.ahead.keys.since) {
-            return Ok(None);
-        }
         let known = self.find_key(state, account, keyed, asked).map_err(Self::unreadable)?;
         let Some(known) = known else { return Ok(None) };
         match known.same {
@@ -116,8 +95,10 @@ impl<L: Log> Engine<L> {
         asked: &Outgoing,
     ) -> Result<Option<Known>, LogError> {
         let bounds = keyed.key.bounds(account);
-        let mut positions: Vec<_> =
-            state.stretches().flat_map(|stretch| stretch.keys.positions(bounds)).collect();
+        let mut positions = Vec::new();
+        if state.runs.may_expect(&keyed.key.probe(account)) {
+            positions.extend(state.stretches().flat_map(|stretch| stretch.keys.positions(bounds)));
+        }
         state.runs.positions(&self.log, bounds, &mut positions)?;
         for position in positions {
             if let Some(known) = self.posted(state, position, (account, keyed), asked)? {
@@ -179,14 +160,14 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    /// Which of the messages have keys that nobody used. The filters are asked for all keys together, so that memory is waited
+    /// Which of the messages have keys that are new, also among themselves; nothing if none has a key. The filters are asked for all keys together, so that memory is waited
     /// for once.
     pub(super) fn new_keys<'a>(
         &self,
         messages: impl Iterator<Item = &'a Outgoing> + Clone,
-    ) -> NewKeys {
+    ) -> Vec<bool> {
         if messages.clone().all(|message| message.key.is_none()) {
-            return NewKeys::default();
+            return Vec::new();
         }
         let mut sender: Option<(SessionKey, AccountNumber)> = None;
         let keys = messages.map(|message| {
@@ -208,7 +189,7 @@ impl State {
                     });
             }
         }
-        NewKeys { new: new.into_iter(), since: self.runs.filters_made() }
+        new
     }
 
     /// How many keys the account has, or a few more: beside where it has many, it is taken to have in each run as many

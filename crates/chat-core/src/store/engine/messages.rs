@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::directory::{Recipient, lower_case};
 use super::index::{Entry, entries, passed};
-use super::keys::NewKeys;
 use super::log::{Keyed, Log, Record};
 use super::mailbox::Head;
 use super::mailboxes::Undeliverable;
@@ -20,16 +19,16 @@ use crate::{MessageBodyError, MessageId, Timestamp, check_body};
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     recipients: std::vec::IntoIter<Option<Recipient>>,
-    /// Whose keys were new.
-    pub(super) keys: NewKeys,
+    /// Whose keys are new.
+    new_keys: std::vec::IntoIter<bool>,
     /// How often the directory had been changed then.
     changes: u64,
 }
 
 impl Ahead {
-    /// The recipients of the next so many messages, as far as they were found, and whether their keys were new.
+    /// The recipients of the next so many messages, as far as they were found, and whether their keys are new.
     fn take(&mut self, messages: usize) -> Vec<(Option<Recipient>, bool)> {
-        let next = |_| (self.recipients.next().flatten(), self.keys.next());
+        let next = |_| (self.recipients.next().flatten(), self.new_keys.next().unwrap_or(false));
         (0..messages).map(next).collect()
     }
 }
@@ -68,14 +67,14 @@ impl<L: Log> Engine<L> {
             Operation::Send(messages) => messages.as_slice(),
             _ => &[],
         });
-        let keys = state.new_keys(messages.clone());
+        let new_keys = state.new_keys(messages.clone()).into_iter();
         let changes = state.cache.directory.changes();
         let mut recipients = Vec::new();
         if state.cache.directory.len() >= TOO_MANY_TO_CACHE {
             recipients = state.cache.directory.get_all(messages.map(|message| &*message.to));
             state.mailboxes.glance(recipients.iter().flatten().map(|recipient| recipient.number));
         }
-        self.ahead = Ahead { recipients: recipients.into_iter(), keys, changes };
+        self.ahead = Ahead { recipients: recipients.into_iter(), new_keys, changes };
     }
 
     fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {
@@ -92,8 +91,8 @@ impl<L: Log> Engine<L> {
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
         let key = outgoing.key.map(|key| Keyed { key, request: outgoing.recipient_tag() });
-        if let Some(keyed) = key
-            && let Some(receipt) = self.receipt_of(sender.account, keyed, &outgoing, new_key)?
+        if let Some(keyed) = key.filter(|_| !new_key)
+            && let Some(receipt) = self.receipt_of(sender.account, keyed, &outgoing)?
         {
             return Ok(receipt);
         }

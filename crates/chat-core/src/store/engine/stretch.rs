@@ -53,7 +53,7 @@ impl RecentKeys {
     ///
     /// [`PostKey::bounds`]: crate::store::PostKey::bounds
     pub(super) fn positions(&self, (low, high): (Key, Key)) -> impl Iterator<Item = u64> {
-        self.order.range(low, high, usize::MAX).map(|Key([.., position])| position)
+        self.order.few(low, high).map(|Key([.., position])| position)
     }
 
     pub(super) fn count(&self, account: AccountNumber) -> u64 {

@@ -2,9 +2,7 @@
 
 use crate::store::mix::mix;
 
-/// A Bloom filter in lines of one cache line each; an item sets one bit in each of the eight words of its line. At 25
-/// bits an item about one in 20,000 of what is not in it gets through: dozens of filters are asked for each key, and
-/// each that is wrong costs a read.
+/// A Bloom filter in lines of one cache line each; an item sets one bit in each of the eight words of its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// The one of an item is as far along them as its hash is along all numbers.
@@ -36,17 +34,10 @@ impl Probe {
 }
 
 impl Filter {
-    /// An empty one with room for that many items.
-    pub(crate) fn for_items(items: u64) -> Self {
+    /// An empty one with room for that many items, so many to a line.
+    pub(crate) fn for_items(items: u64, a_line: usize) -> Self {
         let items = usize::try_from(items).unwrap_or(usize::MAX);
-        Self { lines: vec![Line::default(); lines_for(items)] }
-    }
-
-    /// An empty one for that many items of several runs, which have filters of their own: at 16 bits an item about one in
-    /// 1,500 of what is not in it gets through, and then has to pass these.
-    pub(crate) fn shared_by(items: u64) -> Self {
-        let items = usize::try_from(items).unwrap_or(usize::MAX);
-        Self { lines: vec![Line::default(); items.div_ceil(MOST_A_SHARED_LINE).max(1)] }
+        Self { lines: vec![Line::default(); lines_for(items.div_ceil(a_line))] }
     }
 
     pub(crate) fn insert(&mut self, probe: &Probe) {
@@ -65,8 +56,8 @@ impl Filter {
     }
 
     /// As small as it may be for the items that it has: halved as long as that is enough.
-    pub(crate) fn shrunk_to(mut self, items: u64) -> Self {
-        let wanted = usize::try_from(items).map_or(usize::MAX, |items| items.div_ceil(MOST_A_LINE));
+    pub(crate) fn shrunk_to(mut self, items: u64, a_line: usize) -> Self {
+        let wanted = usize::try_from(items).map_or(usize::MAX, |items| items.div_ceil(a_line));
         while let (halves, []) = self.lines.as_chunks::<2>()
             && halves.len() >= wanted.max(1)
         {
@@ -104,30 +95,32 @@ impl Line {
 }
 
 /// A number that can be halved until little is left, and not much more than it takes.
-fn lines_for(items: usize) -> usize {
-    let wanted = items.div_ceil(MOST_A_LINE).max(1);
+fn lines_for(wanted: usize) -> usize {
+    let wanted = wanted.max(1);
     let unit = (wanted / 16).next_power_of_two();
     wanted.next_multiple_of(unit)
 }
 
-/// Items in a line: 25 bits each.
-const MOST_A_LINE: usize = 20;
-/// The same where several runs share it.
-const MOST_A_SHARED_LINE: usize = 32;
+/// Conversations in a line: 25 bits each, so that about one in 20,000 of what is not there gets through. Dozens of filters
+/// are asked for each, and each that is wrong costs a read.
+pub(crate) const CONVERSATIONS_A_LINE: usize = 20;
+/// Keys in a line: 16 bits each, so that about one in 1,500 of what is not there gets through. It has to get through two
+/// filters.
+pub(crate) const KEYS_A_LINE: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn filled(room: u64, items: u64) -> Filter {
-        let mut filter = Filter::for_items(room);
+        let mut filter = Filter::for_items(room, 20);
         (0..items).for_each(|n| filter.insert(&Probe::new([1, n, 7])));
         filter
     }
 
     #[test]
     fn what_is_in_it_passes_and_nearly_nothing_else_does() {
-        let shrunk = filled(1_000_000, 100_000).shrunk_to(100_000);
+        let shrunk = filled(1_000_000, 100_000).shrunk_to(100_000, 20);
         assert!(shrunk.lines.len() < 10_000, "{} lines", shrunk.lines.len());
         for filter in [filled(100_000, 100_000), shrunk] {
             assert!((0..100_000).all(|n| filter.may_have(&Probe::new([1, n, 7]))));

@@ -47,6 +47,14 @@ impl Pieces {
         sorted.chain(open).min().copied()
     }
 
+    /// The few keys from one to below another. In no order.
+    pub(crate) fn few(&self, low: Key, high: Key) -> impl Iterator<Item = Key> {
+        let is_within = move |key: &&Key| (low..high).contains(*key);
+        let sorted =
+            self.sorted.iter().flat_map(move |piece| from(piece, low).iter().take_while(is_within));
+        sorted.chain(self.open.iter().filter(is_within)).copied()
+    }
+
     /// The keys from one to below another; of each piece at most the last `most`. In no order.
     pub(crate) fn range(&self, low: Key, high: Key, most: usize) -> impl Iterator<Item = Key> {
         let sorted = self
@@ -119,7 +127,8 @@ mod tests {
             prop_assert_eq!(pieces.first_from(key(low)), all.range(key(low)..).next().copied());
             let found: BTreeSet<_> = pieces.range(key(low), key(high), 100).collect();
             let expected: BTreeSet<_> = all.iter().filter(|k| (key(low)..key(high)).contains(k)).copied().collect();
-            prop_assert_eq!(found, expected);
+            prop_assert_eq!(&found, &expected);
+            prop_assert_eq!(pieces.few(key(low), key(high)).collect::<BTreeSet<_>>(), expected);
             pieces.close();
             prop_assert_eq!(pieces.len(), all.len());
             let mut order = InOrder::new(&pieces);

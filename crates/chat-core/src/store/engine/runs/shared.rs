@@ -5,7 +5,7 @@
 //! runs that are there in the background, and until then such a run's own filter is asked as well.
 
 use super::super::log::{LogError, RunKind, View};
-use super::filter::{Filter, Probe};
+use super::filter::{Filter, KEYS_A_LINE, Probe};
 use super::{ENTRIES_A_SLICE, Forward, Key, Run, Runs, probe};
 
 /// Names a shared filter.
@@ -68,19 +68,14 @@ impl Runs {
         self.changed();
     }
 
-    /// The number of the filter that takes what comes next, or of one before it.
-    pub(crate) fn filters_made(&self) -> u64 {
-        self.shared.made
+    /// Whether a key may be one that no run has yet.
+    pub(crate) fn may_expect(&self, probe: &Probe) -> bool {
+        let mut pending = self.shared.all().filter(|shared| shared.pending > 0);
+        pending.any(|shared| shared.filter.may_have(probe))
     }
 
-    /// Whether a key may have come since the filter of that number took what came.
-    pub(crate) fn may_have_come(&self, probe: &Probe, since: u64) -> bool {
-        let later = self.shared.all().filter(|shared| shared.id.0 >= since);
-        later.fold(false, |may, shared| may | shared.filter.may_have(probe))
-    }
-
-    /// Of each key that is looked for whether it is sure that there is none. One filter after the other is asked, since the
-    /// keys do not wait for each other, and memory is slow.
+    /// Of each key that is looked for whether it is sure that there is none, nor the same before it among these. One filter
+    /// after the other is asked, since the keys do not wait for each other, and memory is slow.
     pub(crate) fn have_not(&self, probes: &[Option<Probe>]) -> Vec<bool> {
         let mut new: Vec<_> = probes.iter().map(Option::is_some).collect();
         let alone = self.keys.iter().filter(|run| self.shared.alone.contains(&run.number));
@@ -88,6 +83,14 @@ impl Runs {
         for filter in own.chain(self.shared.all().map(|shared| &shared.filter)) {
             for (new, probe) in new.iter_mut().zip(probes) {
                 *new &= !probe.as_ref().is_some_and(|probe| filter.may_have(probe));
+            }
+        }
+        let mut before =
+            Filter::for_items(u64::try_from(probes.len()).unwrap_or(u64::MAX), KEYS_A_LINE);
+        for (new, probe) in new.iter_mut().zip(probes) {
+            if let Some(probe) = probe {
+                *new &= !before.may_have(probe);
+                before.insert(probe);
             }
         }
         new
@@ -104,16 +107,20 @@ impl Runs {
             }
             (None, None) => return Ok(false),
         };
-        for _ in 0..ENTRIES_A_SLICE {
-            let Some(key) = gathering.source.key() else {
-                shared.settle(gathering.run, &gathering.filters);
-                shared.alone.retain(|run| *run != gathering.run);
-                return Ok(true);
-            };
-            shared.insert(key, &mut gathering.filters);
+        let mut keys = Vec::new();
+        while keys.len() < ENTRIES_A_SLICE
+            && let Some(key) = gathering.source.key()
+        {
+            keys.push(key);
             gathering.source.advance(view)?;
         }
-        shared.gathering = Some(gathering);
+        shared.insert_all(&keys, &mut gathering.filters);
+        if gathering.source.key().is_some() {
+            shared.gathering = Some(gathering);
+        } else {
+            shared.settle(gathering.run, &gathering.filters);
+            shared.alone.retain(|run| *run != gathering.run);
+        }
         Ok(true)
     }
 }
@@ -138,13 +145,23 @@ impl SharedFilters {
         }
     }
 
+    /// The same of several, which wait for memory together.
+    fn insert_all(&mut self, keys: &[Key], filters: &mut Vec<FilterId>) {
+        for keys in keys.chunks(GLANCED) {
+            let filter = &self.open().filter;
+            let seen = keys.iter().filter(|key| filter.may_have(&probe(RunKind::Keys, **key)));
+            std::hint::black_box(seen.count());
+            keys.iter().for_each(|key| self.insert(*key, filters));
+        }
+    }
+
     /// The one that has room.
     fn open(&mut self) -> &mut Shared {
         self.full.extend(self.open.take_if(|open| open.room == 0));
         let room = ROOM << self.full.len().min(MOST_DOUBLINGS);
         self.open.get_or_insert_with(|| {
             self.made += 1;
-            let (id, filter) = (FilterId(self.made), Filter::shared_by(room));
+            let (id, filter) = (FilterId(self.made), Filter::for_items(room, KEYS_A_LINE));
             Shared { id, filter, room, pending: 0, runs: Vec::new() }
         })
     }
@@ -187,7 +204,9 @@ impl SharedFilters {
     }
 }
 
-/// Keys in the first. A batch has fewer. Tests cut small.
+/// Keys that are looked at together: their lines are in the nearest cache when they are put.
+const GLANCED: usize = 128;
+/// Keys in the first. Tests cut small.
 const ROOM: u64 = if cfg!(test) { 20 } else { 1 << 20 };
-/// Each takes twice what the one before takes, as long as it is no larger than 32 MiB: of ten million keys four are asked.
+/// Each takes twice what the one before takes, up to 32 MiB: of ten million keys four are asked.
 const MOST_DOUBLINGS: usize = if cfg!(test) { 2 } else { 4 };

@@ -2,7 +2,7 @@
 
 use super::super::log::{RunChange, RunKind, RunRow, Slice};
 use super::block::Builder;
-use super::filter::{Filter, Probe};
+use super::filter::{CONVERSATIONS_A_LINE, Filter, KEYS_A_LINE, Probe};
 use super::summary::Summary;
 use super::{Key, Run, level};
 use crate::store::AccountNumber;
@@ -37,7 +37,7 @@ impl Writer {
             last: None,
             summary: Summary {
                 oldest: (kind == RunKind::Keys).then_some(u64::MAX),
-                filter: is_filtered(kind, items).then(|| Filter::for_items(items)),
+                filter: is_filtered(kind, items).then(|| Filter::for_items(items, a_line(kind))),
                 ..Summary::default()
             },
         }
@@ -69,7 +69,8 @@ impl Writer {
         slice.runs.extend(self.block.take(self.row.number));
         self.drop_light();
         let mut summary = self.summary;
-        summary.filter = summary.filter.map(|filter| filter.shrunk_to(summary.items));
+        let shrunk = |filter: Filter| filter.shrunk_to(summary.items, a_line(self.row.kind));
+        summary.filter = summary.filter.map(shrunk);
         let row = RunRow {
             complete: true,
             level: level(self.row.entries),
@@ -103,6 +104,13 @@ fn is_filtered(kind: RunKind, items: u64) -> bool {
         RunKind::Index => false,
         RunKind::Conversations => items <= MOST_FILTERED,
         RunKind::Keys | RunKind::KeysInFull => true,
+    }
+}
+
+fn a_line(kind: RunKind) -> usize {
+    match kind {
+        RunKind::Keys => KEYS_A_LINE,
+        RunKind::Index | RunKind::Conversations | RunKind::KeysInFull => CONVERSATIONS_A_LINE,
     }
 }
 
