@@ -71,6 +71,7 @@ impl Replies {
 
     /// Takes the next reply if it is whole and the confirmation of a `post`, which is long and all but the same each time.
     pub(crate) fn take_posted(&mut self) -> bool {
+        self.grow();
         let whole =
             matches!(self.framing, Framing::Chat).then_some(&*self.buffer).and_then(|bytes| {
                 let rest = bytes.strip_prefix(POSTED)?;

@@ -78,6 +78,8 @@ impl<L: Log> Engine<L> {
         keyed: Keyed,
         asked: &Outgoing,
     ) -> Result<Option<Receipt>, StoreError> {
+        let state = self.state()?;
+        state.stretch.keys.fill_filters(&mut state.runs);
         let state = self.state.as_ref().ok_or(StoreError::Unavailable)?;
         let known = self.find_key(state, account, keyed, asked).map_err(Self::unreadable)?;
         let Some(known) = known else { return Ok(None) };

@@ -62,7 +62,8 @@ impl<L: Log> Engine<L> {
     /// many to be in the processor's cache: one after the other each message would wait for it, looked at together they wait
     /// at once.
     pub(super) fn look_ahead(&mut self, operations: &[Operation]) {
-        let Some(state) = &self.state else { return };
+        let Some(state) = &mut self.state else { return };
+        state.stretch.keys.fill_filters(&mut state.runs);
         let messages = operations.iter().flat_map(|operation| match operation {
             Operation::Send(messages) => messages.as_slice(),
             _ => &[],

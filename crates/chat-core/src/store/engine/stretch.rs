@@ -14,19 +14,22 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// Takes note of a message at its position. Its key goes into the filters too.
+    /// Takes note of a message at its position.
     pub(super) fn push(&mut self, position: u64, record: &Record, runs: &mut Runs) {
         let Record::Message { mailbox, message, key } = record else { return };
         self.conversations.push(Key([message.sender.0, mailbox.0, position]));
         if let Some(keyed) = key {
             let key = keyed.key.at(message.sender, position);
             self.keys.push(message.sender, key);
-            runs.expect(key, &mut self.keys.filters);
+            if self.keys.unfiltered.len() >= MOST_UNFILTERED {
+                self.keys.fill_filters(runs);
+            }
         }
     }
 
     /// Sorts what is not sorted yet: nothing comes any more.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, runs: &mut Runs) {
+        self.keys.fill_filters(runs);
         self.conversations.close();
         self.keys.order.close();
     }
@@ -41,12 +44,21 @@ pub(super) struct RecentKeys {
     counts: HashMap<AccountNumber, u64>,
     /// The filters that they are in.
     pub(super) filters: Vec<FilterId>,
+    /// Those that are in none yet.
+    unfiltered: Vec<Key>,
 }
 
 impl RecentKeys {
     fn push(&mut self, account: AccountNumber, key: Key) {
         self.order.push(key);
+        self.unfiltered.push(key);
         *self.counts.entry(account).or_default() += 1;
+    }
+
+    /// Puts into the filters what is not there yet. Filters are asked only after this.
+    pub(super) fn fill_filters(&mut self, runs: &mut Runs) {
+        runs.expect(&self.unfiltered, &mut self.filters);
+        self.unfiltered.clear();
     }
 
     /// Where messages lie that may have the key which these bounds are made of: see [`PostKey::bounds`].
@@ -122,3 +134,6 @@ impl StretchWriter {
         conversations.into_iter().chain(keys).collect()
     }
 }
+
+/// Keys that are put into the filters together at most.
+const MOST_UNFILTERED: usize = 4_096;

@@ -17,19 +17,18 @@ struct Line([u64; 8]);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Probe {
     hash: u64,
-    bits: [u64; 8],
+    /// Eight times six bits: which bit of each word.
+    bits: u64,
 }
 
 impl Probe {
     pub(crate) fn new(item: [u64; 3]) -> Self {
         let hash = item.iter().fold(0, |hash, number| mix(hash ^ number));
-        let mut rest = mix(hash);
-        let bits = [(); 8].map(|()| {
-            let bit = 1 << (rest & 63);
-            rest >>= 6;
-            bit
-        });
-        Self { hash, bits }
+        Self { hash, bits: mix(hash) }
+    }
+
+    fn bits(self) -> [u64; 8] {
+        [0, 6, 12, 18, 24, 30, 36, 42].map(|shift| 1 << (self.bits >> shift & 63))
     }
 }
 
@@ -43,14 +42,23 @@ impl Filter {
     pub(crate) fn insert(&mut self, probe: &Probe) {
         let at = self.line_of(probe);
         if let Some(line) = self.lines.get_mut(at) {
-            line.0.iter_mut().zip(probe.bits).for_each(|(word, bit)| *word |= bit);
+            line.0.iter_mut().zip(probe.bits()).for_each(|(word, bit)| *word |= bit);
+        }
+    }
+
+    /// Several, which wait for memory together.
+    pub(crate) fn insert_all(&mut self, probes: &[Probe]) {
+        for probes in probes.chunks(GLANCED) {
+            let words = probes.iter().filter_map(|probe| self.lines.get(self.line_of(probe)));
+            std::hint::black_box(words.fold(0, |seen, line| seen ^ line.0[0]));
+            probes.iter().for_each(|probe| self.insert(probe));
         }
     }
 
     pub(crate) fn may_have(&self, probe: &Probe) -> bool {
         // Without branches: several filters are probed in a row, and their cache misses shall overlap.
         self.lines.get(self.line_of(probe)).is_none_or(|line| {
-            line.0.iter().zip(probe.bits).fold(0, |missing, (word, bit)| missing | (bit & !word))
+            line.0.iter().zip(probe.bits()).fold(0, |missing, (word, bit)| missing | (bit & !word))
                 == 0
         })
     }
@@ -101,6 +109,8 @@ fn lines_for(wanted: usize) -> usize {
     wanted.next_multiple_of(unit)
 }
 
+/// Items that are looked at before they are put: what they need is in the nearest cache then.
+pub(crate) const GLANCED: usize = 64;
 /// Conversations in a line: 25 bits each, so that about one in 20,000 of what is not there gets through. Dozens of filters
 /// are asked for each, and each that is wrong costs a read.
 pub(crate) const CONVERSATIONS_A_LINE: usize = 20;

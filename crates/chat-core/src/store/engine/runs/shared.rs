@@ -44,9 +44,9 @@ struct Gathering {
 }
 
 impl Runs {
-    /// Puts a key into the filters that is about to be stored; `filters` are those of its stretch.
-    pub(crate) fn expect(&mut self, key: Key, filters: &mut Vec<FilterId>) {
-        self.shared.insert(key, filters);
+    /// Puts keys into the filters that are being stored; `filters` are those of their stretch.
+    pub(crate) fn expect(&mut self, keys: &[Key], filters: &mut Vec<FilterId>) {
+        self.shared.insert_all(keys, 0, filters);
     }
 
     /// Takes in a run of a stretch just written, whose keys are in these filters.
@@ -85,8 +85,7 @@ impl Runs {
                 *new &= !probe.as_ref().is_some_and(|probe| filter.may_have(probe));
             }
         }
-        let mut before =
-            Filter::for_items(u64::try_from(probes.len()).unwrap_or(u64::MAX), KEYS_A_LINE);
+        let mut before = Filter::for_items(to_u64(probes.len()), KEYS_A_LINE);
         for (new, probe) in new.iter_mut().zip(probes) {
             if let Some(probe) = probe {
                 *new &= !before.may_have(probe);
@@ -99,6 +98,8 @@ impl Runs {
     /// Puts some keys of a run into shared filters that are in none of them; whether there was such a run.
     pub(super) fn gather(&mut self, view: &impl View) -> Result<bool, LogError> {
         let shared = &mut self.shared;
+        let alone = self.keys.iter().filter(|run| shared.alone.contains(&run.number));
+        let more = alone.map(|run| run.summary.items).sum();
         let mut gathering = match (shared.gathering.take(), shared.alone.last()) {
             (Some(gathering), _) => gathering,
             (None, Some(&run)) => {
@@ -114,7 +115,7 @@ impl Runs {
             keys.push(key);
             gathering.source.advance(view)?;
         }
-        shared.insert_all(&keys, &mut gathering.filters);
+        shared.insert_all(&keys, more, &mut gathering.filters);
         if gathering.source.key().is_some() {
             shared.gathering = Some(gathering);
         } else {
@@ -134,33 +135,31 @@ impl SharedFilters {
         self.full.iter_mut().chain(&mut self.open)
     }
 
-    /// Puts a key into the filter that has room; notes which that is.
-    fn insert(&mut self, key: Key, filters: &mut Vec<FilterId>) {
-        let shared = self.open();
-        shared.room -= 1;
-        shared.filter.insert(&probe(RunKind::Keys, key));
-        if filters.last() != Some(&shared.id) {
-            filters.push(shared.id);
-            shared.pending += 1;
+    /// Puts keys into the filters that have room; notes which they are. So many more are to follow.
+    fn insert_all(&mut self, keys: &[Key], more: u64, filters: &mut Vec<FilterId>) {
+        let mut probes: Vec<_> = keys.iter().map(|key| probe(RunKind::Keys, *key)).collect();
+        while !probes.is_empty() {
+            let shared = self.open(more);
+            let fitting =
+                usize::try_from(shared.room).map_or(probes.len(), |room| room.min(probes.len()));
+            let rest = probes.split_off(fitting);
+            shared.room -= to_u64(fitting);
+            shared.filter.insert_all(&probes);
+            if filters.last() != Some(&shared.id) {
+                filters.push(shared.id);
+                shared.pending += 1;
+            }
+            probes = rest;
         }
     }
 
-    /// The same of several, which wait for memory together.
-    fn insert_all(&mut self, keys: &[Key], filters: &mut Vec<FilterId>) {
-        for keys in keys.chunks(GLANCED) {
-            let filter = &self.open().filter;
-            let seen = keys.iter().filter(|key| filter.may_have(&probe(RunKind::Keys, **key)));
-            std::hint::black_box(seen.count());
-            keys.iter().for_each(|key| self.insert(*key, filters));
-        }
-    }
-
-    /// The one that has room.
-    fn open(&mut self) -> &mut Shared {
+    /// The one that has room; a new one is large enough for those that are to follow, within reason.
+    fn open(&mut self, more: u64) -> &mut Shared {
         self.full.extend(self.open.take_if(|open| open.room == 0));
-        let room = ROOM << self.full.len().min(MOST_DOUBLINGS);
+        let room = (ROOM << self.full.len().min(MOST_DOUBLINGS)).max(more);
         self.open.get_or_insert_with(|| {
             self.made += 1;
+            let room = room.next_power_of_two().min(ROOM << MOST_DOUBLINGS);
             let (id, filter) = (FilterId(self.made), Filter::for_items(room, KEYS_A_LINE));
             Shared { id, filter, room, pending: 0, runs: Vec::new() }
         })
@@ -204,8 +203,10 @@ impl SharedFilters {
     }
 }
 
-/// Keys that are looked at together: their lines are in the nearest cache when they are put.
-const GLANCED: usize = 128;
+fn to_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
 /// Keys in the first. Tests cut small.
 const ROOM: u64 = if cfg!(test) { 20 } else { 1 << 20 };
 /// Each takes twice what the one before takes, up to 32 MiB: of ten million keys four are asked.

@@ -2,7 +2,7 @@
 
 use super::super::log::{RunChange, RunKind, RunRow, Slice};
 use super::block::Builder;
-use super::filter::{CONVERSATIONS_A_LINE, Filter, KEYS_A_LINE, Probe};
+use super::filter::{CONVERSATIONS_A_LINE, Filter, GLANCED, KEYS_A_LINE, Probe};
 use super::summary::Summary;
 use super::{Key, Run, level};
 use crate::store::AccountNumber;
@@ -13,6 +13,8 @@ pub(crate) struct Writer {
     row: RunRow,
     block: Builder,
     last: Option<Key>,
+    /// What is still to be put into the filter.
+    unfiltered: Vec<Probe>,
     /// Of those who have many entries the last one as far as counted.
     summary: Summary,
 }
@@ -35,6 +37,7 @@ impl Writer {
             row,
             block: Builder::new(kind),
             last: None,
+            unfiltered: Vec::new(),
             summary: Summary {
                 oldest: (kind == RunKind::Keys).then_some(u64::MAX),
                 filter: is_filtered(kind, items).then(|| Filter::for_items(items, a_line(kind))),
@@ -48,8 +51,11 @@ impl Writer {
         let item = item(self.row.kind, key);
         if self.last.is_none_or(|last| self::item(self.row.kind, last) != item) {
             self.summary.items += 1;
-            if let Some(filter) = &mut self.summary.filter {
-                filter.insert(&Probe::new(item));
+            if self.summary.filter.is_some() {
+                self.unfiltered.push(Probe::new(item));
+            }
+            if self.unfiltered.len() >= GLANCED {
+                self.fill_filter();
             }
         }
         self.last = Some(key);
@@ -68,6 +74,7 @@ impl Writer {
     pub(crate) fn finish(mut self, until: u64, slice: &mut Slice) -> Run {
         slice.runs.extend(self.block.take(self.row.number));
         self.drop_light();
+        self.fill_filter();
         let mut summary = self.summary;
         let shrunk = |filter: Filter| filter.shrunk_to(summary.items, a_line(self.row.kind));
         summary.filter = summary.filter.map(shrunk);
@@ -81,6 +88,13 @@ impl Writer {
         let run = Run { number: row.number, entries: row.entries, until, summary };
         slice.runs.push(RunChange::Put(row));
         run
+    }
+
+    fn fill_filter(&mut self) {
+        if let Some(filter) = &mut self.summary.filter {
+            filter.insert_all(&self.unfiltered);
+        }
+        self.unfiltered.clear();
     }
 
     fn count(&mut self, account: AccountNumber) {
