@@ -172,26 +172,16 @@ impl State {
             return Vec::new();
         }
         let mut sender: Option<(SessionKey, AccountNumber)> = None;
-        let keys = messages.map(|message| {
+        let probes = messages.map(|message| {
             let key = message.key?;
             if sender.is_none_or(|(session, _)| session != message.session) {
                 sender = Some((message.session, self.sessions.account(message.session)?));
             }
-            sender.map(|(_, account)| (account, key))
+            let (_, account) = sender?;
+            // One that an earlier version may have written is not new.
+            (!self.runs.may_have_in_full(key, account)).then(|| key.probe(account))
         });
-        let keys: Vec<_> = keys.collect();
-        let probe =
-            |key: &Option<(AccountNumber, PostKey)>| key.map(|(account, key)| key.probe(account));
-        let mut new = self.runs.have_not(&keys.iter().map(probe).collect::<Vec<_>>());
-        if !self.runs.keys_in_full.is_empty() {
-            for (new, key) in new.iter_mut().zip(keys) {
-                *new = *new
-                    && key.is_some_and(|(account, key)| {
-                        !self.runs.may_have_in_full(key.in_full(account))
-                    });
-            }
-        }
-        new
+        self.runs.have_not(&probes.collect::<Vec<_>>())
     }
 
     /// How many keys the account has, or a few more: beside where it has many, it is taken to have in each run as many
@@ -223,9 +213,11 @@ impl Runs {
         Ok(())
     }
 
-    fn may_have_in_full(&self, key: Key) -> bool {
-        let probe = probe(RunKind::KeysInFull, key);
-        self.keys_in_full.iter().any(|run| run.may_have(&probe))
+    fn may_have_in_full(&self, key: PostKey, account: AccountNumber) -> bool {
+        !self.keys_in_full.is_empty() && {
+            let probe = probe(RunKind::KeysInFull, key.in_full(account));
+            self.keys_in_full.iter().any(|run| run.may_have(&probe))
+        }
     }
 
     /// What a run of an earlier version tells of a key.

@@ -68,6 +68,12 @@ impl Runs {
         self.changed();
     }
 
+    /// How many runs have their keys in none.
+    #[cfg(test)]
+    pub(crate) fn alone(&self) -> usize {
+        self.shared.alone.len()
+    }
+
     /// Whether a key may be one that no run has yet.
     pub(crate) fn may_expect(&self, probe: &Probe) -> bool {
         let mut pending = self.shared.all().filter(|shared| shared.pending > 0);
