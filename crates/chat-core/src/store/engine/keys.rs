@@ -128,7 +128,7 @@ impl<L: Log> Engine<L> {
             state.pending.get(position).or_else(|| under_way.and_then(|batch| batch.get(position)));
         let on_disk = match in_memory {
             Some(_) => None,
-            None => self.log.record(position)?,
+            None => self.log.posted(position)?,
         };
         let Some(Record::Message { mailbox, message, key }) = in_memory.or(on_disk.as_ref()) else {
             return Err(LogError::Failed(format!("there is no message at {position}")));

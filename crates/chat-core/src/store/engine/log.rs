@@ -169,6 +169,8 @@ pub(crate) struct Slice {
     pub(crate) covered: Option<u64>,
     /// Records before this position go.
     pub(crate) trim_before: Option<u64>,
+    /// Of these, the ones from this position on are still [answered from](Log::posted). `None`: none of them.
+    pub(crate) posted_from: Option<u64>,
     /// Accounts of an import that does not come about, from one number to another, go.
     pub(crate) drop_accounts: Option<(ImportId, AccountNumber, AccountNumber)>,
     /// The mailbox's messages up to this id were delivered at this time, those before them earlier.
@@ -295,6 +297,8 @@ pub(crate) trait Log: View + Send + 'static {
     fn begin_append(&mut self, batch: &Batch) -> Result<(), LogError>;
     /// Waits until the batch that was begun is durable. After an error it is as if [`append`](Self::append) had failed.
     fn end_append(&mut self, batch: &Batch) -> Result<(), LogError>;
+    /// The record at a position, though the log may begin behind it, as long as the last slice that trimmed it said so.
+    fn posted(&self, position: u64) -> Result<Option<Record>, LogError>;
     /// Puts one step of background work. Need not be durable before the next append is.
     fn put(&mut self, slice: &Slice) -> Result<(), LogError>;
     /// Tries whether a write goes through again.

@@ -24,13 +24,10 @@ impl<L: Log> Engine<L> {
             true => self.log.records(state.start, SLICE_RECORDS)?,
             false => Vec::new(),
         };
-        let retention = self.options.retention;
-        let mut end = state.covered.saturating_add(1);
-        // What was posted is needed as long as its key lives, even if the clock was set or the store long at rest.
-        end = state.runs.oldest_posted().map_or(end, |oldest| oldest.min(end));
+        let (covered, retention) = (state.covered, self.options.retention);
         let count = old
             .iter()
-            .take_while(|(at, record)| *at < end && now.since(record.time()) >= retention)
+            .take_while(|(at, record)| *at <= covered && now.since(record.time()) >= retention)
             .count();
         let full = count == SLICE_RECORDS;
         old.truncate(count);
@@ -41,7 +38,10 @@ impl<L: Log> Engine<L> {
             return Ok(false);
         };
         let before = last + 1;
-        let slice = self.trim_slice(&old, before)?;
+        // However old it is by the clock: that may have been set, and the store long at rest.
+        let posted_from = state.runs.oldest_posted();
+        let mut slice = self.trim_slice(&old, before)?;
+        slice.posted_from = posted_from;
         self.log.put(&slice)?;
         if let Some(state) = &mut self.state {
             state.start = before;
