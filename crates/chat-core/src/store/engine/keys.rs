@@ -162,8 +162,8 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    /// Which of the messages have keys that are new, also among themselves; nothing if none has a key. The filters are asked for all keys together, so that memory is waited
-    /// for once.
+    /// Which of the messages have keys that are new, also among themselves; nothing if none has a key. The filters are asked
+    /// for all keys together, so that memory is waited for once.
     pub(super) fn new_keys<'a>(
         &self,
         messages: impl Iterator<Item = &'a Outgoing> + Clone,

@@ -39,7 +39,6 @@ pub(crate) struct Run {
     pub(crate) entries: u64,
     /// The newest position in it; of keys the hour and second of running time when it was written.
     pub(crate) until: u64,
-    /// Of keys it has no filter if they are in one that several runs share.
     summary: Summary,
 }
 

@@ -6,12 +6,13 @@ use super::rig::{Rig, TestClock, bodies, on_both_logs, options, outgoing, posted
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::keys::InFull;
-use crate::store::engine::log::{Log, RunKind, Slice};
+use crate::store::engine::log::{Batch, Keyed, Log, Record, RunKind, Slice};
 use crate::store::engine::runs::Writer;
 use crate::store::engine::simulated::Fault;
 use crate::store::request::{Answer, Operation};
 use crate::store::{
-    AccountNumber, Outgoing, PostKey, Receipt, SentId, SessionKey, StoreError, StoreOptions,
+    AccountNumber, Message, Outgoing, PostKey, Receipt, SentId, SessionKey, StoreError,
+    StoreOptions,
 };
 use crate::{Clock as _, Timestamp};
 
@@ -222,6 +223,32 @@ fn keys_that_an_earlier_version_wrote_live_on<L: Log>(mut rig: Rig<L>) {
     assert!(!rig.post(messi, "key", "well", "x").unwrap().duplicate);
 }
 
+fn a_message_that_an_earlier_version_stored_answers_too<L: Log>(mut rig: Rig<L>) {
+    let messi = rig.join("messi");
+    rig.join("well");
+    let first = rig.post(messi, "key", "well", "halo").unwrap();
+    // The same, but for what was kept to tell what was asked.
+    let asked = posted(messi, "other", "Well", "halo");
+    let position = rig.engine.state.as_ref().unwrap().pending.first;
+    let Some(Record::Message { mailbox, message, .. }) =
+        rig.engine.log.record(position - 1).unwrap()
+    else {
+        panic!("no message");
+    };
+    let message = Message { id: crate::MessageId::new(message.id.get() + 1), ..(*message).clone() };
+    let keyed = Keyed { key: asked.key.unwrap(), request: asked.digest() };
+    let record = Record::Message { mailbox, message: message.into(), key: Some(keyed) };
+    let batch = Batch { first: position, records: vec![record], ..Batch::default() };
+    rig.engine.log.append(&batch).unwrap();
+    for _ in 0..2 {
+        rig = rig.restart();
+        let repeat = rig.post(messi, "other", "wELL", "halo").unwrap();
+        assert!(repeat.duplicate && repeat.id != first.id);
+        assert_eq!(rig.post(messi, "other", "well", "x"), Err(StoreError::KeyConflict));
+        bury(&mut rig, messi, 10);
+    }
+}
+
 fn what_was_posted_is_kept_as_long_as_its_key_lives<L: Log>(mut rig: Rig<L>) {
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     rig.join("well");
@@ -315,6 +342,7 @@ fn a_repeat_meets_what_is_still_being_committed<L: Log>(mut rig: Rig<L>) {
 
 on_both_logs! {
     keys_that_an_earlier_version_wrote_live_on
+    a_message_that_an_earlier_version_stored_answers_too
     what_was_posted_is_kept_as_long_as_its_key_lives
     keys_that_runs_cannot_tell_apart_are_told_apart
     after_a_start_the_shared_filters_get_all_keys
