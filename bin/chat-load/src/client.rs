@@ -64,6 +64,19 @@ enum What {
     Logout,
 }
 
+impl What {
+    fn is_operation(self, wanted: Kind) -> bool {
+        matches!(self, Self::Operation(kind) if kind == wanted)
+    }
+}
+
+/// What came back.
+enum Came {
+    /// The confirmation of a `post` that was waited for.
+    Posted,
+    Reply(Reply),
+}
+
 impl Client {
     /// `nth` and `of` say which of the thread's clients it is.
     pub(crate) fn new(
@@ -273,20 +286,23 @@ impl Client {
     fn settle(&mut self, now: Instant, tally: &Mutex<Tally>) -> io::Result<()> {
         let mut tally = lock(tally);
         self.report_begun(&mut tally);
-        while let Some(reply) = self.wire.replies.next() {
+        while let Some(reply) = self.next_reply() {
             let Some(asked) = self.pending.pop_front() else {
                 return Err(io::Error::other("a reply that nobody asked for"));
             };
             tally.answered += 1;
             match (asked.what, reply) {
-                (What::Operation(Kind::Send), Reply::Sent) => {
+                (What::Operation(Kind::Send), Came::Reply(Reply::Sent)) => {
                     self.done(Kind::Send, asked, now, &mut tally);
                 }
-                (What::Operation(kind), reply) => {
+                (What::Operation(kind), Came::Posted) => self.done(kind, asked, now, &mut tally),
+                (What::Operation(kind), Came::Reply(reply)) => {
                     self.answered(kind, asked, &reply, now, &mut tally)
                 }
-                (What::Drain, reply) => self.answered(Kind::Inbox, asked, &reply, now, &mut tally),
-                (What::Logout, _) => {}
+                (What::Drain, Came::Reply(reply)) => {
+                    self.answered(Kind::Inbox, asked, &reply, now, &mut tally)
+                }
+                (What::Drain, Came::Posted) | (What::Logout, _) => {}
             }
             if let What::Operation(_) = asked.what {
                 self.pacing.ended(now, &mut self.random);
@@ -294,6 +310,15 @@ impl Client {
         }
         self.wire.replies.take_answers(&mut self.outgoing);
         Ok(())
+    }
+
+    fn next_reply(&mut self) -> Option<Came> {
+        let awaits_post =
+            self.pending.front().is_some_and(|asked| asked.what.is_operation(Kind::Post));
+        match awaits_post && self.wire.replies.take_posted() {
+            true => Some(Came::Posted),
+            false => self.wire.replies.next().map(Came::Reply),
+        }
     }
 
     fn report_begun(&mut self, tally: &mut Tally) {

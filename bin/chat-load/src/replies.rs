@@ -69,6 +69,21 @@ impl Replies {
         }
     }
 
+    /// Takes the next reply if it is whole and the confirmation of a `post`, which is long and all but the same each time.
+    pub(crate) fn take_posted(&mut self) -> bool {
+        self.grow();
+        let whole =
+            matches!(self.framing, Framing::Chat).then_some(&*self.buffer).and_then(|bytes| {
+                let rest = bytes.strip_prefix(POSTED)?;
+                // A reply's end begins with the only such byte in it.
+                let end = memchr::memchr(b'\r', rest)?;
+                rest.get(end..)?.starts_with(END).then_some(POSTED.len() + end + END.len())
+            });
+        self.buffer.advance(whole.unwrap_or(0));
+        self.scanned = if whole.is_some() { 0 } else { self.scanned };
+        whole.is_some()
+    }
+
     /// Moves what the server is to be answered without being asked.
     pub(crate) fn take_answers(&mut self, to: &mut BytesMut) {
         if let Framing::Irc { pongs, .. } = &mut self.framing {
@@ -200,6 +215,8 @@ fn text_or_nothing<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, 
 
 /// The reply to a `send` that was stored.
 pub(crate) const SENT: &[u8] = b"{\"status\": \"OK\", \"message\": \"Message Sent\"}\r\n\r\n";
+/// How the reply to a `post` that was stored begins.
+const POSTED: &[u8] = b"{\"status\": \"OK\", \"id\": \"";
 /// Where a reply ends.
 pub(crate) const END: &[u8] = b"\r\n\r\n";
 const OK: &[u8] = b"{\"status\": \"OK\"";
@@ -240,6 +257,20 @@ mod tests {
                 // A confirmation that came in two pieces is told by its beginning.
                 assert!(reply == expected || as_other(reply) && *expected == Reply::Sent, "{at}");
             }
+        }
+    }
+
+    #[test]
+    fn confirmations_of_posts_are_taken_whole_and_nothing_else_is() {
+        let posted = b"{\"status\": \"OK\", \"id\": \"0a\", \"duplicate\": false}\r\n\r\n";
+        for at in 0..posted.len() {
+            let mut replies = Replies::new(Protocol::Chat);
+            replies.buffer().extend_from_slice(&posted[..at]);
+            assert!(!replies.take_posted() && replies.next().is_none(), "{at}");
+            replies.buffer().extend_from_slice(&posted[at..]);
+            replies.buffer().extend_from_slice(SENT);
+            assert!(replies.take_posted() && !replies.take_posted(), "{at}");
+            assert_eq!(replies.next(), Some(Reply::Sent));
         }
     }
 

@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod feed;
 mod handle;
+mod mix;
 mod options;
 mod replay;
 mod request;

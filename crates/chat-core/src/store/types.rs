@@ -1,9 +1,10 @@
 //! What goes in and out of the store.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::mix::mix;
 use crate::protocol::DeliveryState;
 use crate::{FullName, MessageId, Timestamp, Token, Username};
 
@@ -76,8 +77,6 @@ pub struct Outgoing {
     pub key: Option<PostKey>,
     /// The watch of the connection it comes over, which is not shown what it sent itself. Default none.
     pub origin: Option<WatchId>,
-    /// With a key: tells recipient and text. The handle sets it.
-    pub(crate) request: [u8; 8],
 }
 
 impl Outgoing {
@@ -85,22 +84,33 @@ impl Outgoing {
     #[must_use]
     pub fn new(session: SessionKey, to: impl Into<Box<str>>, body: impl Into<Box<str>>) -> Self {
         let (to, body) = (to.into(), body.into());
-        Self { session, to, body, key: None, origin: None, request: [0; 8] }
+        Self { session, to, body, key: None, origin: None }
     }
 
-    /// Notes what tells it from other messages under the same key: the first 8 bytes of a SHA-256 over recipient, a zero
-    /// byte and text.
-    pub(crate) fn seal(&mut self) {
+    /// With a key: tells whom it is for, by the name as it stands there, whatever becomes of that. Only a sender who means to
+    /// could find two names alike, and would take one message of theirs for another.
+    pub(crate) fn recipient_tag(&self) -> [u8; 8] {
+        let (words, rest) = self.to.as_bytes().as_chunks::<8>();
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        let length = u64::try_from(self.to.len()).unwrap_or(u64::MAX);
+        let tag = words.iter().chain([&last]).fold(length, |tag, word| {
+            mix(tag ^ u64::from_le_bytes(word.map(|byte| byte.to_ascii_lowercase())))
+        });
+        tag.to_le_bytes()
+    }
+
+    /// What earlier versions kept in place of the tag: the first 8 bytes of a SHA-256 over recipient, a zero byte and text.
+    pub(crate) fn digest(&self) -> [u8; 8] {
         use sha2::Digest as _;
-        if self.key.is_some() {
-            let recipient = self.to.to_ascii_lowercase();
-            let digest = sha2::Sha256::new()
-                .chain_update(recipient.as_bytes())
-                .chain_update([0])
-                .chain_update(self.body.as_bytes())
-                .finalize();
-            self.request.iter_mut().zip(digest).for_each(|(kept, byte)| *kept = byte);
-        }
+        let digest: [u8; 32] = sha2::Sha256::new()
+            .chain_update(self.to.to_ascii_lowercase())
+            .chain_update([0])
+            .chain_update(self.body.as_bytes())
+            .finalize()
+            .into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        [a, b, c, d, e, f, g, h]
     }
 }
 
@@ -114,7 +124,8 @@ impl PostKey {
     pub fn new(key: &str) -> Option<Self> {
         use sha2::Digest as _;
         let fits = (1..=MOST_KEY_BYTES).contains(&key.len());
-        if !fits || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Without branches, so that many bytes are looked at together.
+        if !fits || !key.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic()) {
             return None;
         }
         let mut kept = [0; 16];
@@ -172,9 +183,17 @@ pub struct OpaqueIdError;
 
 macro_rules! written_in_hex {
     ($($id:ident)*) => {$(
+        impl $id {
+            /// As it stands on the wire, in ASCII.
+            #[must_use]
+            pub fn hex(&self) -> [u8; 32] {
+                hex(self.0)
+            }
+        }
+
         impl fmt::Display for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+                self.hex().into_iter().try_for_each(|digit| f.write_char(digit.into()))
             }
         }
 
@@ -191,6 +210,15 @@ macro_rules! written_in_hex {
 }
 
 written_in_hex!(SentId HistoryCursor);
+
+fn hex(bytes: [u8; 16]) -> [u8; 32] {
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+    let mut hex = [0; 32];
+    for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    hex
+}
 
 /// What became of a message, as far as its recipient lets the sender know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

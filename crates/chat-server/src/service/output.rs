@@ -1,7 +1,5 @@
 //! [`Output`]: encoded replies and events on their way out.
 
-use std::fmt::Write as _;
-
 use bytes::BytesMut;
 use chat_core::Timestamp;
 use chat_core::protocol::{Event, Posted, Reply};
@@ -32,20 +30,17 @@ impl Output {
     ) {
         let Receipt { id, time, duplicate } = receipt;
         if let Some(frame) = before.as_ref().filter(|frame| frame.of == (time, duplicate)) {
-            self.bytes.extend_from_slice(frame.head.as_bytes());
-            // Only a buffer of the whole address space refuses.
-            let _ = write!(self.bytes, "{id}");
-            self.bytes.extend_from_slice(frame.tail.as_bytes());
+            self.bytes.extend_from_slice(POSTED_HEAD);
+            self.bytes.extend_from_slice(&id.hex());
+            self.bytes.extend_from_slice(&frame.tail);
             return;
         }
-        let (from, id) = (self.bytes.len(), id.to_string());
-        let (id, durability) = (id.into(), durability.into());
-        let posted = Posted { id, time, duplicate, durability };
-        self.reply(&Reply::Posted(posted.clone()));
-        let reply = self.bytes.get(from..).and_then(|reply| std::str::from_utf8(reply).ok());
-        *before = reply.and_then(|reply| reply.split_once(&*posted.id)).map(|(head, tail)| {
-            PostedFrame { of: (time, duplicate), head: head.into(), tail: tail.into() }
-        });
+        let (from, hex) = (self.bytes.len(), id.to_string());
+        let (id, durability) = (hex.as_str().into(), durability.into());
+        self.reply(&Reply::Posted(Posted { id, time, duplicate, durability }));
+        let reply = self.bytes.get(from..).and_then(|reply| reply.strip_prefix(POSTED_HEAD));
+        let tail = reply.and_then(|reply| reply.strip_prefix(hex.as_bytes()));
+        *before = tail.map(|tail| PostedFrame { of: (time, duplicate), tail: tail.into() });
     }
 
     pub(crate) fn event(&mut self, event: &Event<'_>) {
@@ -62,19 +57,20 @@ impl Output {
     }
 }
 
-/// What replies to posts of one moment have in common: all but the id.
+/// What replies to posts of one moment have in common behind the id.
 #[derive(Debug)]
 pub(crate) struct PostedFrame {
     /// Time and whether it is a duplicate.
     of: (Timestamp, bool),
-    head: Box<str>,
-    tail: Box<str>,
+    tail: Box<[u8]>,
 }
 
 /// What the OK to a `send` takes, rounded up.
 const SENT_BYTES: usize = 64;
 /// The same of a `post`.
 const POSTED_BYTES: usize = 160;
+/// What stands before the id of a reply to `post`.
+const POSTED_HEAD: &[u8] = b"{\"status\": \"OK\", \"id\": \"";
 
 #[cfg(test)]
 mod tests {
@@ -89,12 +85,17 @@ mod tests {
         };
         let receipts = [(1, 5, false), (2, 5, false), (3, 6, false), (4, 6, true), (5, 6, true)]
             .map(|(id, time, duplicate)| receipt(id, time, duplicate));
-        let (mut output, mut expected, mut before) = (Output::default(), Output::default(), None);
+        let (mut output, mut expected) = (Output::default(), Output::default());
+        let mut before: Option<PostedFrame> = None;
+        let mut copied = 0;
         for Receipt { id, time, duplicate } in receipts {
+            copied +=
+                usize::from(before.as_ref().is_some_and(|frame| frame.of == (time, duplicate)));
             output.posted(Receipt { id, time, duplicate }, "memory", &mut before);
             let (id, durability) = (id.to_string().into(), "memory".into());
             expected.reply(&Reply::Posted(Posted { id, time, duplicate, durability }));
         }
         assert_eq!(output.bytes(), expected.bytes());
+        assert_eq!(copied, 2);
     }
 }

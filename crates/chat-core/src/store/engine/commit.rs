@@ -17,6 +17,12 @@ pub(super) struct UnderWay {
     outcomes: Vec<Outcome>,
 }
 
+impl UnderWay {
+    pub(super) fn batch(&self) -> Option<&Batch> {
+        self.begun.as_ref().ok()?.as_ref()
+    }
+}
+
 impl<L: Log> Engine<L> {
     /// Carries out operations and commits what they change.
     pub(super) fn run_at_once(

@@ -103,7 +103,7 @@ impl<L: Log> Engine<L> {
 impl Flush {
     fn new(state: &mut State, target: u64) -> Self {
         let mut stretch = std::mem::take(&mut state.stretch);
-        stretch.close();
+        stretch.close(&mut state.runs);
         Self {
             target,
             due: state.mailboxes.take_due(target),

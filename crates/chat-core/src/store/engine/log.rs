@@ -30,7 +30,7 @@ pub(crate) enum Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Keyed {
     pub(crate) key: PostKey,
-    /// Tells what was asked for under the key: recipient and text.
+    /// Tells whom it was for; by earlier versions recipient and text.
     pub(crate) request: [u8; 8],
 }
 
@@ -169,6 +169,8 @@ pub(crate) struct Slice {
     pub(crate) covered: Option<u64>,
     /// Records before this position go.
     pub(crate) trim_before: Option<u64>,
+    /// Of these, the ones from this position on are still [answered from](Log::posted). `None`: none of them.
+    pub(crate) posted_from: Option<u64>,
     /// Accounts of an import that does not come about, from one number to another, go.
     pub(crate) drop_accounts: Option<(ImportId, AccountNumber, AccountNumber)>,
     /// The mailbox's messages up to this id were delivered at this time, those before them earlier.
@@ -213,8 +215,10 @@ pub(crate) enum RunKind {
     Index,
     /// Where the messages of each conversation lie in the log.
     Conversations,
-    /// The keys of posted messages.
+    /// Where the posted messages of each account lie in the log, by their keys.
     Keys,
+    /// Keys and what was answered, as earlier versions wrote them; read, not added to.
+    KeysInFull,
 }
 
 #[derive(Debug, Clone)]
@@ -293,6 +297,8 @@ pub(crate) trait Log: View + Send + 'static {
     fn begin_append(&mut self, batch: &Batch) -> Result<(), LogError>;
     /// Waits until the batch that was begun is durable. After an error it is as if [`append`](Self::append) had failed.
     fn end_append(&mut self, batch: &Batch) -> Result<(), LogError>;
+    /// The record at a position, though the log may begin behind it, as long as the last slice that trimmed it said so.
+    fn posted(&self, position: u64) -> Result<Option<Record>, LogError>;
     /// Puts one step of background work. Need not be durable before the next append is.
     fn put(&mut self, slice: &Slice) -> Result<(), LogError>;
     /// Tries whether a write goes through again.

@@ -19,14 +19,14 @@ use crate::{MessageBodyError, MessageId, Timestamp, check_body};
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     recipients: std::vec::IntoIter<Option<Recipient>>,
-    /// Whose keys no run has; the runs stay as they are until the messages are carried out.
+    /// Whose keys are new.
     new_keys: std::vec::IntoIter<bool>,
     /// How often the directory had been changed then.
     changes: u64,
 }
 
 impl Ahead {
-    /// The recipients of the next so many messages, as far as they were found, and whether their keys are new to the runs.
+    /// The recipients of the next so many messages, as far as they were found, and whether their keys are new.
     fn take(&mut self, messages: usize) -> Vec<(Option<Recipient>, bool)> {
         let next = |_| (self.recipients.next().flatten(), self.new_keys.next().unwrap_or(false));
         (0..messages).map(next).collect()
@@ -62,7 +62,8 @@ impl<L: Log> Engine<L> {
     /// many to be in the processor's cache: one after the other each message would wait for it, looked at together they wait
     /// at once.
     pub(super) fn look_ahead(&mut self, operations: &[Operation]) {
-        let Some(state) = &self.state else { return };
+        let Some(state) = &mut self.state else { return };
+        state.stretch.keys.fill_filters(&mut state.runs);
         let messages = operations.iter().flat_map(|operation| match operation {
             Operation::Send(messages) => messages.as_slice(),
             _ => &[],
@@ -90,9 +91,9 @@ impl<L: Log> Engine<L> {
         (found, new_key): (Option<Recipient>, bool),
         now: Timestamp,
     ) -> Result<Receipt, StoreError> {
-        let key = outgoing.key.map(|key| Keyed { key, request: outgoing.request });
-        if let Some(keyed) = key
-            && let Some(receipt) = self.receipt_of(sender.account, keyed, new_key)?
+        let key = outgoing.key.map(|key| Keyed { key, request: outgoing.recipient_tag() });
+        if let Some(keyed) = key.filter(|_| !new_key)
+            && let Some(receipt) = self.receipt_of(sender.account, keyed, &outgoing)?
         {
             return Ok(receipt);
         }

@@ -164,7 +164,7 @@ impl State {
         let position = self.pending.next();
         let id = self.sent_id(mailbox, message.id, position);
         let record = Record::Message { mailbox, message, key };
-        self.stretch.push(position, &record, id, &mut self.runs);
+        self.stretch.push(position, &record, &mut self.runs);
         self.pending.records.push(record);
         id
     }
@@ -173,10 +173,7 @@ impl State {
     fn replay(&mut self, records: &[(u64, Record)]) {
         self.mailboxes.replay(records);
         for (position, record) in records {
-            if let Record::Message { mailbox, message, .. } = record {
-                let id = self.sent_id(*mailbox, message.id, *position);
-                self.stretch.push(*position, record, id, &mut self.runs);
-            }
+            self.stretch.push(*position, record, &mut self.runs);
         }
     }
 }

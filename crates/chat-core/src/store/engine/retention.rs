@@ -38,7 +38,10 @@ impl<L: Log> Engine<L> {
             return Ok(false);
         };
         let before = last + 1;
-        let slice = self.trim_slice(&old, before)?;
+        // However old it is by the clock: that may have been set, and the store long at rest.
+        let posted_from = state.runs.oldest_posted();
+        let mut slice = self.trim_slice(&old, before)?;
+        slice.posted_from = posted_from;
         self.log.put(&slice)?;
         if let Some(state) = &mut self.state {
             state.start = before;

@@ -2,33 +2,34 @@
 
 use foldhash::HashMap;
 
-use super::keys::Known;
 use super::log::{Record, RunKind, Slice};
 use super::runs::{FilterId, InOrder, Key, Pieces, Run, Runs, Writer};
-use crate::store::{AccountNumber, SentId};
+use crate::store::AccountNumber;
 
 /// The newest stretch of the log, by what its messages are looked up by.
 #[derive(Debug, Default)]
 pub(super) struct Stretch {
-    pub(super) conversations: Pieces<()>,
+    pub(super) conversations: Pieces,
     pub(super) keys: RecentKeys,
 }
 
 impl Stretch {
-    /// Takes note of a message at its position; `id` is what its sender knows it by. Its key goes into the filters too.
-    pub(super) fn push(&mut self, position: u64, record: &Record, id: SentId, runs: &mut Runs) {
+    /// Takes note of a message at its position.
+    pub(super) fn push(&mut self, position: u64, record: &Record, runs: &mut Runs) {
         let Record::Message { mailbox, message, key } = record else { return };
-        self.conversations.push(Key([message.sender.0, mailbox.0, position]), ());
+        self.conversations.push(Key([message.sender.0, mailbox.0, position]));
         if let Some(keyed) = key {
-            let known = Known { request: keyed.request, id, time: message.time };
-            let key = keyed.key.of(message.sender);
-            self.keys.push(message.sender, key, known);
-            runs.expect(key, &mut self.keys.filters);
+            let key = keyed.key.at(message.sender, position);
+            self.keys.push(message.sender, key);
+            if self.keys.unfiltered.len() >= MOST_UNFILTERED {
+                self.keys.fill_filters(runs);
+            }
         }
     }
 
     /// Sorts what is not sorted yet: nothing comes any more.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, runs: &mut Runs) {
+        self.keys.fill_filters(runs);
         self.conversations.close();
         self.keys.order.close();
     }
@@ -38,21 +39,33 @@ impl Stretch {
 /// is searched.
 #[derive(Debug, Default)]
 pub(super) struct RecentKeys {
-    order: Pieces<Known>,
+    order: Pieces,
     /// How many each account has.
     counts: HashMap<AccountNumber, u64>,
     /// The filters that they are in.
     pub(super) filters: Vec<FilterId>,
+    /// Those that are in none yet.
+    unfiltered: Vec<Key>,
 }
 
 impl RecentKeys {
-    fn push(&mut self, account: AccountNumber, key: Key, known: Known) {
-        self.order.push(key, known);
+    fn push(&mut self, account: AccountNumber, key: Key) {
+        self.order.push(key);
+        self.unfiltered.push(key);
         *self.counts.entry(account).or_default() += 1;
     }
 
-    pub(super) fn get(&self, key: Key) -> Option<Known> {
-        self.order.get(key)
+    /// Puts into the filters what is not there yet. Filters are asked only after this.
+    pub(super) fn fill_filters(&mut self, runs: &mut Runs) {
+        runs.expect(&self.unfiltered, &mut self.filters);
+        self.unfiltered.clear();
+    }
+
+    /// Where messages lie that may have the key which these bounds are made of: see [`PostKey::bounds`].
+    ///
+    /// [`PostKey::bounds`]: crate::store::PostKey::bounds
+    pub(super) fn positions(&self, (low, high): (Key, Key)) -> impl Iterator<Item = u64> {
+        self.order.few(low, high).map(|Key([.., position])| position)
     }
 
     pub(super) fn count(&self, account: AccountNumber) -> u64 {
@@ -90,7 +103,7 @@ impl StretchWriter {
         let mut left = room;
         if let Some((writer, order)) = &mut self.conversations {
             while left > 0
-                && let Some((key, ())) = order.next(&stretch.conversations)
+                && let Some(key) = order.next(&stretch.conversations)
             {
                 writer.push(key, &[], slice);
                 left -= 1;
@@ -98,9 +111,9 @@ impl StretchWriter {
         }
         if let Some((writer, order)) = &mut self.keys {
             while left > 0
-                && let Some((key, known)) = order.next(&stretch.keys.order)
+                && let Some(key) = order.next(&stretch.keys.order)
             {
-                writer.push(key, &known.bytes(), slice);
+                writer.push(key, &[], slice);
                 left -= 1;
             }
         }
@@ -121,3 +134,6 @@ impl StretchWriter {
         conversations.into_iter().chain(keys).collect()
     }
 }
+
+/// Keys that are put into the filters together at most.
+const MOST_UNFILTERED: usize = 4_096;

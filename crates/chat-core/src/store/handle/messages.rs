@@ -21,9 +21,8 @@ impl Store {
     /// (empty, or control characters), [`StoreError::NotAllowed`] (the recipient blocks the sender), or
     /// [`StoreError::InboxFull`]; with a key also [`StoreError::KeyConflict`], which comes before these, and
     /// [`StoreError::TooManyKeys`].
-    pub async fn send(&self, mut messages: Vec<Outgoing>) -> Vec<Result<Receipt, StoreError>> {
+    pub async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<Receipt, StoreError>> {
         let count = messages.len();
-        messages.iter_mut().for_each(Outgoing::seal);
         match self.ask(Operation::Send(messages)).await {
             Ok(Answer::Sent(outcomes)) => outcomes,
             Ok(_) => vec![Err(StoreError::Internal); count],

@@ -211,9 +211,10 @@ impl Journal {
         tried.and(cut).map_err(failed)
     }
 
-    /// Records before this position count as gone; whether there are files to [drop](Self::drop_gone).
-    pub(crate) fn trim(&self, before: u64) -> bool {
-        self.segments.set_start(before);
+    /// Records before this position count as gone, and before the other one are not needed for anything; whether there are
+    /// files to [drop](Self::drop_gone).
+    pub(crate) fn trim(&self, before: u64, needed_from: u64) -> bool {
+        self.segments.set_start(before, needed_from);
         self.segments.has_gone()
     }
 

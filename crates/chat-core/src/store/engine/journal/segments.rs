@@ -31,6 +31,8 @@ struct State {
     newest: Newest,
     /// Records before this position count as gone, though the file may still have them.
     start: u64,
+    /// Those from here on it has, if it had them when this was opened.
+    needed_from: u64,
 }
 
 /// The segment that is being written.
@@ -73,7 +75,8 @@ impl Segments {
         newest: Newest,
         start: u64,
     ) -> Self {
-        let state = RwLock::new(State { full, newest, start });
+        // Until it is known what is needed all is.
+        let state = RwLock::new(State { full, newest, start, needed_from: 0 });
         Self { directory, store, state, open: Mutex::default() }
     }
 
@@ -91,9 +94,14 @@ impl Segments {
 
     /// The record at a position, unless it is gone.
     pub(crate) fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
-        if position < self.start() {
-            return Ok(None);
+        match position < self.start() {
+            true => Ok(None),
+            false => self.posted(position),
         }
+    }
+
+    /// The record at a position, gone or not, unless its file is.
+    pub(crate) fn posted(&self, position: u64) -> Result<Option<Record>, LogError> {
         let mut found = None;
         self.read(position, ONE_BYTES, &mut |at, record| {
             found = (at == position).then_some(record);
@@ -223,16 +231,18 @@ impl Segments {
         scan.map(|scan| (scan.places, scan.end)).ok_or_else(damaged)
     }
 
-    /// Records before this position count as gone from now on.
-    pub(super) fn set_start(&self, start: u64) {
-        self.state_mut().start = start;
+    /// Records before this position count as gone from now on, and before the other one are not needed.
+    pub(super) fn set_start(&self, start: u64, needed_from: u64) {
+        let mut state = self.state_mut();
+        (state.start, state.needed_from) = (start, needed_from);
     }
 
-    /// Takes out the full segments that hold nothing but what is gone.
+    /// Takes out the full segments that hold nothing but what is gone and not needed.
     pub(super) fn take_gone(&self) -> Vec<PathBuf> {
         let mut state = self.state_mut();
         let firsts = state.full.iter().skip(1).chain([&state.newest.name]);
-        let gone = firsts.take_while(|next| next.first <= state.start).count();
+        let needed_from = state.needed_from.min(state.start);
+        let gone = firsts.take_while(|next| next.first <= needed_from).count();
         let gone: Vec<_> = state.full.drain(..gone).collect();
         drop(state);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +254,7 @@ impl Segments {
     pub(super) fn has_gone(&self) -> bool {
         let state = self.state();
         let second = state.full.get(1).unwrap_or(&state.newest.name);
-        !state.full.is_empty() && second.first <= state.start
+        !state.full.is_empty() && second.first <= state.start.min(state.needed_from)
     }
 
     /// What was written up to there is committed.

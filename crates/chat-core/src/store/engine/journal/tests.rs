@@ -325,11 +325,14 @@ fn what_is_trimmed_is_gone_and_its_files_after_it() {
         rig.append(vec![message(&body)]);
     }
     let next = rig.journal.next;
-    assert!(!rig.journal.trim(3));
+    assert!(!rig.journal.trim(3, 3));
     assert_eq!(u64::try_from(rig.all().len()), Ok(next - 3));
     assert_eq!(rig.journal.segments().record(2).unwrap(), None);
     assert_eq!(rig.segments(), 4);
-    assert!(rig.journal.trim(next));
+    assert!(!rig.journal.trim(next, 1));
+    assert_eq!(rig.journal.segments().record(2).unwrap(), None);
+    assert!(rig.journal.segments().posted(2).unwrap().is_some(), "it is still needed");
+    assert!(rig.journal.trim(next, next));
     rig.journal.drop_gone();
     assert_eq!(rig.segments(), 1);
     assert!(rig.all().is_empty());

@@ -1,5 +1,5 @@
 //! Blocks: some thousand bytes of a run's entries, each key written as what it has not in common with the one before. The
-//! index, which has an entry for each message and nothing but small numbers in it, has them as LEB128.
+//! index and the keys, which have an entry for each message, have their numbers as LEB128.
 
 use super::super::index::{Entry, put_number, take_number};
 use super::super::log::{Block, LogError, RunChange, RunKind, View};
@@ -48,8 +48,8 @@ impl RunKind {
     pub(crate) fn value_bytes(self) -> usize {
         match self {
             Self::Index => Entry::VALUE_BYTES,
-            Self::Conversations => 0,
-            Self::Keys => 32,
+            Self::Conversations | Self::Keys => 0,
+            Self::KeysInFull => 32,
         }
     }
 }
@@ -73,7 +73,8 @@ impl Builder {
         let (first, last) = self.ends.unwrap_or((key, key));
         match self.kind {
             RunKind::Index => put_entry(&mut self.bytes, last, key, value),
-            RunKind::Conversations | RunKind::Keys => {
+            RunKind::Keys => put_place(&mut self.bytes, last, key),
+            RunKind::Conversations | RunKind::KeysInFull => {
                 let shared = key.shared(last);
                 self.bytes.push(u8::try_from(shared).unwrap_or(0));
                 self.bytes.extend(key.bytes().iter().skip(shared));
@@ -109,7 +110,8 @@ impl Entries {
         let (first, bytes) = block;
         let entries = match kind {
             RunKind::Index => Self::decode_index(first, bytes),
-            RunKind::Conversations | RunKind::Keys => {
+            RunKind::Keys => Self::decode_places(first, bytes),
+            RunKind::Conversations | RunKind::KeysInFull => {
                 Self::decode(kind.value_bytes(), first, bytes)
             }
         };
@@ -142,6 +144,16 @@ impl Entries {
             entries.values.extend_from_slice(value);
             true
         })?;
+        Some(entries)
+    }
+
+    fn decode_places(first: &[u8], mut bytes: &[u8]) -> Option<Self> {
+        let mut entries = Self::default();
+        let mut last = Key::from_bytes(first)?;
+        while !bytes.is_empty() {
+            last = take_place(&mut bytes, last)?;
+            entries.keys.push(last);
+        }
         Some(entries)
     }
 
@@ -196,14 +208,30 @@ fn damaged() -> LogError {
     LogError::Failed("a block of a sorted run is damaged".into())
 }
 
-/// An entry of the index behind another: how much larger the mailbox's number is, and, if it is the same, the id; the
-/// distance of the positions, its sign in the lowest bit; sender and size.
-fn put_entry(bytes: &mut Vec<u8>, last: Key, key: Key, value: &[u8]) {
-    let (Key([last_mailbox, last_id, last_position]), Key([mailbox, id, position])) = (last, key);
-    put_number(bytes, mailbox.wrapping_sub(last_mailbox));
-    put_number(bytes, if mailbox == last_mailbox { id.wrapping_sub(last_id) } else { id });
+/// A key behind another, the last of whose numbers is a position: how much larger the first number is, and, if it is the
+/// same, the second; the distance of the positions, its sign in the lowest bit.
+fn put_place(bytes: &mut Vec<u8>, last: Key, key: Key) {
+    let (Key([last_owner, last_id, last_position]), Key([owner, id, position])) = (last, key);
+    put_number(bytes, owner.wrapping_sub(last_owner));
+    put_number(bytes, if owner == last_owner { id.wrapping_sub(last_id) } else { id });
     let distance = position.wrapping_sub(last_position).cast_signed();
     put_number(bytes, (distance << 1 ^ distance >> 63).cast_unsigned());
+}
+
+/// The same back; `None` if it is damaged.
+fn take_place(bytes: &mut &[u8], last: Key) -> Option<Key> {
+    let Key([last_owner, last_id, last_position]) = last;
+    let owner = last_owner.wrapping_add(take_number(bytes)?);
+    let id = take_number(bytes)?;
+    let id = if owner == last_owner { last_id.wrapping_add(id) } else { id };
+    let distance = take_number(bytes)?;
+    let distance = distance >> 1 ^ (distance & 1).wrapping_neg();
+    Some(Key([owner, id, last_position.wrapping_add(distance)]))
+}
+
+/// An entry of the index behind another: its key, sender and size.
+fn put_entry(bytes: &mut Vec<u8>, last: Key, key: Key, value: &[u8]) {
+    put_place(bytes, last, key);
     let Some((sender, size)) = value.split_first_chunk() else { return };
     put_number(bytes, u64::from_le_bytes(*sender));
     put_number(bytes, size.try_into().map_or(0, u32::from_le_bytes).into());
@@ -211,13 +239,7 @@ fn put_entry(bytes: &mut Vec<u8>, last: Key, key: Key, value: &[u8]) {
 
 /// The same back; `None` if it is damaged.
 fn take_entry(bytes: &mut &[u8], last: Key) -> Option<(Key, [u8; Entry::VALUE_BYTES])> {
-    let Key([last_mailbox, last_id, last_position]) = last;
-    let mailbox = last_mailbox.wrapping_add(take_number(bytes)?);
-    let id = take_number(bytes)?;
-    let id = if mailbox == last_mailbox { last_id.wrapping_add(id) } else { id };
-    let distance = take_number(bytes)?;
-    let distance = distance >> 1 ^ (distance & 1).wrapping_neg();
-    let key = Key([mailbox, id, last_position.wrapping_add(distance)]);
+    let key = take_place(bytes, last)?;
     let sender = AccountNumber(take_number(bytes)?);
     let size = u32::try_from(take_number(bytes)?).ok()?;
     Some((key, Entry { position: 0, sender, size }.value()))
@@ -241,7 +263,12 @@ mod tests {
         #[test]
         fn a_block_survives_its_bytes(
             mut keys in prop::collection::vec(prop::array::uniform3(prop_oneof![0..4u64, any::<u64>()]), 1..50),
-            kind in prop::sample::select(vec![RunKind::Index, RunKind::Conversations, RunKind::Keys]),
+            kind in prop::sample::select(vec![
+                RunKind::Index,
+                RunKind::Conversations,
+                RunKind::Keys,
+                RunKind::KeysInFull,
+            ]),
         ) {
             keys.sort_unstable();
             let value = |at: usize| vec![u8::try_from(at).unwrap(); kind.value_bytes()];
@@ -262,7 +289,7 @@ mod tests {
             first in prop::collection::vec(any::<u8>(), 20..28),
             bytes in prop::collection::vec(any::<u8>(), 0..200),
         ) {
-            for kind in [RunKind::Index, RunKind::Keys] {
+            for kind in [RunKind::Index, RunKind::Keys, RunKind::KeysInFull] {
                 let _ = Entries::read(kind, &(first.clone().into(), bytes.clone().into()));
             }
         }

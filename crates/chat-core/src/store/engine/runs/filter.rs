@@ -1,8 +1,8 @@
 //! [`Filter`]: tells in one look at memory that a run has not what is looked for.
 
-/// A Bloom filter in lines of one cache line each; an item sets one bit in each of the eight words of its line. At 25
-/// bits an item about one in 20,000 of what is not in it gets through: dozens of filters are asked for each key, and
-/// each that is wrong costs a read.
+use crate::store::mix::mix;
+
+/// A Bloom filter in lines of one cache line each; an item sets one bit in each of the eight words of its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// The one of an item is as far along them as its hash is along all numbers.
@@ -17,47 +17,55 @@ struct Line([u64; 8]);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Probe {
     hash: u64,
-    bits: [u64; 8],
+    /// Eight times six bits: which bit of each word.
+    bits: u64,
 }
 
 impl Probe {
     pub(crate) fn new(item: [u64; 3]) -> Self {
         let hash = item.iter().fold(0, |hash, number| mix(hash ^ number));
-        let mut rest = mix(hash);
-        let bits = [(); 8].map(|()| {
-            let bit = 1 << (rest & 63);
-            rest >>= 6;
-            bit
-        });
-        Self { hash, bits }
+        Self { hash, bits: mix(hash) }
+    }
+
+    fn bits(self) -> [u64; 8] {
+        [0, 6, 12, 18, 24, 30, 36, 42].map(|shift| 1 << (self.bits >> shift & 63))
     }
 }
 
 impl Filter {
-    /// An empty one with room for that many items.
-    pub(crate) fn for_items(items: u64) -> Self {
+    /// An empty one with room for that many items, so many to a line.
+    pub(crate) fn for_items(items: u64, a_line: usize) -> Self {
         let items = usize::try_from(items).unwrap_or(usize::MAX);
-        Self { lines: vec![Line::default(); lines_for(items)] }
+        Self { lines: vec![Line::default(); lines_for(items.div_ceil(a_line))] }
     }
 
     pub(crate) fn insert(&mut self, probe: &Probe) {
         let at = self.line_of(probe);
         if let Some(line) = self.lines.get_mut(at) {
-            line.0.iter_mut().zip(probe.bits).for_each(|(word, bit)| *word |= bit);
+            line.0.iter_mut().zip(probe.bits()).for_each(|(word, bit)| *word |= bit);
+        }
+    }
+
+    /// Several, which wait for memory together.
+    pub(crate) fn insert_all(&mut self, probes: &[Probe]) {
+        for probes in probes.chunks(GLANCED) {
+            let words = probes.iter().filter_map(|probe| self.lines.get(self.line_of(probe)));
+            std::hint::black_box(words.fold(0, |seen, line| seen ^ line.0[0]));
+            probes.iter().for_each(|probe| self.insert(probe));
         }
     }
 
     pub(crate) fn may_have(&self, probe: &Probe) -> bool {
         // Without branches: several filters are probed in a row, and their cache misses shall overlap.
         self.lines.get(self.line_of(probe)).is_none_or(|line| {
-            line.0.iter().zip(probe.bits).fold(0, |missing, (word, bit)| missing | (bit & !word))
+            line.0.iter().zip(probe.bits()).fold(0, |missing, (word, bit)| missing | (bit & !word))
                 == 0
         })
     }
 
     /// As small as it may be for the items that it has: halved as long as that is enough.
-    pub(crate) fn shrunk_to(mut self, items: u64) -> Self {
-        let wanted = usize::try_from(items).map_or(usize::MAX, |items| items.div_ceil(MOST_A_LINE));
+    pub(crate) fn shrunk_to(mut self, items: u64, a_line: usize) -> Self {
+        let wanted = usize::try_from(items).map_or(usize::MAX, |items| items.div_ceil(a_line));
         while let (halves, []) = self.lines.as_chunks::<2>()
             && halves.len() >= wanted.max(1)
         {
@@ -95,35 +103,34 @@ impl Line {
 }
 
 /// A number that can be halved until little is left, and not much more than it takes.
-fn lines_for(items: usize) -> usize {
-    let wanted = items.div_ceil(MOST_A_LINE).max(1);
+fn lines_for(wanted: usize) -> usize {
+    let wanted = wanted.max(1);
     let unit = (wanted / 16).next_power_of_two();
     wanted.next_multiple_of(unit)
 }
 
-/// The finisher of Stafford's thirteenth variant, as in SplitMix64. The same in every version: filters are kept on disk.
-fn mix(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
-/// Items in a line: 25 bits each.
-const MOST_A_LINE: usize = 20;
+/// Items that are looked at before they are put: what they need is in the nearest cache then.
+pub(crate) const GLANCED: usize = 64;
+/// Conversations in a line: 25 bits each, so that about one in 20,000 of what is not there gets through. Dozens of filters
+/// are asked for each, and each that is wrong costs a read.
+pub(crate) const CONVERSATIONS_A_LINE: usize = 20;
+/// Keys in a line: 16 bits each, so that about one in 1,500 of what is not there gets through. It has to get through two
+/// filters.
+pub(crate) const KEYS_A_LINE: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn filled(room: u64, items: u64) -> Filter {
-        let mut filter = Filter::for_items(room);
+        let mut filter = Filter::for_items(room, 20);
         (0..items).for_each(|n| filter.insert(&Probe::new([1, n, 7])));
         filter
     }
 
     #[test]
     fn what_is_in_it_passes_and_nearly_nothing_else_does() {
-        let shrunk = filled(1_000_000, 100_000).shrunk_to(100_000);
+        let shrunk = filled(1_000_000, 100_000).shrunk_to(100_000, 20);
         assert!(shrunk.lines.len() < 10_000, "{} lines", shrunk.lines.len());
         for filter in [filled(100_000, 100_000), shrunk] {
             assert!((0..100_000).all(|n| filter.may_have(&Probe::new([1, n, 7]))));

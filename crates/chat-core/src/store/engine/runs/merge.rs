@@ -34,7 +34,7 @@ impl Merge {
         let sources = inputs.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
         let firsts = sources.iter().enumerate();
         let next = firsts.filter_map(|(at, source)| Some(Reverse((source.key()?, at)))).collect();
-        let items = inputs.iter().map(|run| run.items).sum();
+        let items = inputs.iter().map(|run| run.summary.items).sum();
         Ok(Self {
             kind,
             inputs: inputs.iter().map(|run| run.number).collect(),
@@ -68,7 +68,7 @@ impl Merge {
             };
             let Some(source) = self.sources.get_mut(at) else { continue };
             match self.kind {
-                RunKind::Keys => self.writer.push(key, source.value(), slice),
+                RunKind::Keys | RunKind::KeysInFull => self.writer.push(key, source.value(), slice),
                 // What was trimmed lies nowhere any more.
                 RunKind::Index if key.0[2] < start => {}
                 RunKind::Index => self.writer.push(key, source.value(), slice),

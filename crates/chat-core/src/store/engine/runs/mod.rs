@@ -23,13 +23,14 @@ use super::log::{LogError, RunKind, RunRow};
 use crate::store::AccountNumber;
 pub(crate) use block::{Key, read_from};
 pub(crate) use cursor::{Backward, Forward};
-pub(crate) use filter::{Filter, Probe};
+pub(crate) use filter::Probe;
 use merge::Merge;
 pub(crate) use pieces::{InOrder, Pieces};
 pub(crate) use shared::FilterId;
 use shared::SharedFilters;
+use summary::Summary;
 pub(super) use upkeep::KEYS_LIVE_S;
-pub(crate) use writer::{HEAVY, Writer};
+pub(crate) use writer::{HEAVY, Writer, probe};
 
 /// What is known in memory of a complete run.
 #[derive(Debug)]
@@ -38,25 +39,27 @@ pub(crate) struct Run {
     pub(crate) entries: u64,
     /// The newest position in it; of keys the hour and second of running time when it was written.
     pub(crate) until: u64,
-    /// How many different things there are to filter by.
-    items: u64,
-    /// Whose entries are many, and how many.
-    pub(crate) heavy: Vec<(AccountNumber, u64)>,
-    /// Of keys `None` if they are in a filter that several runs share.
-    filter: Option<Filter>,
+    summary: Summary,
 }
 
 impl Run {
     fn from_row(row: &RunRow) -> Result<Self, LogError> {
-        let (items, heavy, filter) = summary::decode(&row.filter)
+        let summary = Summary::decode(row.kind, &row.filter)
             .ok_or_else(|| LogError::Failed(format!("sorted run {} is damaged", row.number)))?;
         let (number, entries, until) = (row.number, row.entries, row.until);
-        Ok(Self { number, entries, until, items, heavy, filter })
+        Ok(Self { number, entries, until, summary })
+    }
+
+    /// How many keys the account has in the run, if it has many.
+    pub(crate) fn heavy(&self, account: AccountNumber) -> u64 {
+        let heavy = &self.summary.heavy;
+        let at = heavy.binary_search_by_key(&account, |(account, _)| *account);
+        at.ok().and_then(|at| heavy.get(at)).map_or(0, |(_, count)| *count)
     }
 
     /// Whether the run may have an entry that is looked for.
     pub(crate) fn may_have(&self, probe: &Probe) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.may_have(probe))
+        self.summary.filter.as_ref().is_none_or(|filter| filter.may_have(probe))
     }
 }
 
@@ -68,6 +71,8 @@ pub(crate) struct Runs {
     pub(crate) index_order: Arc<[u64]>,
     pub(crate) conversations: Vec<Run>,
     pub(crate) keys: Vec<Run>,
+    /// Those of earlier versions. There are none a day after the first start of this one.
+    pub(crate) keys_in_full: Vec<Run>,
     shared: SharedFilters,
     /// How many keys each account has in runs where it has many.
     pub(crate) heavy: HashMap<AccountNumber, u64>,
@@ -81,17 +86,19 @@ impl Runs {
         let mut runs = Self::default();
         for row in rows {
             match row.complete {
-                true => runs.add(row.kind, Run::from_row(row)?),
+                true => runs.recover_one(row.kind, Run::from_row(row)?),
                 false => runs.doomed.push(row.number),
             }
         }
+        runs.changed();
         Ok(runs)
     }
 
-    /// Takes in a run that is complete.
-    pub(crate) fn add(&mut self, kind: RunKind, run: Run) {
+    fn recover_one(&mut self, kind: RunKind, run: Run) {
+        if kind == RunKind::Keys {
+            self.shared.add_alone(run.number);
+        }
         self.of(kind).push(run);
-        self.changed();
     }
 
     fn of(&mut self, kind: RunKind) -> &mut Vec<Run> {
@@ -99,6 +106,7 @@ impl Runs {
             RunKind::Index => &mut self.index,
             RunKind::Conversations => &mut self.conversations,
             RunKind::Keys => &mut self.keys,
+            RunKind::KeysInFull => &mut self.keys_in_full,
         }
     }
 
@@ -116,7 +124,9 @@ impl Runs {
         order.sort_unstable_by_key(|run| std::cmp::Reverse(*run));
         self.index_order = order.into_iter().map(|(_, number)| number).collect();
         self.heavy.clear();
-        for (account, count) in self.keys.iter().flat_map(|run| &run.heavy) {
+        for (account, count) in
+            self.keys.iter().chain(&self.keys_in_full).flat_map(|run| &run.summary.heavy)
+        {
             *self.heavy.entry(*account).or_default() += count;
         }
     }
@@ -126,7 +136,18 @@ impl Runs {
             RunKind::Index => self.index.len(),
             RunKind::Conversations => self.conversations.len(),
             RunKind::Keys => self.keys.len(),
+            RunKind::KeysInFull => self.keys_in_full.len(),
         }
+    }
+
+    /// All runs of keys.
+    pub(crate) fn all_keys(&self) -> impl Iterator<Item = &Run> {
+        self.keys.iter().chain(&self.keys_in_full)
+    }
+
+    /// The first position in the log that a key leads to. From there on the log is needed.
+    pub(crate) fn oldest_posted(&self) -> Option<u64> {
+        self.keys.iter().filter_map(|run| run.summary.oldest).min()
     }
 }
 

@@ -6,23 +6,17 @@ use std::collections::binary_heap::PeekMut;
 
 use super::Key;
 
-/// Keys and what stands beside each, in the order they came, and soon in order of key: a piece is sorted as it is full,
-/// which spreads the work of sorting over the time in which they come.
-#[derive(Debug)]
-pub(crate) struct Pieces<V> {
-    sorted: Vec<Vec<(Key, V)>>,
-    open: Vec<(Key, V)>,
+/// Keys in the order they came, and soon in order: a piece is sorted as it is full, which spreads the work of sorting over
+/// the time in which they come.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    sorted: Vec<Vec<Key>>,
+    open: Vec<Key>,
 }
 
-impl<V> Default for Pieces<V> {
-    fn default() -> Self {
-        Self { sorted: Vec::new(), open: Vec::new() }
-    }
-}
-
-impl<V: Copy> Pieces<V> {
-    pub(crate) fn push(&mut self, key: Key, value: V) {
-        self.open.push((key, value));
+impl Pieces {
+    pub(crate) fn push(&mut self, key: Key) {
+        self.open.push(key);
         if self.open.len() >= PIECE {
             self.close();
         }
@@ -31,7 +25,7 @@ impl<V: Copy> Pieces<V> {
     /// Sorts what is not sorted yet.
     pub(crate) fn close(&mut self) {
         let mut piece = std::mem::take(&mut self.open);
-        piece.sort_unstable_by_key(|(key, _)| *key);
+        piece.sort_unstable();
         self.sorted.extend(Some(piece).filter(|piece| !piece.is_empty()));
     }
 
@@ -39,46 +33,47 @@ impl<V: Copy> Pieces<V> {
         self.sorted.iter().map(Vec::len).sum::<usize>() + self.open.len()
     }
 
-    /// What stands beside a key.
-    pub(crate) fn get(&self, key: Key) -> Option<V> {
-        let sorted = self.sorted.iter().filter_map(|piece| from(piece, key).first());
-        let mut found = sorted.chain(&self.open).filter(|(other, _)| *other == key);
-        found.next().map(|(_, value)| *value)
-    }
-
     /// The largest key below this one.
     pub(crate) fn last_below(&self, key: Key) -> Option<Key> {
         let sorted = self.sorted.iter().filter_map(|piece| below(piece, key).last());
-        let open = self.open.iter().filter(|(other, _)| *other < key);
-        sorted.chain(open).map(|(key, _)| *key).max()
+        let open = self.open.iter().filter(|other| **other < key);
+        sorted.chain(open).max().copied()
     }
 
     /// The smallest key that is not below this one.
     pub(crate) fn first_from(&self, key: Key) -> Option<Key> {
         let sorted = self.sorted.iter().filter_map(|piece| from(piece, key).first());
-        let open = self.open.iter().filter(|(other, _)| *other >= key);
-        sorted.chain(open).map(|(key, _)| *key).min()
+        let open = self.open.iter().filter(|other| **other >= key);
+        sorted.chain(open).min().copied()
+    }
+
+    /// The few keys from one to below another. In no order.
+    pub(crate) fn few(&self, low: Key, high: Key) -> impl Iterator<Item = Key> {
+        let is_within = move |key: &&Key| (low..high).contains(*key);
+        let sorted =
+            self.sorted.iter().flat_map(move |piece| from(piece, low).iter().take_while(is_within));
+        sorted.chain(self.open.iter().filter(is_within)).copied()
     }
 
     /// The keys from one to below another; of each piece at most the last `most`. In no order.
     pub(crate) fn range(&self, low: Key, high: Key, most: usize) -> impl Iterator<Item = Key> {
-        let sorted = self.sorted.iter().flat_map(move |piece| {
-            from(below(piece, high), low).iter().rev().take(most).map(|(key, _)| *key)
-        });
-        let open = self.open.iter().map(|(key, _)| *key);
-        sorted.chain(open.filter(move |key| (low..high).contains(key)))
+        let sorted = self
+            .sorted
+            .iter()
+            .flat_map(move |piece| from(below(piece, high), low).iter().rev().take(most));
+        sorted.chain(self.open.iter().filter(move |key| (low..high).contains(*key))).copied()
     }
 }
 
-fn below<V>(piece: &[(Key, V)], key: Key) -> &[(Key, V)] {
-    piece.get(..piece.partition_point(|(other, _)| *other < key)).unwrap_or_default()
+fn below(piece: &[Key], key: Key) -> &[Key] {
+    piece.get(..piece.partition_point(|other| *other < key)).unwrap_or_default()
 }
 
-fn from<V>(piece: &[(Key, V)], key: Key) -> &[(Key, V)] {
-    piece.get(piece.partition_point(|(other, _)| *other < key)..).unwrap_or_default()
+fn from(piece: &[Key], key: Key) -> &[Key] {
+    piece.get(piece.partition_point(|other| *other < key)..).unwrap_or_default()
 }
 
-/// All entries of closed pieces in order, a few at a time.
+/// All keys of closed pieces in order, a few at a time.
 #[derive(Debug)]
 pub(crate) struct InOrder {
     /// The next key of each piece that has one, and where in which piece it is.
@@ -86,24 +81,21 @@ pub(crate) struct InOrder {
 }
 
 impl InOrder {
-    pub(crate) fn new<V>(pieces: &Pieces<V>) -> Self {
+    pub(crate) fn new(pieces: &Pieces) -> Self {
         let firsts = pieces.sorted.iter().enumerate();
-        let next = firsts.filter_map(|(piece, entries)| {
-            entries.first().map(|(key, _)| Reverse((*key, piece, 0)))
-        });
+        let next = firsts.filter_map(|(piece, keys)| Some(Reverse((*keys.first()?, piece, 0))));
         Self { next: next.collect() }
     }
 
-    /// The next entry of the same pieces.
-    pub(crate) fn next<V: Copy>(&mut self, pieces: &Pieces<V>) -> Option<(Key, V)> {
+    /// The next key of the same pieces.
+    pub(crate) fn next(&mut self, pieces: &Pieces) -> Option<Key> {
         let mut first = self.next.peek_mut()?;
-        let Reverse((_, piece, at)) = *first;
-        let entries = pieces.sorted.get(piece)?;
-        match entries.get(at + 1) {
-            Some((key, _)) => *first = Reverse((*key, piece, at + 1)),
+        let Reverse((key, piece, at)) = *first;
+        match pieces.sorted.get(piece)?.get(at + 1) {
+            Some(next) => *first = Reverse((*next, piece, at + 1)),
             None => drop(PeekMut::pop(first)),
         }
-        entries.get(at).copied()
+        Some(key)
     }
 }
 
@@ -129,20 +121,18 @@ mod tests {
             let keys: Vec<_> = keys.into_iter().take(count).collect();
             let key = |n: u64| Key([0, n / 9, n % 9]);
             let mut pieces = Pieces::default();
-            keys.iter().for_each(|n| pieces.push(key(*n), *n));
+            keys.iter().for_each(|n| pieces.push(key(*n)));
             let all: BTreeSet<_> = keys.iter().map(|n| key(*n)).collect();
             prop_assert_eq!(pieces.last_below(key(high)), all.range(..key(high)).next_back().copied());
             prop_assert_eq!(pieces.first_from(key(low)), all.range(key(low)..).next().copied());
-            prop_assert!((0..60).all(|n| pieces.get(key(n)) == keys.contains(&n).then_some(n)));
             let found: BTreeSet<_> = pieces.range(key(low), key(high), 100).collect();
             let expected: BTreeSet<_> = all.iter().filter(|k| (key(low)..key(high)).contains(k)).copied().collect();
-            prop_assert_eq!(found, expected);
+            prop_assert_eq!(&found, &expected);
+            prop_assert_eq!(pieces.few(key(low), key(high)).collect::<BTreeSet<_>>(), expected);
             pieces.close();
             prop_assert_eq!(pieces.len(), all.len());
             let mut order = InOrder::new(&pieces);
             let sorted: Vec<_> = std::iter::from_fn(|| order.next(&pieces)).collect();
-            prop_assert!(sorted.iter().all(|(sorted, n)| *sorted == key(*n)));
-            let sorted: Vec<_> = sorted.into_iter().map(|(key, _)| key).collect();
             prop_assert_eq!(sorted, all.into_iter().collect::<Vec<_>>());
         }
     }

@@ -11,6 +11,7 @@ impl Runs {
             RunKind::Index => several_alike(self.index.iter().collect()),
             RunKind::Conversations => several_alike(self.conversations.iter().collect()),
             RunKind::Keys => self.merge_keys(hour),
+            RunKind::KeysInFull => None,
         };
         KINDS
             .into_iter()
@@ -29,9 +30,9 @@ impl Runs {
             let runs = self.keys.iter().filter(|run| hour_of(run) == one);
             let inputs = match one < hour {
                 true => by_size(runs.collect()),
-                false => {
-                    several_alike(runs.filter(|run| run.items <= MOST_FILTERED / 2).collect())?
-                }
+                false => several_alike(
+                    runs.filter(|run| run.summary.items <= MOST_FILTERED / 2).collect(),
+                )?,
             };
             fitting(inputs)
         })
@@ -60,7 +61,7 @@ fn by_size(mut runs: Vec<&Run>) -> Vec<&Run> {
 /// The first of them, as long as one filter holds them all; at least two.
 fn fitting(runs: Vec<&Run>) -> Option<Vec<&Run>> {
     let mut room = MOST_FILTERED;
-    let fits = |run: &&Run| match room.checked_sub(run.items) {
+    let fits = |run: &&Run| match room.checked_sub(run.summary.items) {
         Some(rest) => {
             room = rest;
             true
@@ -76,6 +77,7 @@ const SEVERAL: usize = if cfg!(test) { 3 } else { 8 };
 
 #[cfg(test)]
 mod tests {
+    use super::super::summary::Summary;
     use super::*;
 
     fn runs(numbers: std::ops::Range<u64>, entries: u64) -> Vec<Run> {
@@ -83,9 +85,7 @@ mod tests {
             number,
             entries,
             until: 0,
-            items: entries,
-            heavy: Vec::new(),
-            filter: None,
+            summary: Summary { items: entries, ..Summary::default() },
         };
         numbers.map(run).collect()
     }

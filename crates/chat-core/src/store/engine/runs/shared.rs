@@ -1,21 +1,26 @@
-//! Filters of the keys of several runs: one look for all of them.
+//! [`SharedFilters`]: filters over the keys of many runs, and of those that no run has yet.
+//!
+//! Memory is slow, and each filter that is asked for a key costs a wait for it. So a few large ones are asked first, and the
+//! runs' own only for a key that one of these may have. They are not kept on disk: after a start they get the keys of the
+//! runs that are there in the background, and until then such a run's own filter is asked as well.
 
-use super::super::log::RunKind;
-use super::filter::{Filter, Probe};
-use super::{Key, Run, Runs};
+use super::super::log::{LogError, RunKind, View};
+use super::filter::{Filter, KEYS_A_LINE, Probe};
+use super::{ENTRIES_A_SLICE, Forward, Key, Run, Runs, probe};
 
 /// Names a shared filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FilterId(u64);
 
-/// Keys go into them as they are used, and what is in them becomes runs later. After a restart runs have filters of
-/// their own.
 #[derive(Debug, Default)]
 pub(super) struct SharedFilters {
     full: Vec<Shared>,
     /// Takes what comes.
     open: Option<Shared>,
     made: u64,
+    /// The runs whose keys are in none of them.
+    alone: Vec<u64>,
+    gathering: Option<Gathering>,
 }
 
 #[derive(Debug)]
@@ -24,63 +29,106 @@ struct Shared {
     filter: Filter,
     /// How many keys more it takes.
     room: u64,
-    /// How many stretches that are not written yet have keys in it.
-    stretches: u64,
+    /// How many stretches that are not written yet have keys in it, or runs that are being gathered.
+    pending: u64,
     /// The runs that have the others.
     runs: Vec<u64>,
 }
 
+/// A run whose keys are being put into shared filters.
+#[derive(Debug)]
+struct Gathering {
+    run: u64,
+    source: Forward,
+    filters: Vec<FilterId>,
+}
+
 impl Runs {
-    /// Puts a key into the filters that is about to be stored; `filters` are those of its stretch.
-    pub(crate) fn expect(&mut self, key: Key, filters: &mut Vec<FilterId>) {
-        let shared = self.shared.open();
-        shared.room -= 1;
-        shared.filter.insert(&Probe::new(key.0));
-        if filters.last() != Some(&shared.id) {
-            filters.push(shared.id);
-            shared.stretches += 1;
-        }
+    /// Puts keys into the filters that are being stored; `filters` are those of their stretch.
+    pub(crate) fn expect(&mut self, keys: &[Key], filters: &mut Vec<FilterId>) {
+        self.shared.insert_all(keys, 0, filters);
     }
 
     /// Takes in a run of a stretch just written, whose keys are in these filters.
-    pub(crate) fn add_written(&mut self, kind: RunKind, mut run: Run, filters: &[FilterId]) {
+    pub(crate) fn add_written(&mut self, kind: RunKind, run: Run, filters: &[FilterId]) {
         if kind == RunKind::Keys {
-            run.filter = None;
-            for shared in self.shared.all_mut().filter(|shared| filters.contains(&shared.id)) {
-                shared.runs.push(run.number);
-                shared.stretches -= 1;
-            }
+            self.shared.settle(run.number, filters);
         }
-        self.add(kind, run);
+        self.of(kind).push(run);
+        self.changed();
+    }
+
+    /// Takes in what was made of runs, which still are there.
+    pub(super) fn add_merged(&mut self, kind: RunKind, run: Run, inputs: &[u64]) {
+        match kind == RunKind::Keys && self.shared.have_all(inputs) {
+            true => self.shared.follow(run.number, inputs),
+            false => self.shared.alone.extend((kind == RunKind::Keys).then_some(run.number)),
+        }
+        self.of(kind).push(run);
+        self.changed();
+    }
+
+    /// How many runs have their keys in none.
+    #[cfg(test)]
+    pub(crate) fn alone(&self) -> usize {
+        self.shared.alone.len()
     }
 
     /// Whether a key may be one that no run has yet.
     pub(crate) fn may_expect(&self, probe: &Probe) -> bool {
-        let mut unwritten = self.shared.all().filter(|shared| shared.stretches > 0);
-        unwritten.any(|shared| shared.filter.may_have(probe))
+        let mut pending = self.shared.all().filter(|shared| shared.pending > 0);
+        pending.any(|shared| shared.filter.may_have(probe))
     }
 
-    /// Of each key that is looked for whether it is sure that no run has it. One filter after the other is asked, since the
-    /// keys do not wait for each other, and memory is slow.
+    /// Of each key that is looked for whether it is sure that there is none, nor the same before it among these. One filter
+    /// after the other is asked, since the keys do not wait for each other, and memory is slow.
     pub(crate) fn have_not(&self, probes: &[Option<Probe>]) -> Vec<bool> {
         let mut new: Vec<_> = probes.iter().map(Option::is_some).collect();
-        let own = self.keys.iter().filter_map(|run| run.filter.as_ref());
+        let alone = self.keys.iter().filter(|run| self.shared.alone.contains(&run.number));
+        let own = alone.filter_map(|run| run.summary.filter.as_ref());
         for filter in own.chain(self.shared.all().map(|shared| &shared.filter)) {
             for (new, probe) in new.iter_mut().zip(probes) {
                 *new &= !probe.as_ref().is_some_and(|probe| filter.may_have(probe));
             }
         }
+        let mut before = Filter::for_items(to_u64(probes.len()), KEYS_A_LINE);
+        for (new, probe) in new.iter_mut().zip(probes) {
+            if let Some(probe) = probe {
+                *new &= !before.may_have(probe);
+                before.insert(probe);
+            }
+        }
         new
     }
 
-    /// The runs that may have a key.
-    pub(crate) fn keys_that_may_have(&self, probe: &Probe) -> impl Iterator<Item = u64> {
-        let shared = self.shared.all().filter(|shared| shared.filter.may_have(probe));
-        let own = self
-            .keys
-            .iter()
-            .filter(|run| run.filter.as_ref().is_some_and(|filter| filter.may_have(probe)));
-        shared.flat_map(|shared| shared.runs.iter().copied()).chain(own.map(|run| run.number))
+    /// Puts some keys of a run into shared filters that are in none of them; whether there was such a run.
+    pub(super) fn gather(&mut self, view: &impl View) -> Result<bool, LogError> {
+        let shared = &mut self.shared;
+        let alone = self.keys.iter().filter(|run| shared.alone.contains(&run.number));
+        let more = alone.map(|run| run.summary.items).sum();
+        let mut gathering = match (shared.gathering.take(), shared.alone.last()) {
+            (Some(gathering), _) => gathering,
+            (None, Some(&run)) => {
+                let source = Forward::from(view, RunKind::Keys, run, Key([0; 3]))?;
+                Gathering { run, source, filters: Vec::new() }
+            }
+            (None, None) => return Ok(false),
+        };
+        let mut keys = Vec::new();
+        while keys.len() < ENTRIES_A_SLICE
+            && let Some(key) = gathering.source.key()
+        {
+            keys.push(key);
+            gathering.source.advance(view)?;
+        }
+        shared.insert_all(&keys, more, &mut gathering.filters);
+        if gathering.source.key().is_some() {
+            shared.gathering = Some(gathering);
+        } else {
+            shared.settle(gathering.run, &gathering.filters);
+            shared.alone.retain(|run| *run != gathering.run);
+        }
+        Ok(true)
     }
 }
 
@@ -93,22 +141,79 @@ impl SharedFilters {
         self.full.iter_mut().chain(&mut self.open)
     }
 
-    /// The one that has room.
-    fn open(&mut self) -> &mut Shared {
+    /// Puts keys into the filters that have room; notes which they are. So many more are to follow.
+    fn insert_all(&mut self, keys: &[Key], more: u64, filters: &mut Vec<FilterId>) {
+        let mut probes: Vec<_> = keys.iter().map(|key| probe(RunKind::Keys, *key)).collect();
+        while !probes.is_empty() {
+            let shared = self.open(more);
+            let fitting =
+                usize::try_from(shared.room).map_or(probes.len(), |room| room.min(probes.len()));
+            let rest = probes.split_off(fitting);
+            shared.room -= to_u64(fitting);
+            shared.filter.insert_all(&probes);
+            if filters.last() != Some(&shared.id) {
+                filters.push(shared.id);
+                shared.pending += 1;
+            }
+            probes = rest;
+        }
+    }
+
+    /// The one that has room; a new one is large enough for those that are to follow, within reason.
+    fn open(&mut self, more: u64) -> &mut Shared {
         self.full.extend(self.open.take_if(|open| open.room == 0));
+        let room = (ROOM << self.full.len().min(MOST_DOUBLINGS)).max(more);
         self.open.get_or_insert_with(|| {
             self.made += 1;
-            let (id, filter) = (FilterId(self.made), Filter::for_items(ROOM));
-            Shared { id, filter, room: ROOM, stretches: 0, runs: Vec::new() }
+            let room = room.next_power_of_two().min(ROOM << MOST_DOUBLINGS);
+            let (id, filter) = (FilterId(self.made), Filter::for_items(room, KEYS_A_LINE));
+            Shared { id, filter, room, pending: 0, runs: Vec::new() }
         })
+    }
+
+    /// A run has now what was put into these filters for it.
+    fn settle(&mut self, run: u64, filters: &[FilterId]) {
+        for shared in self.all_mut().filter(|shared| filters.contains(&shared.id)) {
+            shared.runs.push(run);
+            shared.pending -= 1;
+        }
+    }
+
+    /// Takes in a run that is there already.
+    pub(super) fn add_alone(&mut self, run: u64) {
+        self.alone.push(run);
+    }
+
+    fn have_all(&self, runs: &[u64]) -> bool {
+        !runs.iter().any(|run| self.alone.contains(run))
+    }
+
+    /// A run has what these have.
+    fn follow(&mut self, run: u64, inputs: &[u64]) {
+        for shared in self.all_mut() {
+            if shared.runs.iter().any(|run| inputs.contains(run)) {
+                shared.runs.push(run);
+            }
+        }
     }
 
     /// These runs are read no more.
     pub(super) fn forget(&mut self, runs: &[u64]) {
+        if let Some(gathering) = self.gathering.take_if(|gathering| runs.contains(&gathering.run)) {
+            let begun = |shared: &&mut Shared| gathering.filters.contains(&shared.id);
+            self.all_mut().filter(begun).for_each(|shared| shared.pending -= 1);
+        }
+        self.alone.retain(|run| !runs.contains(run));
         self.all_mut().for_each(|shared| shared.runs.retain(|run| !runs.contains(run)));
-        self.full.retain(|shared| shared.stretches > 0 || !shared.runs.is_empty());
+        self.full.retain(|shared| shared.pending > 0 || !shared.runs.is_empty());
     }
 }
 
-/// Keys in one: of ten million, a look is taken at ten filters, of 3 MiB each. Tests cut small.
+fn to_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Keys in the first. Tests cut small.
 const ROOM: u64 = if cfg!(test) { 20 } else { 1 << 20 };
+/// Each takes twice what the one before takes, up to 32 MiB: of ten million keys four are asked.
+const MOST_DOUBLINGS: usize = if cfg!(test) { 2 } else { 4 };

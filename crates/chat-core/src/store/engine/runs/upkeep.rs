@@ -8,6 +8,11 @@ impl<L: Log> Engine<L> {
     /// One slice of work on the runs; whether there may be more. While the store is busy, only of what there is too much
     /// already, kind by kind.
     pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
+        if let Some(State { runs, .. }) = &mut self.state
+            && runs.gather(&self.log)?
+        {
+            return Ok(true);
+        }
         let spared = if self.load.is_busy() { MANY } else { 0 };
         let mut slice = Slice::default();
         let worked = self.expire_keys(&mut slice)
@@ -23,16 +28,19 @@ impl<L: Log> Engine<L> {
     fn expire_keys(&mut self, slice: &mut Slice) -> bool {
         let running = self.running().as_secs();
         let Some(State { runs, .. }) = &mut self.state else { return false };
-        let merging = runs.merge.as_ref().map_or(&[][..], Merge::inputs);
-        let over: Vec<_> = runs
-            .keys
-            .iter()
-            .filter(|run| run.until.saturating_add(KEYS_LIVE_S) <= running)
-            .map(|run| run.number)
-            .filter(|number| !merging.contains(number))
-            .collect();
-        runs.end(RunKind::Keys, &over, slice);
-        !over.is_empty()
+        let mut ended = false;
+        for kind in [RunKind::Keys, RunKind::KeysInFull] {
+            let over =
+                runs.of(kind).iter().filter(|run| run.until.saturating_add(KEYS_LIVE_S) <= running);
+            let mut over: Vec<_> = over.map(|run| run.number).collect();
+            let merging = runs.merge.as_ref().map_or(&[][..], Merge::inputs);
+            over.retain(|number| !merging.contains(number));
+            if !over.is_empty() {
+                runs.end(kind, &over, slice);
+                ended = true;
+            }
+        }
+        ended
     }
 
     /// Begins a merge of a kind with more runs than `spared`, or goes on with the one under way, which is in the way of such.
@@ -54,8 +62,8 @@ impl<L: Log> Engine<L> {
         if merge.step(log, state.start, slice)? {
             let (kind, inputs) = (merge.kind(), merge.inputs().to_vec());
             let run = merge.finish(slice);
+            state.runs.add_merged(kind, run, &inputs);
             state.runs.end(kind, &inputs, slice);
-            state.runs.add(kind, run);
         } else {
             state.runs.merge = Some(merge);
         }

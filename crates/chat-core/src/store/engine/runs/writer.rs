@@ -2,8 +2,9 @@
 
 use super::super::log::{RunChange, RunKind, RunRow, Slice};
 use super::block::Builder;
-use super::filter::{Filter, Probe};
-use super::{Key, Run, level, summary};
+use super::filter::{CONVERSATIONS_A_LINE, Filter, GLANCED, KEYS_A_LINE, Probe};
+use super::summary::Summary;
+use super::{Key, Run, level};
 use crate::store::AccountNumber;
 
 /// Writes a run's entries, in order of key.
@@ -11,12 +12,11 @@ use crate::store::AccountNumber;
 pub(crate) struct Writer {
     row: RunRow,
     block: Builder,
-    filter: Option<Filter>,
-    /// How many items the filter has.
-    items: u64,
     last: Option<Key>,
-    /// Who has many entries, the last of them as far as counted.
-    heavy: Vec<(AccountNumber, u64)>,
+    /// What is still to be put into the filter.
+    unfiltered: Vec<Probe>,
+    /// Of those who have many entries the last one as far as counted.
+    summary: Summary,
 }
 
 impl Writer {
@@ -36,10 +36,13 @@ impl Writer {
         Self {
             row,
             block: Builder::new(kind),
-            filter: is_filtered(kind, items).then(|| Filter::for_items(items)),
-            items: 0,
             last: None,
-            heavy: Vec::new(),
+            unfiltered: Vec::new(),
+            summary: Summary {
+                oldest: (kind == RunKind::Keys).then_some(u64::MAX),
+                filter: is_filtered(kind, items).then(|| Filter::for_items(items, a_line(kind))),
+                ..Summary::default()
+            },
         }
     }
 
@@ -47,13 +50,17 @@ impl Writer {
     pub(crate) fn push(&mut self, key: Key, value: &[u8], slice: &mut Slice) {
         let item = item(self.row.kind, key);
         if self.last.is_none_or(|last| self::item(self.row.kind, last) != item) {
-            self.items += 1;
-            if let Some(filter) = &mut self.filter {
-                filter.insert(&Probe::new(item));
+            self.summary.items += 1;
+            if self.summary.filter.is_some() {
+                self.unfiltered.push(Probe::new(item));
+            }
+            if self.unfiltered.len() >= GLANCED {
+                self.fill_filter();
             }
         }
         self.last = Some(key);
-        if self.row.kind == RunKind::Keys {
+        if let Some(oldest) = &mut self.summary.oldest {
+            *oldest = key.0[2].min(*oldest);
             self.count(AccountNumber(key.0[0]));
         }
         self.row.entries += 1;
@@ -67,39 +74,42 @@ impl Writer {
     pub(crate) fn finish(mut self, until: u64, slice: &mut Slice) -> Run {
         slice.runs.extend(self.block.take(self.row.number));
         self.drop_light();
-        let filter = self.filter.map(|filter| filter.shrunk_to(self.items));
+        self.fill_filter();
+        let mut summary = self.summary;
+        let shrunk = |filter: Filter| filter.shrunk_to(summary.items, a_line(self.row.kind));
+        summary.filter = summary.filter.map(shrunk);
         let row = RunRow {
             complete: true,
             level: level(self.row.entries),
             until,
-            filter: summary::encode(self.items, &self.heavy, filter.as_ref()),
+            filter: summary.encode(),
             ..self.row
         };
-        let run = Run {
-            number: row.number,
-            entries: row.entries,
-            until,
-            items: self.items,
-            heavy: self.heavy,
-            filter,
-        };
+        let run = Run { number: row.number, entries: row.entries, until, summary };
         slice.runs.push(RunChange::Put(row));
         run
     }
 
+    fn fill_filter(&mut self) {
+        if let Some(filter) = &mut self.summary.filter {
+            filter.insert_all(&self.unfiltered);
+        }
+        self.unfiltered.clear();
+    }
+
     fn count(&mut self, account: AccountNumber) {
-        match self.heavy.last_mut() {
+        match self.summary.heavy.last_mut() {
             Some((last, count)) if *last == account => *count += 1,
             _ => {
                 self.drop_light();
-                self.heavy.push((account, 1));
+                self.summary.heavy.push((account, 1));
             }
         }
     }
 
     /// Forgets the last one counted, unless it has many.
     fn drop_light(&mut self) {
-        self.heavy.pop_if(|(_, count)| *count < HEAVY);
+        self.summary.heavy.pop_if(|(_, count)| *count < HEAVY);
     }
 }
 
@@ -107,8 +117,20 @@ fn is_filtered(kind: RunKind, items: u64) -> bool {
     match kind {
         RunKind::Index => false,
         RunKind::Conversations => items <= MOST_FILTERED,
-        RunKind::Keys => true,
+        RunKind::Keys | RunKind::KeysInFull => true,
     }
+}
+
+fn a_line(kind: RunKind) -> usize {
+    match kind {
+        RunKind::Keys => KEYS_A_LINE,
+        RunKind::Index | RunKind::Conversations | RunKind::KeysInFull => CONVERSATIONS_A_LINE,
+    }
+}
+
+/// What tells whether a filter of such a run has a key.
+pub(crate) fn probe(kind: RunKind, key: Key) -> Probe {
+    Probe::new(item(kind, key))
 }
 
 /// What a run of the kind is filtered by.
@@ -116,8 +138,8 @@ fn item(kind: RunKind, key: Key) -> [u64; 3] {
     let Key([a, b, c]) = key;
     match kind {
         RunKind::Index => [a, 0, 0],
-        RunKind::Conversations => [a, b, 0],
-        RunKind::Keys => [a, b, c],
+        RunKind::Conversations | RunKind::Keys => [a, b, 0],
+        RunKind::KeysInFull => [a, b, c],
     }
 }
 

@@ -186,6 +186,11 @@ impl Log for SimulatedLog {
         self.append(batch)
     }
 
+    fn posted(&self, position: u64) -> Result<Option<Record>, LogError> {
+        let tables = &self.lock().tables;
+        Ok(tables.log.get(&position).or_else(|| tables.posted.get(&position)).cloned())
+    }
+
     fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
         self.write(Write::Slice(slice.clone()))
     }

@@ -15,6 +15,8 @@ use crate::{MessageId, Timestamp};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tables {
     pub(super) log: BTreeMap<u64, Record>,
+    /// What was trimmed and is still answered from.
+    pub(super) posted: BTreeMap<u64, Record>,
     /// One past the newest position ever used.
     pub(super) next: u64,
     pub(super) covered: u64,
@@ -116,7 +118,9 @@ impl Tables {
         }
         self.covered = slice.covered.unwrap_or(self.covered);
         if let Some(before) = slice.trim_before {
-            self.log = self.log.split_off(&before);
+            let kept = self.log.split_off(&before);
+            self.posted.append(&mut std::mem::replace(&mut self.log, kept));
+            self.posted = self.posted.split_off(&slice.posted_from.unwrap_or(before));
         }
         if let Some((import, from, to)) = slice.drop_accounts {
             let doomed: Vec<_> = self.accounts.range(from..to).map(|(number, _)| *number).collect();

@@ -239,13 +239,17 @@ impl Log for SqliteLog {
         self.follow_up(batch)
     }
 
+    fn posted(&self, position: u64) -> Result<Option<Record>, LogError> {
+        self.journal.segments().posted(position)
+    }
+
     fn put(&mut self, slice: &Slice) -> Result<(), LogError> {
         self.before_database()?;
         write::put(&self.connection, slice, &self.owed, self.journal.mark())
             .map_err(engine_error)?;
         self.after_database()?;
         if let Some(before) = slice.trim_before
-            && self.journal.trim(before)
+            && self.journal.trim(before, slice.posted_from.unwrap_or(before))
         {
             self.sync_database()?;
             self.journal.drop_gone();

@@ -228,6 +228,9 @@ const MIGRATIONS: &[&str] = &["
     -- Runs of kind 2 have what mailbox_index had, which is not added to any more.
     -- Whom usernames lead to, in the order of the accounts, without their rows.
     CREATE INDEX directory ON accounts (number, key, import, blocks) WHERE removed IS NULL AND key IS NOT NULL;
+", "
+    -- Runs of kind 3 have where the posted messages of each account lie, by their keys. Those of kind 1 have keys and what was
+    -- answered; none is added any more.
 "];
 
 /// The version from which on the records are in the journal.

@@ -13,8 +13,9 @@ use crate::store::engine::log::{
 /// What `runs.kind` says.
 pub(super) mod run_kind {
     pub(in super::super) const CONVERSATIONS: i64 = 0;
-    pub(in super::super) const KEYS: i64 = 1;
+    pub(in super::super) const KEYS_IN_FULL: i64 = 1;
     pub(in super::super) const INDEX: i64 = 2;
+    pub(in super::super) const KEYS: i64 = 3;
 }
 
 /// Opens a transaction, if none is open. It locks nothing before the first read or write.
@@ -293,6 +294,7 @@ fn change_run(connection: &Connection, change: &RunChange) -> Result<()> {
                 match run.kind {
                     RunKind::Conversations => run_kind::CONVERSATIONS,
                     RunKind::Keys => run_kind::KEYS,
+                    RunKind::KeysInFull => run_kind::KEYS_IN_FULL,
                     RunKind::Index => run_kind::INDEX,
                 },
                 run.complete,

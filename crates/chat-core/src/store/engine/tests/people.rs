@@ -202,7 +202,6 @@ fn a_repeat_of_what_was_stored_is_answered_though_the_sender_is_blocked<L: Log>(
     let post = |rig: &mut Rig<L>, key: &str| {
         let mut message = outgoing(messi, "lineker", "halo");
         message.key = crate::store::PostKey::new(key);
-        message.seal();
         match rig.run(Operation::Send(vec![message])).unwrap() {
             Answer::Sent(mut sent) => sent.pop().unwrap(),
             other => panic!("{other:?}"),

@@ -3,12 +3,20 @@
 use std::time::Duration;
 
 use super::rig::{Rig, TestClock, bodies, on_both_logs, options, outgoing, posted};
+use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
-use crate::store::engine::log::Log;
+use crate::store::engine::keys::InFull;
+use crate::store::engine::log::{Batch, Keyed, Log, Record, RunKind, Slice};
+use crate::store::engine::runs::Writer;
 use crate::store::engine::simulated::Fault;
 use crate::store::request::{Answer, Operation};
-use crate::store::{Receipt, SessionKey, StoreError, StoreOptions};
+use crate::store::{
+    AccountNumber, Message, Outgoing, PostKey, Receipt, SentId, SessionKey, StoreError,
+    StoreOptions,
+};
+use crate::{Clock as _, Timestamp};
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Posts again and expects the first reply.
@@ -142,7 +150,7 @@ fn keys_live_for_a_day_of_running_time_whatever_the_clock_says<L: Log>(mut rig: 
         again(&mut rig, messi, ("key", "lineker", "halo"), first);
         rig.run_for(HOUR);
         if hour % 5 == 0 {
-            crate::store::backend::Backend::close(&mut rig.engine).unwrap();
+            rig.engine.close().unwrap();
             rig = rig.restart();
         }
     }
@@ -183,7 +191,162 @@ fn running_time_is_written_with_each_flush<L: Log>(mut rig: Rig<L>) {
     }
 }
 
+/// Puts a run as earlier versions wrote them, with one key that was used just now.
+fn put_in_full<L: Log>(rig: &mut Rig<L>, outgoing: &Outgoing, from: AccountNumber, id: SentId) {
+    let written = InFull { request: outgoing.digest(), id, time: Timestamp::from_millis(77) };
+    let (mut slice, number) = (Slice::default(), rig.engine.run_numbers + 1);
+    let mut writer = Writer::new(number, RunKind::KeysInFull, 1, &mut slice);
+    writer.push(outgoing.key.unwrap().in_full(from), &written.bytes(), &mut slice);
+    writer.finish(rig.engine.running().as_secs(), &mut slice);
+    slice.running = Some(rig.engine.running());
+    rig.engine.log.put(&slice).unwrap();
+}
+
+fn keys_that_an_earlier_version_wrote_live_on<L: Log>(mut rig: Rig<L>) {
+    let messi = rig.join("messi");
+    rig.join("well");
+    let account = rig.engine.live_account("messi").unwrap().number;
+    let id = SentId([7; 16]);
+    put_in_full(&mut rig, &posted(messi, "key", "Well", "halo"), account, id);
+    let first = Receipt { id, time: Timestamp::from_millis(77), duplicate: false };
+    for round in 0..23 {
+        rig = rig.restart();
+        again(&mut rig, messi, ("key", "wELL", "halo"), first);
+        assert_eq!(rig.post(messi, "key", "well", "x"), Err(StoreError::KeyConflict));
+        assert!(!rig.post(messi, &format!("other{round}"), "well", "halo").unwrap().duplicate);
+        rig.run_for(HOUR);
+        bury(&mut rig, messi, 10);
+    }
+    rig.run_for(HOUR * 2);
+    rig.work(1_000);
+    assert!(rig.engine.state.as_ref().unwrap().runs.keys_in_full.is_empty());
+    assert!(!rig.post(messi, "key", "well", "x").unwrap().duplicate);
+}
+
+fn a_message_that_an_earlier_version_stored_answers_too<L: Log>(mut rig: Rig<L>) {
+    let messi = rig.join("messi");
+    rig.join("well");
+    let first = rig.post(messi, "key", "well", "halo").unwrap();
+    // The same, but for what was kept to tell what was asked.
+    let asked = posted(messi, "other", "Well", "halo");
+    let position = rig.engine.state.as_ref().unwrap().pending.first;
+    let Some(Record::Message { mailbox, message, .. }) =
+        rig.engine.log.record(position - 1).unwrap()
+    else {
+        panic!("no message");
+    };
+    let message = Message { id: crate::MessageId::new(message.id.get() + 1), ..(*message).clone() };
+    let keyed = Keyed { key: asked.key.unwrap(), request: asked.digest() };
+    let record = Record::Message { mailbox, message: message.into(), key: Some(keyed) };
+    let batch = Batch { first: position, records: vec![record], ..Batch::default() };
+    rig.engine.log.append(&batch).unwrap();
+    for _ in 0..2 {
+        rig = rig.restart();
+        let repeat = rig.post(messi, "other", "wELL", "halo").unwrap();
+        assert!(repeat.duplicate && repeat.id != first.id);
+        assert_eq!(rig.post(messi, "other", "well", "x"), Err(StoreError::KeyConflict));
+        bury(&mut rig, messi, 10);
+    }
+}
+
+fn what_was_posted_is_kept_as_long_as_its_key_lives<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.join("well");
+    let first = rig.post(messi, "key", "lineker", "halo").unwrap();
+    rig.take(lineker, 10).unwrap();
+    bury(&mut rig, messi, 10);
+    for _ in 0..20 {
+        // Use keeps the session alive.
+        rig.clock.advance(DAY_MS * 10);
+        again(&mut rig, messi, ("key", "lineker", "halo"), first);
+        rig.work(1_000);
+    }
+    rig = rig.restart();
+    again(&mut rig, messi, ("key", "lineker", "halo"), first);
+    let oldest = rig.engine.state.as_ref().unwrap().runs.oldest_posted().unwrap();
+    assert!(rig.engine.log.record(oldest).unwrap().is_none(), "retention goes on");
+    rig.run_for(HOUR * 25);
+    rig.work(1_000);
+    assert!(!rig.post(messi, "key", "lineker", "halo").unwrap().duplicate);
+}
+
+fn keys_that_runs_cannot_tell_apart_are_told_apart<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.join("well");
+    let post = |rig: &mut Rig<L>, last: u8| {
+        let mut key = [9; 16];
+        key[15] = last;
+        let mut message = outgoing(messi, "lineker", &last.to_string());
+        message.key = Some(PostKey(key));
+        let sent = rig.run(Operation::Send(vec![message]));
+        let Ok(Answer::Sent(mut sent)) = sent else { panic!("not sent") };
+        sent.pop().unwrap().unwrap()
+    };
+    let mut firsts = Vec::new();
+    for last in 0..4 {
+        firsts.push(post(&mut rig, last));
+        bury(&mut rig, messi, 5);
+    }
+    for _ in 0..2 {
+        for (last, first) in (0..).zip(&firsts) {
+            assert!(!first.duplicate);
+            assert_eq!(post(&mut rig, last), Receipt { duplicate: true, ..*first });
+        }
+        rig = rig.restart();
+        rig.work(1_000);
+    }
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["0", "1", "2", "3"]);
+}
+
+fn after_a_start_the_shared_filters_get_all_keys<L: Log>(mut rig: Rig<L>) {
+    let messi = rig.join("messi");
+    rig.join("well");
+    let keys: Vec<_> = (0..200).map(|n| format!("key{n}")).collect();
+    let mut firsts = Vec::new();
+    for key in &keys {
+        firsts.push(rig.post(messi, key, "well", "x").unwrap());
+        rig.take_all("well");
+        rig.work(3);
+    }
+    rig = rig.restart();
+    for steps in [0, 1, 2, 5, 10, 1_000] {
+        rig.work(steps);
+        for (key, first) in keys.iter().zip(&firsts) {
+            again(&mut rig, messi, (key, "well", "x"), *first);
+        }
+    }
+    let runs = &rig.engine.state.as_ref().unwrap().runs;
+    assert!(!runs.keys.is_empty() && runs.alone() == 0);
+}
+
+fn a_repeat_meets_what_is_still_being_committed<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    let ahead = |rig: &mut Rig<L>, body: &str| {
+        let post = Operation::Send(vec![posted(messi, "key", "lineker", body)]);
+        rig.engine.run_ahead(vec![post], rig.clock.now())
+    };
+    assert!(ahead(&mut rig, "halo").is_empty());
+    let mut outcomes = ahead(&mut rig, "halo");
+    outcomes.extend(ahead(&mut rig, "another"));
+    outcomes.extend(rig.engine.settle());
+    let sent = outcomes.into_iter().map(|outcome| match outcome.unwrap() {
+        Answer::Sent(mut sent) => sent.pop().unwrap(),
+        other => panic!("{other:?}"),
+    });
+    let sent: Vec<_> = sent.collect();
+    let first = sent[0].clone().unwrap();
+    assert_eq!(sent[1], Ok(Receipt { duplicate: true, ..first }));
+    assert_eq!(sent[2], Err(StoreError::KeyConflict));
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
+}
+
 on_both_logs! {
+    keys_that_an_earlier_version_wrote_live_on
+    a_message_that_an_earlier_version_stored_answers_too
+    what_was_posted_is_kept_as_long_as_its_key_lives
+    keys_that_runs_cannot_tell_apart_are_told_apart
+    after_a_start_the_shared_filters_get_all_keys
+    a_repeat_meets_what_is_still_being_committed
     running_time_is_written_with_each_flush
     a_repeat_gets_the_first_reply_wherever_its_key_lies
     another_message_under_the_key_is_a_conflict

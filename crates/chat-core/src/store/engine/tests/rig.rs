@@ -344,12 +344,10 @@ pub(super) fn outgoing(session: SessionKey, to: &str, body: &str) -> Outgoing {
     Outgoing::new(session, to, body)
 }
 
-/// As it comes from the handle.
 pub(super) fn posted(session: SessionKey, key: &str, to: &str, body: &str) -> Outgoing {
     let mut outgoing = outgoing(session, to, body);
     outgoing.key = PostKey::new(key);
     assert!(outgoing.key.is_some(), "{key} is no key");
-    outgoing.seal();
     outgoing
 }
 

@@ -333,5 +333,5 @@ fn a_store_of_the_first_version_opens_with_all_it_held() {
     rig.run(Operation::Block { session: lineker, username: "messi".into(), on: true }).unwrap();
     let refused = rig.send(messi, "lineker", "fifth");
     assert_eq!(refused, Err(crate::store::StoreError::NotAllowed));
-    assert_eq!(rig.engine.log.pragma("user_version"), 4);
+    assert_eq!(rig.engine.log.pragma("user_version"), 5);
 }
