@@ -18,6 +18,7 @@ mod confirmation;
 mod connections;
 mod conversations;
 mod devices;
+mod memory;
 mod slow_watchers;
 mod support;
 mod waiting;
