@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::accounts::{Account, Accounts, AccountsError};
 use crate::args::{LoadArgs, Protocol};
 use crate::body::{Bodies, STAMP_BYTES};
@@ -12,6 +14,7 @@ use crate::mix::Mix;
 use crate::outcome::{Description, Kind};
 use crate::process::{self, OpenFilesError, Process, ProcessError};
 use crate::recipients::Choice;
+use crate::schedule::Schedule;
 use crate::span::{Span, TimeSpan};
 use crate::tokens::{self, Session, TokensError};
 
@@ -92,7 +95,7 @@ impl PlanError {
     /// Whether options do not go together.
     pub(crate) fn is_about_options(&self) -> bool {
         match self {
-            Self::Accounts(error) => matches!(error, AccountsError::TooFew { .. }),
+            Self::Accounts(error) => error.is_about_options(),
             Self::Tokens(_) | Self::OpenFiles(_) | Self::Address { .. } | Self::Process(_) => false,
             _ => true,
         }
@@ -149,6 +152,19 @@ impl Plan {
         let clients = u64::try_from(self.clients).ok()?;
         let odd = u64::try_from(client).is_ok_and(|client| client < count % clients);
         Some(count / clients + u64::from(odd))
+    }
+
+    /// How many connections `--churn` has made anew between two moments.
+    pub(crate) fn churn_due(&self, start: Instant, end: Instant) -> u64 {
+        self.churn.map_or(0, |rate| Schedule::new(start, rate).before(end))
+    }
+
+    /// How long nothing need be answered without anything being wrong: the clients may all pause, and then have as long as
+    /// `--timeout` says.
+    pub(crate) fn patience(&self) -> Duration {
+        let thinking = self.think.map(TimeSpan::longest).unwrap_or_default();
+        let pause = self.rate.map_or(thinking, |rate| Duration::from_secs_f64(rate.recip()));
+        self.timeout.saturating_add(pause)
     }
 
     /// What a connection begins with, in one word.
@@ -372,6 +388,14 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_pace_is_no_silence() {
+        let seconds = |line| plan(line).unwrap().patience().as_secs_f64();
+        assert_eq!(seconds("-n 9"), 10.0);
+        assert_eq!(seconds("-n 9 --timeout 3 --think 0.5..20"), 23.0);
+        assert_eq!(seconds("-n 9 --timeout 3 --rate 0.05"), 23.0);
+    }
+
+    #[test]
     fn watchers_are_the_first_users_again() {
         let plan = plan("--clients 6 --watchers 50%").unwrap();
         let users: Vec<_> = (0..plan.connections()).map(|c| plan.user_of(c).unwrap()).collect();
@@ -416,6 +440,7 @@ mod tests {
             ("--watchers 1 --size 20..100", "--size 29 or more"),
             ("--tokens /nowhere/tokens", "make the file with --save-tokens"),
             ("--users /nowhere/users", "cannot read the accounts"),
+            ("--user-prefix u --user-count 2 --password-file /nowhere", "cannot read the password"),
         ] {
             let error = plan(line).unwrap_err();
             let elsewhere = ["cannot", "HOST:PORT", "no process", "make the file"];

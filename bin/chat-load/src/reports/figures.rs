@@ -46,9 +46,13 @@ pub(crate) struct Figures {
     pub(crate) unanswered: u64,
     pub(crate) not_started: u64,
     pub(crate) missing_pushes: u64,
+    /// Messages from before the run that watchers were pushed; no latency has them in it.
+    pub(crate) old_pushes: u64,
     pub(crate) inbox_pages: u64,
     pub(crate) connections_made: u64,
     pub(crate) connections_churned: u64,
+    /// How many `churn` asked for, warm-up and all.
+    pub(crate) connections_churn_due: u64,
     pub(crate) server_cpu_us_per_send: Option<f64>,
     pub(crate) server_cpu_us_per_operation: Option<f64>,
     pub(crate) server_cores: Option<f64>,
@@ -176,9 +180,11 @@ impl Figures {
             unanswered: outcome.unanswered,
             not_started: outcome.not_started,
             missing_pushes: outcome.missing_pushes,
+            old_pushes: outcome.old_pushes,
             inbox_pages: outcome.kinds.get(Kind::Inbox).acknowledged,
             connections_made: outcome.connections.made,
             connections_churned: outcome.connections.churned,
+            connections_churn_due: outcome.connections.churn_due,
             server_cpu_us_per_send: cost(cpu, sends),
             server_cpu_us_per_operation: cost(cpu, operations),
             server_cores: cpu.map(|us| ratio(us, watched_us(&outcome.server))),
@@ -206,6 +212,13 @@ impl Figures {
             && self.lost_connections.is_empty()
             && self.errors.is_empty()
             && self.server_trouble.is_none()
+    }
+
+    /// Whether far fewer connections were made anew than `--churn` asked for; one is always under way.
+    pub(crate) fn falls_short_of_churn(&self) -> bool {
+        let short = self.connections_churn_due.saturating_sub(self.connections_churned);
+        let none = self.connections_churned == 0 && short > 0;
+        none || (short > 1 && short > self.connections_churn_due / 10)
     }
 
     /// Whether the process of `--pid` was idle throughout a run in which the server cannot have been.

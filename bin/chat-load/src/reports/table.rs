@@ -132,6 +132,15 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    if figures.old_pushes > 0 {
+        notes.push((
+            "watchers",
+            format!(
+                "pushed {} from before this run first; only what was sent in it counts as a push",
+                of(figures.old_pushes, "message")
+            ),
+        ));
+    }
     if figures.connections_churned > 0 {
         let churned = count(figures.connections_churned);
         notes.push((
@@ -198,6 +207,11 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
             false => advice::NOT_STARTED_LOST,
         };
         tell("not begun", of(figures.not_started, "operation"), Some(advice));
+    }
+    if figures.falls_short_of_churn() {
+        let (churned, due) = (figures.connections_churned, figures.connections_churn_due);
+        let text = format!("{} of {} due", count(churned), of(due, "new connection"));
+        tell("churn", text, Some(advice::CHURN));
     }
     if let Some(trouble) = &figures.server_trouble {
         tell("server", trouble.clone(), None);
@@ -270,6 +284,7 @@ mod tests {
             outcome.not_started = 2;
             outcome.is_cut_short = true;
             outcome.server_trouble = Some("the server's process 7 ended".to_owned());
+            (outcome.connections.churned, outcome.connections.churn_due) = (17, 20);
         }));
         for part in [
             "cut short     after 2.00 s: ",
@@ -278,10 +293,27 @@ mod tests {
             "lost          1 connection: connection reset by peer: the server closed them",
             "unanswered    4 requests: no latency above has them in it",
             "not begun     2 operations: clients were lost",
+            "churn         17 of 20 new connections due: ",
             "server        the server's process 7 ended",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
+    }
+
+    #[test]
+    fn churn_that_was_due_at_the_end_is_no_shortfall() {
+        for (churned, due) in [(0, 0), (1, 2), (18, 20), (90, 100), (20, 20)] {
+            let text = table(&figures(|outcome| {
+                (outcome.connections.churned, outcome.connections.churn_due) = (churned, due);
+            }));
+            assert!(!text.contains("churn "), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_waited_for_the_watchers_is_told_apart() {
+        let text = table(&figures(|outcome| outcome.old_pushes = 1234));
+        assert!(text.contains("pushed 1,234 messages from before this run first"), "{text}");
     }
 
     #[test]
