@@ -17,6 +17,7 @@ mod commands;
 mod confirmation;
 mod connections;
 mod conversations;
+mod deaf;
 mod devices;
 mod memory;
 mod slow_watchers;
