@@ -1,6 +1,7 @@
 //! The command line.
 
 mod values;
+mod watchers;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand, Val
 
 pub(crate) use self::values::{LARGEST_MESSAGE, clients, file, in_flight, message_bytes, seconds};
 use self::values::{at_least_two, measured_seconds, operations, rate, some_seconds, threads};
+pub(crate) use self::watchers::Watchers;
 use crate::crowd::args::CrowdArgs;
 use crate::files;
 use crate::mix::Mix;
@@ -193,39 +195,6 @@ pub(crate) struct SessionArgs {
     /// Save the sessions of all clients for --tokens; with -d 0 that is all
     #[arg(long, value_name = "FILE", conflicts_with = "tokens", value_parser = file)]
     pub(crate) save_tokens: Option<PathBuf>,
-}
-
-/// A number of watchers, or their share of the clients.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Watchers {
-    Count(usize),
-    Percent(f64),
-}
-
-impl Watchers {
-    fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "expected a number of connections, or a share such as 10%".to_owned();
-        match text.strip_suffix('%') {
-            None => text.parse().map(Self::Count).map_err(|_| wrong()),
-            Some(share) => match share.parse() {
-                Ok(share) if (0.0..=100.0).contains(&share) => Ok(Self::Percent(share)),
-                _ => Err(wrong()),
-            },
-        }
-    }
-
-    /// How many these are, rounded up.
-    pub(crate) fn of(self, clients: usize) -> usize {
-        match self {
-            Self::Count(count) => count,
-            Self::Percent(share) => {
-                // In hundredths of a percent, to stay with whole numbers.
-                let parts = (1..=10_000).find(|parts| f64::from(*parts) >= share * 100.0);
-                let parts = usize::try_from(parts.unwrap_or(10_000)).unwrap_or(10_000);
-                if share > 0.0 { clients.saturating_mul(parts).div_ceil(10_000) } else { 0 }
-            }
-        }
-    }
 }
 
 /// What a server speaks.
@@ -411,13 +380,5 @@ mod tests {
             let error = Args::parsed(line.map(OsString::from)).unwrap_err().to_string();
             assert!(error.contains("invalid value") && error.contains(range), "{error}");
         }
-    }
-
-    #[test]
-    fn watchers_are_a_number_or_a_share() {
-        let of = |text, clients| Watchers::parse(text).unwrap().of(clients);
-        assert_eq!((of("7", 3), of("0", 3), of("0%", 300)), (7, 0, 0));
-        assert_eq!((of("10%", 300), of("100%", 300), of("0.5%", 300)), (30, 300, 2));
-        assert!(Watchers::parse("many").is_err());
     }
 }

@@ -102,23 +102,7 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
     if let Some(cores) = figures.server_cores {
         notes.push(("server", server(figures, cores)));
     }
-    if let Some(memory) = figures.server_memory {
-        let [start, peak, end] =
-            [memory.start, memory.peak, memory.end].map(|size| bytes(float(size)));
-        let files =
-            figures.server_open_files.map(|files| format!("; {} open files at most", count(files)));
-        notes.push((
-            "",
-            format!(
-                "memory ({}) {start} at the start, {peak} at most, {end} at the end{}",
-                memory.measure.to_uppercase(),
-                files.unwrap_or_default()
-            ),
-        ));
-        if memory.measure == "rss" {
-            notes.push(("", advice::DENIED.to_owned()));
-        }
-    }
+    notes.extend(memory(figures));
     notes.push(("this program", own(figures)));
     if let Some(Latency { p50, max, .. }) = figures.setup.login_latency_us {
         notes.push((
@@ -152,6 +136,19 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
         ));
     }
     notes
+}
+
+fn memory(figures: &Figures) -> Vec<(&'static str, String)> {
+    let Some(memory) = figures.server_memory else { return Vec::new() };
+    let [start, peak, end] = [memory.start, memory.peak, memory.end].map(|size| bytes(float(size)));
+    let measure = memory.measure.to_uppercase();
+    let mut text =
+        format!("memory ({measure}) {start} at the start, {peak} at most, {end} at the end");
+    if let Some(files) = figures.server_open_files {
+        text += &format!("; {} open files at most", count(files));
+    }
+    let denied = (memory.measure == "rss").then(|| advice::DENIED.to_owned());
+    std::iter::once(text).chain(denied).map(|text| ("", text)).collect()
 }
 
 fn server(figures: &Figures, cores: f64) -> String {
