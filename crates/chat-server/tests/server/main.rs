@@ -20,9 +20,11 @@ mod conversations;
 mod deaf;
 mod devices;
 mod memory;
+mod posting;
 mod slow_watchers;
 mod support;
 mod waiting;
+mod watch_endings;
 mod watching;
 
 #[test]
