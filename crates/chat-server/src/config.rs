@@ -33,8 +33,8 @@ pub struct ServerConfig {
     pub keepalive: Duration,
     /// How long shutdown waits for connections before it cuts them off. Default 10 s.
     pub shutdown_deadline: Duration,
-    /// Encoded replies gathered before they are written, in bytes: a turn ends with the reply that reaches this.
-    /// Default 256 KiB.
+    /// Encoded replies gathered before they are written, in bytes: a turn ends with the reply that reaches this, or 4 KiB
+    /// while half of [`buffer_bytes`](Self::buffer_bytes) is in use. Default 256 KiB.
     pub turn_bytes: usize,
     /// Most messages in a reply. Default 1,000.
     pub page_messages: usize,

@@ -141,7 +141,7 @@ impl<T: Transport> Connection<T> {
 
     /// Gathers the frames at hand, up to one that is to be answered by itself.
     fn next_request(&mut self) -> Result<Pin<Box<impl Future<Output = ()> + use<'_, T>>>, Served> {
-        while self.output.len() < self.service.config().turn_bytes {
+        while self.output.len() < self.turn_bytes() {
             let held = self.input.len();
             let Ok(frame) = self.codec.decode(&mut self.input) else { return Err(Served::TooLong) };
             if self.input.len() < held {
@@ -156,6 +156,12 @@ impl<T: Transport> Connection<T> {
         Err(Served::Some)
     }
 
+    /// How much a turn may come to write. Little while memory is scarce, so that many peers that read slowly have room.
+    fn turn_bytes(&self) -> usize {
+        let usual = self.service.config().turn_bytes;
+        if self.seat.memory_is_scarce() { usual.min(SCARCE_TURN_BYTES) } else { usual }
+    }
+
     fn push_event(&mut self, event: &WatchEvent) {
         if let Some(watcher) = &mut self.peer.watcher {
             watcher.push(event, &mut self.output, &mut self.peer.delivery);
@@ -164,8 +170,9 @@ impl<T: Transport> Connection<T> {
 
     /// Adds the events that are at hand.
     fn push_events(&mut self) {
+        let turn_bytes = self.turn_bytes();
         if let Some(watcher) = &mut self.peer.watcher {
-            let bytes = self.output.len() + self.service.config().turn_bytes;
+            let bytes = self.output.len() + turn_bytes;
             watcher.push_at_hand(&mut self.output, bytes, &mut self.peer.delivery);
         }
     }
@@ -331,6 +338,9 @@ fn taken<T>(poll: Poll<T>) -> Option<T> {
         Poll::Pending => None,
     }
 }
+
+/// Some ten thousand connections with as much fit into the default bound on memory.
+const SCARCE_TURN_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! [`Buffers`]: the memory that all connections together may hold for peers that are slow.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::holder::{Close, Holder};
 
@@ -11,6 +12,7 @@ use super::holder::{Close, Holder};
 pub(super) struct Buffers {
     most: usize,
     held: Mutex<Held>,
+    is_scarce: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,33 +32,42 @@ pub(super) struct Rank {
 
 impl Buffers {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, held: Mutex::default() }
+        Self { most, held: Mutex::default(), is_scarce: AtomicBool::new(false) }
+    }
+
+    /// Whether half of it is in use.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.is_scarce.load(Ordering::Relaxed)
     }
 
     /// Counts what a connection holds from now on.
     pub(super) fn claim(&self, bytes: usize, holder: &Arc<Holder>) -> Rank {
-        let mut held = self.held();
-        held.last_order += 1;
-        let rank = Rank { is_user: !holder.is_guest(), order: held.last_order };
-        held.bytes += bytes;
-        held.claims.insert(rank, (bytes, Arc::clone(holder)));
-        rank
+        self.update(|held| {
+            held.last_order += 1;
+            let rank = Rank { is_user: !holder.is_guest(), order: held.last_order };
+            held.bytes += bytes;
+            held.claims.insert(rank, (bytes, Arc::clone(holder)));
+            rank
+        })
     }
 
     /// It holds more now, or less. One that was asked to close is not counted any more.
     pub(super) fn change(&self, rank: Rank, bytes: usize) {
-        let mut held = self.held();
-        let Some((claimed, _)) = held.claims.get_mut(&rank) else { return };
-        let before = std::mem::replace(claimed, bytes);
-        held.bytes = held.bytes - before + bytes;
+        self.update(|held| {
+            if let Some((claimed, _)) = held.claims.get_mut(&rank) {
+                let before = std::mem::replace(claimed, bytes);
+                held.bytes = held.bytes - before + bytes;
+            }
+        });
     }
 
     /// It holds nothing any more.
     pub(super) fn release(&self, rank: Rank) {
-        let mut held = self.held();
-        if let Some((bytes, _)) = held.claims.remove(&rank) {
-            held.bytes -= bytes;
-        }
+        self.update(|held| {
+            if let Some((bytes, _)) = held.claims.remove(&rank) {
+                held.bytes -= bytes;
+            }
+        });
     }
 
     /// While more is held than may be, asks one after the other to close; how many were asked.
@@ -70,17 +81,21 @@ impl Buffers {
     }
 
     fn take_excess(&self) -> Option<Arc<Holder>> {
-        let mut held = self.held();
-        if held.bytes <= self.most {
-            return None;
-        }
-        let (_, (bytes, holder)) = held.claims.pop_first()?;
-        held.bytes -= bytes;
-        Some(holder)
+        self.update(|held| {
+            if held.bytes <= self.most {
+                return None;
+            }
+            let (_, (bytes, holder)) = held.claims.pop_first()?;
+            held.bytes -= bytes;
+            Some(holder)
+        })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn update<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = change(&mut held);
+        self.is_scarce.store(held.bytes > self.most / 2, Ordering::Relaxed);
+        outcome
     }
 }
 
@@ -98,6 +113,10 @@ mod tests {
         let user = guest();
         user.keep();
         user
+    }
+
+    fn held(buffers: &Buffers) -> usize {
+        buffers.update(|held| held.bytes)
     }
 
     fn is_asked(holder: &Holder) -> bool {
@@ -118,8 +137,8 @@ mod tests {
         }
         assert!(!is_asked(&holders[3]));
         ranks.into_iter().for_each(|rank| buffers.release(rank));
-        assert_eq!(buffers.held().bytes, 0);
-        assert!(buffers.held().claims.is_empty());
+        assert_eq!(held(&buffers), 0);
+        assert!(buffers.update(|held| held.claims.is_empty()));
     }
 
     #[test]
@@ -148,8 +167,19 @@ mod tests {
         // Counted once only, whatever it does before it is gone.
         buffers.change(guests, 50);
         buffers.release(guests);
-        assert_eq!(buffers.held().bytes, 90);
+        assert_eq!(held(&buffers), 90);
         buffers.release(users);
-        assert_eq!(buffers.held().bytes, 0);
+        assert_eq!(held(&buffers), 0);
+    }
+
+    #[test]
+    fn it_is_scarce_while_half_of_it_is_in_use() {
+        let buffers = Buffers::new(100);
+        let rank = buffers.claim(50, &user());
+        assert!(!buffers.is_scarce());
+        buffers.change(rank, 51);
+        assert!(buffers.is_scarce());
+        buffers.release(rank);
+        assert!(!buffers.is_scarce());
     }
 }

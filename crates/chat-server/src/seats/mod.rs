@@ -204,6 +204,11 @@ impl Seat {
         Claim { holder: Arc::clone(&self.holder), seats: Arc::clone(&self.seats), counted: None }
     }
 
+    /// Whether so much is held for slow peers that nobody should come to hold much more.
+    pub(crate) fn memory_is_scarce(&self) -> bool {
+        self.seats.buffers.is_scarce()
+    }
+
     /// Waits until what is held is needed, or a guest was asked to make room, and then a time longer; for ever, for anybody
     /// else.
     pub(crate) fn overstays(&self, grace: Duration) -> impl Future<Output = ()> + use<> {

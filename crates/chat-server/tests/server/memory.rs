@@ -126,3 +126,26 @@ async fn who_does_not_read_goes_before_who_reads_slowly() {
     slow.stream.read_exact(&mut rest).await.unwrap();
     assert!(rest.ends_with(b"\"}\r\n\r\n"));
 }
+
+#[tokio::test]
+async fn where_many_read_slowly_each_comes_to_hold_little() {
+    let server = on_transports(little_memory()).await;
+    let text = "x".repeat(1_000);
+    server.write_to_messi(&[&*text; 4]).await;
+    let token = server.token("messi").await;
+    let mut slow = Vec::new();
+    // All that one asks for is 250 kB beyond what its pipe holds, 25 MB together.
+    for _ in 0..100 {
+        let mut client = server.connect_narrow(10_000).await;
+        client.ask(&format!("whoami {token}")).await;
+        client.say(format!("peek {token} - 4\r\n").repeat(60)).await;
+        // The first reply shows that the others wait to be written.
+        client.hear().await;
+        slow.push(client);
+    }
+    for client in &mut slow {
+        for _ in 1..60 {
+            assert_eq!(client.hear().await["messages"].as_array().unwrap().len(), 4);
+        }
+    }
+}
