@@ -1,6 +1,8 @@
 //! The accounts that the clients log in as.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use bytes::BufMut;
@@ -32,8 +34,21 @@ pub(crate) enum Accounts {
 pub(crate) enum AccountsError {
     #[error("cannot read the accounts in {}: {source}", path.display())]
     File { path: PathBuf, source: csv::Error },
+    #[error(
+        "--user-prefix needs a password: put it into a file for --password-file, or into CHAT_PASSWORD of the environment"
+    )]
+    NoPassword,
+    #[error("cannot read the password in {}: {source}", path.display())]
+    PasswordFile { path: PathBuf, source: io::Error },
     #[error("a send needs somebody to send to: give at least two accounts, not {count}")]
     TooFew { count: usize },
+}
+
+impl AccountsError {
+    /// Whether other options would help.
+    pub(crate) fn is_about_options(&self) -> bool {
+        matches!(self, Self::TooFew { .. } | Self::NoPassword)
+    }
 }
 
 impl Accounts {
@@ -44,7 +59,7 @@ impl Accounts {
             (None, Some(prefix)) => Self::Numbered {
                 prefix: prefix.clone(),
                 count: args.user_count.unwrap_or_default(),
-                password: args.password.clone().unwrap_or_default(),
+                password: shared_password(args)?,
             },
             (None, None) => Self::Listed(demo()),
         };
@@ -136,6 +151,26 @@ fn from_file(path: &Path) -> Result<Vec<Account>, AccountsError> {
     read().map_err(|source| AccountsError::File { path: path.to_owned(), source })
 }
 
+/// The password of `--user-prefix`, as the command line names it or else the environment.
+fn shared_password(args: &AccountArgs) -> Result<String, AccountsError> {
+    match (&args.password, &args.password_file) {
+        (Some(password), _) => Ok(password.clone()),
+        (None, Some(path)) => first_line(path)
+            .map_err(|source| AccountsError::PasswordFile { path: path.clone(), source }),
+        (None, None) => std::env::var(PASSWORD_VARIABLE).map_err(|_| AccountsError::NoPassword),
+    }
+}
+
+fn first_line(path: &Path) -> io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(File::open(path)?).read_line(&mut line)?;
+    let line = line.trim_end_matches(['\r', '\n']);
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is empty"));
+    }
+    Ok(line.to_owned())
+}
+
 /// What a server started with `--demo` has.
 fn demo() -> Vec<Account> {
     DEMO.iter().map(|(username, password)| Account::new(username, password)).collect()
@@ -159,6 +194,7 @@ impl std::fmt::Debug for Accounts {
     }
 }
 
+const PASSWORD_VARIABLE: &str = "CHAT_PASSWORD";
 const DEMO: &[(&str, &str)] =
     &[("messi", "surabaya"), ("henderson", "surabaya"), ("lineker", "surabaya"), ("arini", "hehe")];
 
@@ -174,6 +210,16 @@ mod tests {
         writeln!(file, "username,name,password\na,Ann,\"p,1\"\nb,Bob,p2").unwrap();
         let accounts = from_file(file.path()).unwrap();
         assert_eq!(accounts, [Account::new("a", "p,1"), Account::new("b", "p2")]);
+    }
+
+    #[test]
+    fn a_password_is_the_first_line_of_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, password) in [("p 1\r\nmore\n", Some("p 1")), ("p2", Some("p2")), ("\np", None)]
+        {
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(first_line(file.path()).ok().as_deref(), password, "{text:?}");
+        }
     }
 
     #[test]

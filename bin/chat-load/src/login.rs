@@ -286,7 +286,7 @@ fn refusal_hint(cause: &str) -> Option<&'static str> {
             "make the accounts with `chatd user import`, name others with --users or --user-prefix, \
              or start `chatd --demo`",
         ),
-        "bad_password" => Some("give the right ones with --users or --password"),
+        "bad_password" => Some("give the right ones with --users or --password-file"),
         "not_a_reply" => Some(SOMETHING_ELSE),
         // JSON, HTTP or HTML in answer to Redis's commands.
         _ if cause.starts_with(['{', '<']) || cause.starts_with("HTTP/") => Some(SOMETHING_ELSE),

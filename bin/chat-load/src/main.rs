@@ -61,6 +61,7 @@ fn main() -> ExitCode {
 /// Whether other options would help, rather than another server or machine.
 fn is_about_options(error: &(dyn Error + 'static)) -> bool {
     error.is::<files::SameFile>()
+        || crowd::is_about_options(error)
         || error.downcast_ref().is_some_and(plan::PlanError::is_about_options)
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) unanswered: u64,
     /// Messages acknowledged to their senders that a watcher should have been pushed and was not.
     pub(crate) missing_pushes: u64,
+    /// Messages that were pushed to watchers and are not of this run: what waited in their mailboxes.
+    pub(crate) old_pushes: u64,
     /// Ended early by a signal; what was in flight then is not counted.
     pub(crate) is_cut_short: bool,
     /// `--duration 0`: logging in was all there was to do.
@@ -263,6 +265,8 @@ pub(crate) struct Connections {
     pub(crate) made: u64,
     /// Closed here on purpose, to be made anew.
     pub(crate) churned: u64,
+    /// How many of those `--churn` asked for.
+    pub(crate) churn_due: u64,
     /// Ended before their time, by cause.
     pub(crate) lost: BTreeMap<String, u64>,
 }

@@ -142,7 +142,7 @@ impl Coordinator {
             () = sleep_until(window.from) => {}
             () = interrupt.came() => return Err(RunError::CutShort),
         }
-        let mut meter = Meter::start(shared, window.from)?;
+        let mut meter = Meter::start(shared, window)?;
         let is_cut_short = tokio::select! {
             done = self.seconds(shared, window, &mut meter, progress) => done.map(|()| false)?,
             () = interrupt.came() => true,
@@ -184,7 +184,7 @@ impl Coordinator {
             let answered = shared.answered();
             if answered != sign_of_life.0 {
                 sign_of_life = (answered, Instant::now());
-            } else if window.until.is_none() && sign_of_life.1.elapsed() >= shared.plan.timeout {
+            } else if window.until.is_none() && sign_of_life.1.elapsed() >= shared.plan.patience() {
                 return Ok(());
             }
         }
@@ -242,7 +242,7 @@ impl Coordinator {
 /// What the coordinator measures itself, and the sums.
 #[derive(Debug)]
 struct Meter {
-    from: Instant,
+    window: Window,
     started_at: SystemTime,
     record: Record,
     server: Option<Watch>,
@@ -253,10 +253,10 @@ struct Meter {
 }
 
 impl Meter {
-    fn start(shared: &Shared, from: Instant) -> Result<Self, RunError> {
+    fn start(shared: &Shared, window: Window) -> Result<Self, RunError> {
         let own = Process::own().ok();
         Ok(Self {
-            from,
+            window,
             started_at: SystemTime::now(),
             record: Record::new()?,
             server: shared.plan.process.map(Watch::start).transpose()?,
@@ -268,7 +268,7 @@ impl Meter {
     }
 
     fn second(&mut self, shared: &Shared, progress: &mut Progress) -> Result<(), RunError> {
-        let now = self.from.elapsed();
+        let now = self.window.from.elapsed();
         self.record.take(&shared.tallies);
         let (acknowledged, refused) = self.record.so_far();
         progress.show(now, acknowledged, self.record.latest(), refused + shared.lost());
@@ -297,9 +297,13 @@ impl Meter {
             kinds: self.record.kinds,
             intervals: self.record.intervals,
             not_started: 0,
-            connections: Connections::default(),
+            connections: Connections {
+                churn_due: shared.plan.churn_due(self.window.start, self.window.from + elapsed),
+                ..Connections::default()
+            },
             unanswered: 0,
             missing_pushes: shared.missing_pushes(),
+            old_pushes: 0,
             is_cut_short: false,
             logins_only: shared.plan.logins_only(),
             server: self.watched.samples,
@@ -310,6 +314,7 @@ impl Meter {
             let tally = lock(tally);
             outcome.not_started += tally.not_started;
             outcome.unanswered += tally.unanswered;
+            outcome.old_pushes += tally.old_pushes;
             outcome.connections.made += tally.connections.made;
             outcome.connections.churned += tally.connections.churned;
             add_causes(&mut outcome.connections.lost, &tally.connections.lost);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::args::LARGEST_MESSAGE;
+
 /// A range of whole numbers, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -55,6 +57,11 @@ pub(crate) fn bytes(text: &str) -> Result<Span, String> {
 pub(crate) struct TimeSpan(Span);
 
 impl TimeSpan {
+    /// The longest time of the span.
+    pub(crate) fn longest(self) -> Duration {
+        micros(self.0.high)
+    }
+
     pub(crate) fn pick(self, random: &mut Rng) -> Duration {
         micros(self.0.pick(random))
     }
@@ -84,9 +91,6 @@ pub(crate) fn times(text: &str) -> Result<TimeSpan, String> {
 fn micros(count: usize) -> Duration {
     Duration::from_micros(u64::try_from(count).unwrap_or(u64::MAX))
 }
-
-/// A filler of this size is kept in memory; the largest message a server may be set to take is far below.
-const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

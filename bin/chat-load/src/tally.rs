@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) expected_pushes: u64,
     /// Those of them that came.
     pub(crate) pushes: u64,
+    /// Pushed messages that are not of this run.
+    pub(crate) old_pushes: u64,
     /// Replies of any kind, measured or not: a sign of life.
     pub(crate) answered: u64,
 }
@@ -38,6 +40,7 @@ impl Tally {
             not_started: 0,
             expected_pushes: 0,
             pushes: 0,
+            old_pushes: 0,
             answered: 0,
         })
     }

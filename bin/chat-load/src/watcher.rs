@@ -111,7 +111,7 @@ impl Watcher {
     }
 }
 
-/// Counts a push of this run; the id of any message.
+/// Counts a push, of this run or of what waited before it; the id of any message.
 fn note<'a>(
     plan: &Plan,
     pushed: &Pushed<'a>,
@@ -125,6 +125,8 @@ fn note<'a>(
     if let Some(at) = plan.bodies.sent_at(pushed.body) {
         tally.pushes += 1;
         tally.done(Kind::Push, at, now, &window);
+    } else {
+        tally.old_pushes += 1;
     }
     Some(pushed.id)
 }

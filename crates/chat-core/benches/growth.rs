@@ -7,11 +7,16 @@
 //! `cargo bench -p chat-core --bench growth -- measure DIRECTORY [MILLIONS]` sends that many million messages into a copy of it
 //! and prints a row: what the store's thread takes a message and bytes written.
 //!
+//! `cargo bench -p chat-core --bench growth -- read DIRECTORY [ACCOUNTS [MESSAGES]]` has most users of a store that was filled, and
+//! not read, read what they have.
+//!
 //! `cargo bench -p chat-core --bench growth -- inbox DIRECTORY` sends a million messages into a copy of it, lets it come to
 //! rest, and prints what `inbox` of 50 takes from the request to the page: see [`inbox`].
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
+
+mod support;
 
 use std::fs;
 use std::path::Path;
@@ -19,16 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::MessageId;
-use chat_core::account::{Hasher, PasswordHash, PasswordParams};
-use chat_core::store::{
-    AckBasis, Durability, HashedAccount, Outgoing, PageLimit, PostKey, SessionKey, SqliteOptions,
-    Store, StoreOptions,
-};
+use chat_core::store::{AckBasis, Outgoing, PageLimit, PostKey, SessionKey, SqliteOptions, Store};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-const PASSWORD: &str = "surabaya-1";
-const CHEAP: PasswordParams = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
+use support::{callers, cpu, import, login, open, options, random, resident, written};
+
 /// Callers that fill the store, each with a session of its own.
 const WRITERS: u64 = 1_000;
 const CALLERS: u64 = 100;
@@ -43,16 +44,16 @@ async fn main() {
             fill(Path::new(&words[1]), number(2, 1_000_000), number(3, 10_000_000)).await
         }
         Some("read") => {
-            let mut sqlite = SqliteOptions::new(&words[1]);
-            sqlite.durability = Durability::ProcessCrash;
-            let store = Store::open(sqlite, options()).await.unwrap();
+            let store = open(&words[1], options()).await;
             read_all(&store, Shape { accounts: number(2, 1_000_000) }, number(3, 10_000_000)).await;
             store.close().await.unwrap();
         }
         Some("measure") => measure(Path::new(&words[1]), number(2, 2)).await,
         Some("inbox") => inbox(Path::new(&words[1])).await,
         // `cargo bench` runs every benchmark without words.
-        _ => println!("growth: say `fill DIRECTORY`, `measure DIRECTORY` or `inbox DIRECTORY`"),
+        _ => println!(
+            "growth: say `fill DIRECTORY`, `read DIRECTORY`, `measure DIRECTORY` or `inbox DIRECTORY`"
+        ),
     }
 }
 
@@ -83,19 +84,9 @@ impl Shape {
     }
 }
 
-fn random(seed: u64) -> u64 {
-    // SplitMix64.
-    let mut z = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) >> 1
-}
-
 async fn fill(directory: &Path, accounts: u64, messages: u64) {
     let shape = Shape { accounts };
-    let mut sqlite = SqliteOptions::new(directory);
-    sqlite.durability = Durability::ProcessCrash;
-    let store = Store::open(sqlite, options()).await.unwrap();
+    let store = open(directory, options()).await;
     let start = Instant::now();
     import(&store, accounts).await;
     eprintln_progress("accounts", start);
@@ -166,10 +157,8 @@ async fn read(store: &Store, user: u64, count: u64) {
 }
 
 async fn measure(directory: &Path, millions: u64) {
-    let mut sqlite = SqliteOptions::new(directory);
-    sqlite.durability = Durability::ProcessCrash;
     let opening = Instant::now();
-    let store = Store::open(sqlite, options()).await.unwrap();
+    let store = open(directory, options()).await;
     login(&store, 0).await;
     let opened = opening.elapsed();
     let accounts = count_accounts(&store).await;
@@ -178,7 +167,7 @@ async fn measure(directory: &Path, millions: u64) {
         "| messages | what | sent a second | CPU µs of the store's thread | bytes written a message | MB resident |"
     );
     println!("| --- | --- | --- | --- | --- | --- |");
-    let callers = callers(&store).await;
+    let callers = callers(&store, CALLERS).await;
     for round in 0..millions * 2 {
         let posted = round % 2 == 1;
         let (start, before, bytes) = (Instant::now(), cpu(), written());
@@ -206,14 +195,6 @@ async fn count_accounts(store: &Store) -> u64 {
         accounts *= 10;
     }
     accounts
-}
-
-async fn callers(store: &Store) -> Vec<SessionKey> {
-    let mut sessions = Vec::new();
-    for caller in 0..CALLERS {
-        sessions.push(login(store, caller).await);
-    }
-    sessions
 }
 
 /// Every caller sends its share.
@@ -256,7 +237,7 @@ async fn inbox(directory: &Path) {
     let store = Store::open(SqliteOptions::new(directory), options()).await.unwrap();
     let accounts = count_accounts(&store).await;
     let users = users_with_many(&store, accounts).await;
-    let callers = callers(&store).await;
+    let callers = callers(&store, CALLERS).await;
     for round in 0..2 {
         send_round(&store, &callers, accounts, round, false).await;
     }
@@ -336,58 +317,4 @@ async fn send_steadily(store: Store, session: SessionKey, accounts: u64) {
             sent.unwrap();
         }
     }
-}
-
-async fn login(store: &Store, user: u64) -> SessionKey {
-    SessionKey::of(&store.login(&format!("user{user}"), PASSWORD).await.unwrap())
-}
-
-fn options() -> StoreOptions {
-    let mut options = StoreOptions::default();
-    options.password = CHEAP;
-    options.mailbox_messages = u64::MAX;
-    options.mailbox_bytes = u64::MAX;
-    options
-}
-
-async fn import(store: &Store, accounts: u64) {
-    let import = store.begin_import().await.unwrap();
-    let hash: PasswordHash = Hasher::hash_blocking(CHEAP, PASSWORD).unwrap();
-    let account = |n: u64| HashedAccount {
-        username: format!("user{n}").parse().unwrap(),
-        name: format!("User {n}").parse().unwrap(),
-        hash: hash.clone(),
-    };
-    for first in (0..accounts).step_by(1_000) {
-        let slice = (first..accounts.min(first + 1_000)).map(account).collect();
-        store.stage_import(import, slice).await.unwrap();
-    }
-    store.commit_import(import).await.unwrap();
-}
-
-/// Bytes this process caused to be written to storage.
-fn written() -> u64 {
-    field("/proc/self/io", "write_bytes:")
-}
-
-/// Memory of this process, in MB.
-fn resident() -> u64 {
-    field("/proc/self/status", "VmRSS:") / 1_000
-}
-
-fn field(path: &str, name: &str) -> u64 {
-    let text = fs::read_to_string(path).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-/// How long the store's thread has been on a processor.
-fn cpu() -> Duration {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let is_store = |task: &std::path::PathBuf| {
-        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "chat-store")
-    };
-    let task = tasks.into_iter().find(is_store).unwrap();
-    let stat = fs::read_to_string(task.join("schedstat")).unwrap();
-    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }

@@ -6,16 +6,15 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
+mod support;
+
 use std::time::Duration;
 
-use chat_core::account::PasswordParams;
-use chat_core::store::{
-    Durability, HistoryCursor, NewAccount, Outgoing, PageLimit, SessionKey, SqliteOptions, Store,
-    StoreOptions,
-};
+use chat_core::store::{HistoryCursor, Outgoing, PageLimit, SessionKey, Store, StoreOptions};
 use tokio::time::Instant;
 
-const CHEAP: PasswordParams = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
+use support::{callers, import, open, options};
+
 const OTHERS: u64 = 1_000;
 const PAGE: usize = 50;
 const REPEATS: usize = 201;
@@ -38,20 +37,9 @@ async fn main() {
 /// One conversation of that size among as many messages again between others.
 async fn measure(size: u64) {
     let directory = tempfile::tempdir_in(".").unwrap();
-    let mut sqlite = SqliteOptions::new(directory.path().join("live"));
-    sqlite.durability = Durability::ProcessCrash;
-    let store = Store::open(sqlite, options()).await.unwrap();
-    for n in 0..OTHERS {
-        let name = format!("user{n}");
-        let (username, full) = (name.parse().unwrap(), name.parse().unwrap());
-        let account = NewAccount { username, name: full, password: "surabaya".into() };
-        store.create_account(account).await.unwrap();
-    }
-    let mut sessions = Vec::new();
-    for n in 0..10 {
-        let token = store.login(&format!("user{n}"), "surabaya").await.unwrap();
-        sessions.push(SessionKey::of(&token));
-    }
+    let store = open(directory.path().join("live"), on_disk()).await;
+    import(&store, OTHERS).await;
+    let sessions = callers(&store, 10).await;
     let text = "x".repeat(100);
     for first in (0..size).step_by(1_000) {
         let messages = (first..size.min(first + 1_000)).flat_map(|n| {
@@ -100,12 +88,9 @@ async fn median(store: &Store, session: SessionKey, cursor: Option<HistoryCursor
     times[REPEATS / 2]
 }
 
-fn options() -> StoreOptions {
-    let mut options = StoreOptions::default();
-    options.password = CHEAP;
-    options.mailbox_messages = u64::MAX;
-    options.mailbox_bytes = u64::MAX;
-    // All but the smallest shall lie on disk.
+/// All but the smallest conversation lies on disk.
+fn on_disk() -> StoreOptions {
+    let mut options = options();
     options.stretch = 5_000;
     options.recent_bytes = 0;
     options

@@ -6,19 +6,21 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
+mod support;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use chat_core::account::{Hasher, PasswordParams};
-use chat_core::store::{HashedAccount, Outgoing, SessionKey, SqliteOptions, Store, StoreOptions};
+use chat_core::store::{Outgoing, SessionKey, SqliteOptions, Store, StoreOptions};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use support::{callers, import, login, options, random, written};
 
 const STRETCHES: [u64; 5] = [25_000, 100_000, 200_000, 400_000, 1_600_000];
 const CLIENTS: u64 = 100;
 const IN_FLIGHT: u64 = 16;
-const CHEAP: PasswordParams = PasswordParams { memory_kib: 8, passes: 1, lanes: 1 };
 
 #[tokio::main]
 async fn main() {
@@ -36,22 +38,16 @@ async fn main() {
 async fn measure(stretch: u64, duration: Duration, accounts: u64) {
     let directory = tempfile::tempdir_in(".").unwrap();
     let live = directory.path().join("live");
-    let store = Store::open(SqliteOptions::new(&live), options(stretch)).await.unwrap();
+    let store = Store::open(SqliteOptions::new(&live), with(stretch)).await.unwrap();
     import(&store, accounts).await;
+    let sessions = callers(&store, CLIENTS).await;
     let before = written();
     let start = Instant::now();
-    let mut callers = JoinSet::new();
-    for caller in 0..CLIENTS {
-        let token = store.login(&format!("user{caller}"), "surabaya").await.unwrap();
-        callers.spawn(call(
-            store.clone(),
-            SessionKey::of(&token),
-            caller,
-            accounts,
-            start + duration,
-        ));
+    let mut calls = JoinSet::new();
+    for (caller, session) in (0..).zip(sessions) {
+        calls.spawn(call(store.clone(), session, caller, accounts, start + duration));
     }
-    let outcomes = callers.join_all().await;
+    let outcomes = calls.join_all().await;
     let sent: u64 = outcomes.iter().map(|(sent, _)| sent).sum();
     let longest = outcomes.iter().map(|(_, longest)| *longest).max().unwrap();
     let rate = sent / start.elapsed().as_secs().max(1);
@@ -60,37 +56,18 @@ async fn measure(stretch: u64, duration: Duration, accounts: u64) {
     let killed = directory.path().join("killed");
     copy(&live, &killed);
     let start = Instant::now();
-    let reopened = Store::open(SqliteOptions::new(&killed), options(stretch)).await.unwrap();
-    let token = reopened.login("user0", "surabaya").await.unwrap();
-    reopened.whoami(SessionKey::of(&token)).await.unwrap();
+    let reopened = Store::open(SqliteOptions::new(&killed), with(stretch)).await.unwrap();
+    login(&reopened, 0).await;
     let opened = start.elapsed();
     println!("| {stretch} | {rate} | {bytes} | {opened:.0?} | {longest:.0?} |");
     store.close().await.unwrap();
     reopened.close().await.unwrap();
 }
 
-fn options(stretch: u64) -> StoreOptions {
-    let mut options = StoreOptions::default();
+fn with(stretch: u64) -> StoreOptions {
+    let mut options = options();
     options.stretch = stretch;
-    options.password = CHEAP;
-    options.mailbox_messages = u64::MAX;
-    options.mailbox_bytes = u64::MAX;
     options
-}
-
-async fn import(store: &Store, accounts: u64) {
-    let import = store.begin_import().await.unwrap();
-    let hash = Hasher::hash_blocking(CHEAP, "surabaya").unwrap();
-    let account = |n: u64| HashedAccount {
-        username: format!("user{n}").parse().unwrap(),
-        name: format!("User {n}").parse().unwrap(),
-        hash: hash.clone(),
-    };
-    for first in (0..accounts).step_by(1_000) {
-        let slice = (first..accounts.min(first + 1_000)).map(account).collect();
-        store.stage_import(import, slice).await.unwrap();
-    }
-    store.commit_import(import).await.unwrap();
 }
 
 /// Sends until the time is up; how many messages, and the longest wait for an answer.
@@ -101,17 +78,13 @@ async fn call(
     accounts: u64,
     end: Instant,
 ) -> (u64, Duration) {
-    let (mut sent, mut longest, mut random) = (0, Duration::ZERO, seed + 1);
+    let (mut sent, mut longest) = (0, Duration::ZERO);
     while Instant::now() < end {
-        let mut message = || {
-            // Knuth's MMIX generator: good enough to spread recipients.
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let to = format!("user{}", (random >> 33) % accounts);
+        let message = |n: u64| {
+            let to = format!("user{}", random((seed << 32) + n) % accounts);
             Outgoing::new(session, to, "x".repeat(100))
         };
-        let messages = (0..IN_FLIGHT).map(|_| message()).collect();
+        let messages = (sent..sent + IN_FLIGHT).map(message).collect();
         let start = Instant::now();
         assert!(store.send(messages).await.iter().all(Result::is_ok));
         longest = longest.max(start.elapsed());
@@ -120,16 +93,12 @@ async fn call(
     (sent, longest)
 }
 
-/// Bytes this process caused to be written to storage.
-fn written() -> u64 {
-    let io = fs::read_to_string("/proc/self/io").unwrap();
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
-    line.parse().unwrap()
-}
-
+/// The database first: a journal that is newer is replayed.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for name in ["chat.db", "chat.db-wal"] {
-        fs::copy(from.join(name), to.join(name)).unwrap();
+    fs::create_dir_all(to.join("journal")).unwrap();
+    let journal = fs::read_dir(from.join("journal")).unwrap();
+    let journal = journal.map(|file| Path::new("journal").join(file.unwrap().file_name()));
+    for name in ["chat.db".into(), "chat.db-wal".into()].into_iter().chain(journal) {
+        fs::copy(from.join(&name), to.join(&name)).unwrap();
     }
 }

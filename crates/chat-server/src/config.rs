@@ -18,6 +18,11 @@ pub struct ServerConfig {
     pub registration: bool,
     /// Most connections at once, over all listeners. Default 10,000.
     pub connections: usize,
+    /// Most memory for lines not finished and output not read, of all connections together, in bytes; up to 1 KiB a
+    /// connection is not counted. When more is held, who has held it longest is closed, and first who never logged in.
+    /// Default 64 MiB: a thousand of the longest lines, beside some 100 MB that the rest takes. At least
+    /// [`least_buffer_bytes`](Self::least_buffer_bytes).
+    pub buffer_bytes: usize,
     /// How long a request line may stay unfinished, from its first byte. Default 30 s.
     pub line_timeout: Duration,
     /// How long a reply may wait for the peer to read without any progress; never a limit on the whole. Default 30 s.
@@ -28,8 +33,8 @@ pub struct ServerConfig {
     pub keepalive: Duration,
     /// How long shutdown waits for connections before it cuts them off. Default 10 s.
     pub shutdown_deadline: Duration,
-    /// Encoded replies gathered before they are written, in bytes: a turn ends with the reply that reaches this.
-    /// Default 256 KiB.
+    /// Encoded replies gathered before they are written, in bytes: a turn ends with the reply that reaches this, or 4 KiB
+    /// while half of [`buffer_bytes`](Self::buffer_bytes) is in use. Default 256 KiB.
     pub turn_bytes: usize,
     /// Most messages in a reply. Default 1,000.
     pub page_messages: usize,
@@ -48,6 +53,7 @@ impl Default for ServerConfig {
             frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             registration: false,
             connections: 10_000,
+            buffer_bytes: 64 * 1024 * 1024,
             line_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
@@ -70,6 +76,7 @@ impl ServerConfig {
         let numbers = [
             ("frame_bytes", self.frame_bytes, SMALLEST_FRAME_BYTES),
             ("connections", self.connections, 1),
+            ("buffer_bytes", self.buffer_bytes, self.least_buffer_bytes()),
             ("turn_bytes", self.turn_bytes, 1),
             ("page_messages", self.page_messages, 1),
             ("page_bytes", self.page_bytes, 1),
@@ -96,6 +103,15 @@ impl ServerConfig {
             return Err(ConfigError::TooManyConnections);
         }
         Ok(())
+    }
+
+    /// The least that [`buffer_bytes`](Self::buffer_bytes) may be: for four connections that hold a line each, and replies up
+    /// to the bound of a turn and a page beyond.
+    #[must_use]
+    pub fn least_buffer_bytes(&self) -> usize {
+        let page_bytes = self.page_bytes.max(self.hello_page_bytes);
+        let one = self.frame_bytes.saturating_add(self.turn_bytes).saturating_add(page_bytes);
+        one.saturating_mul(4)
     }
 }
 

@@ -43,7 +43,7 @@ impl Server {
         let config = Arc::new(config);
         Ok(Self {
             service: Arc::new(Service::new(store, Arc::clone(&config))),
-            seats: Seats::new(config.connections),
+            seats: Seats::new(&config),
             config,
         })
     }

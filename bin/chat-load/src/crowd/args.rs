@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::entry::Kind;
-use crate::args::{AccountArgs, at_least_one, seconds};
+use crate::args::{AccountArgs, clients, message_bytes, seconds};
 
 /// Opens many connections at once: what one costs a server, how fast all are let in, and whether each gets its share
 ///
@@ -18,8 +18,8 @@ pub(crate) struct CrowdArgs {
     /// The server, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8889")]
     pub(crate) server: String,
-    /// Clients; each is one connection with a session of one of the accounts, in turn
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 400, value_parser = at_least_one)]
+    /// Clients; each is one connection with a session of one of the accounts, in turn; at most 1,000,000
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 400, value_parser = clients)]
     pub(crate) clients: usize,
     #[command(flatten)]
     pub(crate) accounts: AccountArgs,
@@ -34,10 +34,10 @@ pub(crate) struct CrowdArgs {
     #[arg(long, requires = "tokens")]
     pub(crate) log_in_only: bool,
     /// Let this many come first and measure the memory they take, before the others come
-    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "pid")]
+    #[arg(long, value_name = "N", value_parser = clients, requires = "pid")]
     pub(crate) first: Option<usize>,
     /// How many may be on their way in, connecting or waiting for their answer, at the same time
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clients)]
     pub(crate) coming: usize,
     /// Addresses of this machine to connect from, in turn: one has ports for some 28,000 connections
     #[arg(long, value_name = "ADDR,...", value_delimiter = ',')]
@@ -52,7 +52,7 @@ pub(crate) struct CrowdArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) talk: Duration,
     /// Size of a message, in bytes
-    #[arg(long, short = 's', value_name = "BYTES", default_value_t = 100, value_parser = at_least_one)]
+    #[arg(long, short = 's', value_name = "BYTES", default_value_t = 100, value_parser = message_bytes)]
     pub(crate) size: usize,
     /// How long to follow the server's memory when all have left, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
@@ -72,12 +72,19 @@ pub(crate) struct CrowdArgs {
 
 impl CrowdArgs {
     /// What fits together.
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), OptionsError> {
         if self.entry == Kind::Irc && !self.talk.is_zero() {
-            return Err("--entry irc goes with --talk 0: the crowd talks to chat servers only");
+            return Err(OptionsError::IrcTalks);
         }
         Ok(())
     }
+}
+
+/// Options that do not go together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OptionsError {
+    #[error("--entry irc goes with --talk 0: the crowd talks to chat servers only")]
+    IrcTalks,
 }
 
 /// What makes a run fail.
@@ -123,4 +130,5 @@ What is reported:
   talk         answered messages a second of one client; fairness is the slowest client's rate
                over the median's
 
-Exit status: 0 when all clients were served and all bounds kept, 1 when not, 2 for bad options.";
+Exit status: 0 when all clients were served and all bounds kept, 1 when not, 2 for bad options, 130 when Ctrl-C or SIGTERM
+cut it short: what was measured until then is reported all the same; a second Ctrl-C ends at once.";

@@ -139,7 +139,7 @@ fn refusal_hint(cause: &str) -> String {
         }
         "bad_command" => "a server that knows no whoami cannot be measured so",
         "no_such_user" => "make the accounts with `chatd user import`, or start `chatd --demo`",
-        "bad_password" => "give the right ones with --users or --password",
+        "bad_password" => "give the right ones with --users or --password-file",
         "inbox_full" => "use more accounts, or --talk 0",
         _ => return cause.to_owned(),
     };

@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub(super) errors: Causes,
     /// Bounds that were missed.
     pub(super) missed: Vec<String>,
+    /// Ended early by a signal: what is absent was not come to, and no bound was looked at.
+    pub(super) cut_short: bool,
 }
 
 /// The server's memory with so many silent clients.
@@ -85,6 +87,12 @@ impl fmt::Display for Report {
         }
         if let Some(after) = &self.aftermath {
             write!(f, "\n  all gone     {after}")?;
+        }
+        if self.cut_short {
+            write!(
+                f,
+                "\ncut short: what is not told here was not come to, and no bound was looked at"
+            )?;
         }
         for (cause, count) in &self.errors {
             write!(f, "\nnot served: {count} x {cause}")?;

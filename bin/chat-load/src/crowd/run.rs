@@ -14,6 +14,7 @@ use super::memory::{Memory, follow};
 use super::report::{Idle, Report};
 use super::sessions::{Session, SessionsError, address};
 use super::talk::{Topic, talk};
+use crate::interrupt::Interrupt;
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +25,13 @@ pub(super) enum RunError {
     Memory(#[from] io::Error),
 }
 
-/// Has the clients come, be silent, talk and go. Where not all are served it ends early, and the report says so.
-pub(super) async fn run(args: &CrowdArgs, entries: Vec<Entry>) -> Result<Report, RunError> {
+/// Has the clients come, be silent, talk and go. Where not all are served, or it is cut short, it ends early, and the report
+/// says so.
+pub(super) async fn run(
+    args: &CrowdArgs,
+    entries: Vec<Entry>,
+    interrupt: &mut Interrupt,
+) -> Result<Report, RunError> {
     let server = address(&args.server).await?;
     let route =
         Route { server, from: args.from.clone(), timeout: args.timeout, coming: args.coming };
@@ -35,10 +41,18 @@ pub(super) async fn run(args: &CrowdArgs, entries: Vec<Entry>) -> Result<Report,
         clients: Vec::with_capacity(args.clients),
         sessions: Vec::with_capacity(args.clients),
     };
-    if let Err(causes) = run.through(Arc::new(route), entries).await? {
-        run.report.errors = causes;
+    let outcome = tokio::select! {
+        outcome = run.through(Arc::new(route), entries) => Some(outcome?),
+        () = interrupt.came() => None,
+    };
+    match outcome {
+        Some(outcome) => {
+            run.report.errors = outcome.err().unwrap_or_default();
+            run.report.missed = missed(&args.bounds, &run.report);
+        }
+        // What was not come to is no fault of the server's.
+        None => run.report.cut_short = true,
     }
-    run.report.missed = missed(&args.bounds, &run.report);
     Ok(run.report)
 }
 

@@ -48,6 +48,17 @@ pub(super) enum SessionsError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl SessionsError {
+    /// Whether other options would help.
+    pub(super) fn is_about_options(&self) -> bool {
+        match self {
+            Self::Accounts(error) => error.is_about_options(),
+            Self::TooFew { .. } | Self::TooFewAccounts { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Where the server is.
 pub(super) async fn address(server: &str) -> Result<SocketAddr, SessionsError> {
     let nowhere = |error| SessionsError::Server(server.to_owned(), error);

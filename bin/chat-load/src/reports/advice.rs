@@ -18,6 +18,7 @@ pub(crate) const NO_LATENCY: &str =
 pub(crate) const UNANSWERED: &str = "no latency above has them in it, and they may be stored or not: look into the server's log, or give the last replies a longer --timeout";
 pub(crate) const MISSING_PUSHES: &str =
     "acknowledged and never pushed to a watcher: `chat-load verify` tells whether they are lost";
+pub(crate) const CHURN: &str = "a connection is closed when its requests are answered, and one at a time of a client: give more --clients, or lower --churn";
 pub(crate) const OWN_CPU: &str = "the load program itself was at its limit, so this is no figure of the server: give more --threads";
 pub(crate) const OTHER_PROCESS: &str =
     "it is not the server; for `chatd` give --pid $(pidof chatd)";
@@ -30,7 +31,7 @@ const ADVICE: &[(&[&str], &str)] = &[
     (&["inbox_full"], "use more accounts, or --drain"),
     (&["no_such_recipient", "user tidak ditemukan"], ACCOUNTS),
     (&["no_such_user", "user tidak tersedia"], ACCOUNTS),
-    (&["bad_password"], "give the right ones with --users or --password"),
+    (&["bad_password"], "give the right ones with --users or --password-file"),
     (
         &["no_session"],
         "sessions ended while they were in use: look at the server's limits on sessions",

@@ -102,23 +102,7 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
     if let Some(cores) = figures.server_cores {
         notes.push(("server", server(figures, cores)));
     }
-    if let Some(memory) = figures.server_memory {
-        let [start, peak, end] =
-            [memory.start, memory.peak, memory.end].map(|size| bytes(float(size)));
-        let files =
-            figures.server_open_files.map(|files| format!("; {} open files at most", count(files)));
-        notes.push((
-            "",
-            format!(
-                "memory ({}) {start} at the start, {peak} at most, {end} at the end{}",
-                memory.measure.to_uppercase(),
-                files.unwrap_or_default()
-            ),
-        ));
-        if memory.measure == "rss" {
-            notes.push(("", advice::DENIED.to_owned()));
-        }
-    }
+    notes.extend(memory(figures));
     notes.push(("this program", own(figures)));
     if let Some(Latency { p50, max, .. }) = figures.setup.login_latency_us {
         notes.push((
@@ -129,6 +113,15 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
                 figures.setup.seconds,
                 micros(p50),
                 micros(max)
+            ),
+        ));
+    }
+    if figures.old_pushes > 0 {
+        notes.push((
+            "watchers",
+            format!(
+                "pushed {} from before this run first; only what was sent in it counts as a push",
+                of(figures.old_pushes, "message")
             ),
         ));
     }
@@ -143,6 +136,19 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
         ));
     }
     notes
+}
+
+fn memory(figures: &Figures) -> Vec<(&'static str, String)> {
+    let Some(memory) = figures.server_memory else { return Vec::new() };
+    let [start, peak, end] = [memory.start, memory.peak, memory.end].map(|size| bytes(float(size)));
+    let measure = memory.measure.to_uppercase();
+    let mut text =
+        format!("memory ({measure}) {start} at the start, {peak} at most, {end} at the end");
+    if let Some(files) = figures.server_open_files {
+        text += &format!("; {} open files at most", count(files));
+    }
+    let denied = (memory.measure == "rss").then(|| advice::DENIED.to_owned());
+    std::iter::once(text).chain(denied).map(|text| ("", text)).collect()
 }
 
 fn server(figures: &Figures, cores: f64) -> String {
@@ -198,6 +204,11 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
             false => advice::NOT_STARTED_LOST,
         };
         tell("not begun", of(figures.not_started, "operation"), Some(advice));
+    }
+    if figures.falls_short_of_churn() {
+        let (churned, due) = (figures.connections_churned, figures.connections_churn_due);
+        let text = format!("{} of {} due", count(churned), of(due, "new connection"));
+        tell("churn", text, Some(advice::CHURN));
     }
     if let Some(trouble) = &figures.server_trouble {
         tell("server", trouble.clone(), None);
@@ -270,6 +281,7 @@ mod tests {
             outcome.not_started = 2;
             outcome.is_cut_short = true;
             outcome.server_trouble = Some("the server's process 7 ended".to_owned());
+            (outcome.connections.churned, outcome.connections.churn_due) = (17, 20);
         }));
         for part in [
             "cut short     after 2.00 s: ",
@@ -278,10 +290,27 @@ mod tests {
             "lost          1 connection: connection reset by peer: the server closed them",
             "unanswered    4 requests: no latency above has them in it",
             "not begun     2 operations: clients were lost",
+            "churn         17 of 20 new connections due: ",
             "server        the server's process 7 ended",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
+    }
+
+    #[test]
+    fn churn_that_was_due_at_the_end_is_no_shortfall() {
+        for (churned, due) in [(0, 0), (1, 2), (18, 20), (90, 100), (20, 20)] {
+            let text = table(&figures(|outcome| {
+                (outcome.connections.churned, outcome.connections.churn_due) = (churned, due);
+            }));
+            assert!(!text.contains("churn "), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_waited_for_the_watchers_is_told_apart() {
+        let text = table(&figures(|outcome| outcome.old_pushes = 1234));
+        assert!(text.contains("pushed 1,234 messages from before this run first"), "{text}");
     }
 
     #[test]

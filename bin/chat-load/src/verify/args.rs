@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::schedule::{Between, duration};
-use crate::args::{AccountArgs, at_least_one};
+use crate::args::{AccountArgs, clients, in_flight, message_bytes};
 
 /// Checks that a server loses nothing, doubles nothing and keeps the order, while faults happen
 ///
@@ -23,14 +23,14 @@ pub(crate) struct VerifyArgs {
     /// The server, HOST:PORT. Without it: where COMMAND says that it listens, else 127.0.0.1:8889
     #[arg(long, value_name = "ADDR")]
     pub(crate) server: Option<String>,
-    /// Clients; each has one connection to send and one to read, and is one of the accounts, in turn
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    /// Clients; each has one connection to send and one to read, and is one of the accounts, in turn; at most 1,000,000
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = clients)]
     pub(crate) clients: usize,
-    /// Messages each client has under way
-    #[arg(long, short = 'k', value_name = "K", default_value_t = 4, value_parser = at_least_one)]
+    /// Messages each client has under way; at most 65,536
+    #[arg(long, short = 'k', value_name = "K", default_value_t = 4, value_parser = in_flight)]
     pub(crate) in_flight: usize,
     /// Size of a message, in bytes
-    #[arg(long, short = 's', value_name = "BYTES", default_value_t = 100, value_parser = at_least_one)]
+    #[arg(long, short = 's', value_name = "BYTES", default_value_t = 100, value_parser = message_bytes)]
     pub(crate) size: usize,
     #[command(flatten)]
     pub(crate) accounts: AccountArgs,

@@ -54,7 +54,10 @@ pub(crate) enum RunError {
 pub(crate) async fn run(plan: Plan) -> Result<Report, RunError> {
     let mut interrupts = Interrupts::new()?;
     if let Some(setup) = &plan.setup {
-        set_up(setup, &plan.accounts).await?;
+        tokio::select! {
+            outcome = set_up(setup, &plan.accounts) => outcome?,
+            () = interrupts.next() => return Err(RunError::Interrupted),
+        }
     }
     let (mut server, up) = match (plan.command.clone(), plan.address) {
         (Some(command), address) => {

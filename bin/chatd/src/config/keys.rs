@@ -75,6 +75,11 @@ pub(super) const KEYS: &[Key] = &[
         "Most connections at once; when reached, the longest silent ones that never logged in make room.",
     ),
     key("connections", "max_frame", "Longest request line, in bytes or with a unit (KiB, MiB)."),
+    key(
+        "connections",
+        "buffers",
+        "Most memory for lines not finished and replies not read, of all connections together; beyond it the longest held are closed, first those that never logged in.",
+    ),
     key("connections", "line_timeout", "How long a client may take to finish a line it began."),
     key(
         "connections",

@@ -50,6 +50,7 @@ pub(crate) struct Log {
 pub(crate) struct Connections {
     pub(crate) max: NonZeroU32,
     pub(crate) max_frame: ByteSize,
+    pub(crate) buffers: ByteSize,
     pub(crate) line_timeout: Span,
     pub(crate) write_timeout: Span,
     pub(crate) linger: Span,

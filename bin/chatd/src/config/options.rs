@@ -54,6 +54,7 @@ impl Config {
         config.version = env!("CARGO_PKG_VERSION").into();
         config.connections = usize::try_from(self.connections.max.get()).unwrap_or(usize::MAX);
         config.frame_bytes = self.connections.max_frame.as_usize();
+        config.buffer_bytes = self.connections.buffers.as_usize();
         config.line_timeout = self.connections.line_timeout.duration();
         config.write_timeout = self.connections.write_timeout.duration();
         config.linger = self.connections.linger.duration();
@@ -78,6 +79,7 @@ impl Config {
     /// What is wrong with the keys taken together, each being right by itself.
     pub(super) fn contradiction(&self) -> Option<String> {
         let least_frame = self.messages.max_size.bytes().saturating_add(FRAME_ROOM_BYTES);
+        let least_buffers = self.server_config().least_buffer_bytes();
         if self.listen.is_empty() {
             Some("listen is empty: give at least one address".to_owned())
         } else if let Some(address) = self.listens_twice() {
@@ -85,6 +87,10 @@ impl Config {
         } else if self.connections.max_frame.bytes() < least_frame {
             Some(format!(
                 "connections.max_frame has no room for a message of messages.max_size: make it at least {least_frame}"
+            ))
+        } else if self.connections.buffers.as_usize() < least_buffers {
+            Some(format!(
+                "connections.buffers has no room for a few connections' lines and replies: make it at least {least_buffers}"
             ))
         } else if let Err(error) = self.password_params().check() {
             Some(format!("[passwords] {error}"))
@@ -121,6 +127,7 @@ impl Default for Connections {
         Self {
             max: max.unwrap_or(NonZeroU32::MAX),
             max_frame: server.frame_bytes.into(),
+            buffers: server.buffer_bytes.into(),
             line_timeout: server.line_timeout.into(),
             write_timeout: server.write_timeout.into(),
             linger: server.linger.into(),

@@ -20,6 +20,7 @@ fn a_corrupt_config_is_refused_with_its_place() {
         ("[connections]\nmax = \"many\"\n", "chatd.toml:2:7", "invalid type: string \"many\""),
         ("listen = [\n", "chatd.toml:1:11", "unclosed array"),
         ("[messages]\nmax_size = \"1 MiB\"\n", "chatd.toml", "connections.max_frame"),
+        ("[connections]\nbuffers = \"4 MiB\"\n", "chatd.toml", "at least 5505024"),
         ("[passwords]\npasses = 4000000\n", "chatd.toml", "[passwords]"),
     ] {
         let ended = with(&home, text);

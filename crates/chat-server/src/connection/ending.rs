@@ -22,6 +22,8 @@ pub(super) enum Ending {
     Asked,
     #[error("a line stayed unfinished for too long")]
     UnfinishedLine,
+    #[error("the memory of its unfinished line is needed")]
+    MemoryNeeded,
     /// It is answered.
     #[error("a line was too long")]
     FrameTooLong,
@@ -45,7 +47,10 @@ impl<T: Transport> Connection<T> {
         let closed = match ending {
             Ending::PeerEnded => self.end_with_peer().await,
             Ending::Asked if watched => self.part_from_watcher().await,
-            Ending::Asked | Ending::UnfinishedLine | Ending::WatchFailed(_) => self.part().await,
+            Ending::Asked
+            | Ending::UnfinishedLine
+            | Ending::MemoryNeeded
+            | Ending::WatchFailed(_) => self.part().await,
             Ending::FrameTooLong => self.part_from_talker().await,
             Ending::Stalled | Ending::Broken(_) => self.close(Close::Reset).await,
         };
@@ -77,6 +82,7 @@ impl<T: Transport> Connection<T> {
     /// Ends a connection that has nothing unanswered. An existing client fails at a reset and loops for ever at an end of
     /// stream, so only who said `hello` gets one.
     async fn part(&mut self) -> io::Result<()> {
+        (self.input, self.unfinished) = (BytesMut::new(), None);
         if self.peer.greeted {
             self.close(Close::Orderly).await?;
             self.discard().await;

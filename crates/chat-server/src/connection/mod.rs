@@ -2,6 +2,7 @@
 
 mod ending;
 mod receive;
+mod unfinished;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,16 +14,17 @@ use bytes::{Buf as _, BytesMut};
 use chat_core::protocol::{ErrorCode, Reply, ServerCodec};
 use chat_core::store::WatchEvent;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::codec::Decoder as _;
 use tracing::debug;
 
 use self::ending::Ending;
 use self::receive::poll_receive;
+use self::unfinished::{Unfinished, fit};
 use crate::Transport;
 use crate::name::Name;
 use crate::peer::Peer;
-use crate::seats::Seat;
+use crate::seats::{Close, Seat};
 use crate::service::{Output, Service};
 
 /// One peer's connection.
@@ -42,8 +44,8 @@ pub(crate) struct Connection<T> {
     codec: ServerCodec,
     input: BytesMut,
     output: Output,
-    /// Runs out when the line that is held has to be finished; from the first time that its rest was waited for.
-    unfinished: Option<Pin<Box<Sleep>>>,
+    /// The line that is held, from the first time that its rest was waited for.
+    unfinished: Option<Box<Unfinished>>,
     /// When the last reply was accepted.
     written: Option<Instant>,
     /// The peer's end of stream came before the last replies were accepted: it says nothing of their fate.
@@ -139,16 +141,25 @@ impl<T: Transport> Connection<T> {
 
     /// Gathers the frames at hand, up to one that is to be answered by itself.
     fn next_request(&mut self) -> Result<Pin<Box<impl Future<Output = ()> + use<'_, T>>>, Served> {
-        while self.output.len() < self.service.config().turn_bytes {
+        while self.output.len() < self.turn_bytes() {
+            let held = self.input.len();
             let Ok(frame) = self.codec.decode(&mut self.input) else { return Err(Served::TooLong) };
+            if self.input.len() < held {
+                self.unfinished = None;
+            }
             let Some(frame) = frame else { return Err(Served::All) };
-            self.unfinished = None;
             if !self.service.gather(&frame, &mut self.peer) {
                 let Self { service, peer, output, .. } = self;
                 return Ok(Box::pin(service.request(frame, peer, output)));
             }
         }
         Err(Served::Some)
+    }
+
+    /// How much a turn may come to write. Little while memory is scarce, so that many peers that read slowly have room.
+    fn turn_bytes(&self) -> usize {
+        let usual = self.service.config().turn_bytes;
+        if self.seat.memory_is_scarce() { usual.min(SCARCE_TURN_BYTES) } else { usual }
     }
 
     fn push_event(&mut self, event: &WatchEvent) {
@@ -159,8 +170,9 @@ impl<T: Transport> Connection<T> {
 
     /// Adds the events that are at hand.
     fn push_events(&mut self) {
+        let turn_bytes = self.turn_bytes();
         if let Some(watcher) = &mut self.peer.watcher {
-            let bytes = self.output.len() + self.service.config().turn_bytes;
+            let bytes = self.output.len() + turn_bytes;
             watcher.push_at_hand(&mut self.output, bytes, &mut self.peer.delivery);
         }
     }
@@ -186,7 +198,8 @@ impl<T: Transport> Connection<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes everything. A guest who is to make room has only so long to read what is answered.
+    /// Writes everything, unless the memory is needed meanwhile. A guest who is to make room has only so long to read what is
+    /// answered.
     async fn write_while_seated(&mut self) -> Result<(), Ending> {
         let overstays = self.seat.overstays(self.service.config().linger);
         tokio::select! {
@@ -197,7 +210,12 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn write(&mut self) -> Result<(), Ending> {
+        fit(self.output.bytes());
+        let held = self.output.len() + self.input.len();
         while self.output.len() > 0 {
+            // Anew each time, so that of those who do not read the one who stopped first has held longest.
+            let mut claim = self.seat.claim();
+            claim.hold(held);
             self.write_some().await?;
         }
         match timeout(self.service.config().write_timeout, self.transport.flush()).await {
@@ -242,7 +260,6 @@ impl<T: Transport> Connection<T> {
     /// output is written, and no whole frame is held.
     async fn wait(&mut self) -> Result<(), Ending> {
         let nothing_held = self.input.is_empty();
-        self.limit_line();
         // Taken out, so that what waits holds one reference and not one for each field.
         let mut watcher = self.peer.watcher.take();
         let come = {
@@ -272,24 +289,31 @@ impl<T: Transport> Connection<T> {
         next: &mut Option<Pin<Box<F>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Come<F::Output>, Ending>> {
-        if self.seat.poll_asked(cx).is_ready() {
-            return Poll::Ready(Err(Ending::Asked));
+        if let Poll::Ready(asked) = self.seat.poll_asked(cx) {
+            return Poll::Ready(Err(match asked {
+                Close::FreeMemory => Ending::MemoryNeeded,
+                Close::Stop | Close::MakeRoom => Ending::Asked,
+            }));
         }
         let read = poll_receive(&mut self.transport, &mut self.input, self.output.bytes(), cx);
         let event = poll_if_any(next, cx);
         if read.is_ready() || event.is_ready() {
             return Poll::Ready(Ok((taken(read), taken(event))));
         }
-        poll_if_any(&mut self.unfinished, cx).map(|()| Err(Ending::UnfinishedLine))
+        self.poll_unfinished(cx).map(|()| Err(Ending::UnfinishedLine))
     }
 
-    fn limit_line(&mut self) {
+    /// Waits until a line that is held has been so for too long.
+    fn poll_unfinished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.input.is_empty() {
-            self.unfinished = None;
-        } else {
-            self.unfinished
-                .get_or_insert_with(|| Box::pin(sleep(self.service.config().line_timeout)));
+            return Poll::Pending;
         }
+        let (input, seat) = (&mut self.input, &self.seat);
+        let time = self.service.config().line_timeout;
+        let unfinished = self
+            .unfinished
+            .get_or_insert_with(|| Box::new(Unfinished::new(input, time, seat.claim())));
+        unfinished.poll_over(input, cx)
     }
 
     fn note_heard(&mut self, nothing_held: bool) {
@@ -314,6 +338,9 @@ fn taken<T>(poll: Poll<T>) -> Option<T> {
         Poll::Pending => None,
     }
 }
+
+/// Some ten thousand connections with as much fit into the default bound on memory.
+const SCARCE_TURN_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {

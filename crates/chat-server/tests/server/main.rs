@@ -17,10 +17,14 @@ mod commands;
 mod confirmation;
 mod connections;
 mod conversations;
+mod deaf;
 mod devices;
+mod memory;
+mod posting;
 mod slow_watchers;
 mod support;
 mod waiting;
+mod watch_endings;
 mod watching;
 
 #[test]

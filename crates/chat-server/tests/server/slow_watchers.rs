@@ -2,15 +2,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use chat_server::{Close, ServerConfig, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::deaf::Deaf;
 use crate::support::{on_pipes, on_transports, seconds};
 
 /// More than waits for a watcher, and less than a mailbox holds.
@@ -157,60 +156,6 @@ async fn neither_requests_nor_events_starve_the_other() {
     assert!(replies > 10, "{replies}");
 }
 
-/// A peer that says its requests, and reads nothing.
-#[derive(Debug)]
-struct Stuck {
-    requests: Vec<u8>,
-    offered: Arc<AtomicUsize>,
-    taken: Arc<AtomicUsize>,
-    stuck: Arc<Notify>,
-}
-
-impl AsyncRead for Stuck {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.requests.is_empty() {
-            return Poll::Pending;
-        }
-        let requests = std::mem::take(&mut self.requests);
-        buffer.put_slice(&requests);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Stuck {
-    /// Takes the replies, and then nothing.
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.offered.fetch_max(bytes.len(), Ordering::Relaxed);
-        if self.taken.fetch_add(1, Ordering::Relaxed) == 0 {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        self.stuck.notify_one();
-        Poll::Pending
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Transport for Stuck {
-    async fn close(&mut self, _: Close) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn what_is_held_for_one_that_never_reads_is_bounded() {
     let server = on_transports(ServerConfig::default()).await;
@@ -219,17 +164,11 @@ async fn what_is_held_for_one_that_never_reads_is_bounded() {
         server.write_to_messi(&[&*text; 100]).await;
     }
     let token = server.token("messi").await;
-    let (offered, taken, stuck) = (Arc::default(), Arc::default(), Arc::new(Notify::new()));
-    let peer = Stuck {
-        requests: format!("watch {token}\r\n").into_bytes(),
-        offered: Arc::clone(&offered),
-        taken,
-        stuck: Arc::clone(&stuck),
-    };
-    server.attach(peer).await;
-    stuck.notified().await;
+    // It takes the reply.
+    let (deaf, seen) = Deaf::new(format!("watch {token}\r\n"), 1, 1);
+    server.attach(deaf).await;
+    let (_, offered) = seen.stuck().await;
     // 800 messages of 12,000 bytes each when encoded: one that it waited for, and those that reach the bound.
-    let offered = offered.load(Ordering::Relaxed);
     assert!(offered <= 256 * 1024 + 2 * 13_000, "{offered}");
     for _ in 0..8 {
         server.write_to_messi(&[&*text; 100]).await;

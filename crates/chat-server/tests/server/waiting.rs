@@ -1,16 +1,12 @@
 //! Every wait has a limit, and what a connection holds has one too.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use chat_server::{Close, ServerConfig, Transport};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
+use chat_server::ServerConfig;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::deaf::Deaf;
 use crate::support::{minutes, on_pipes, on_tcp, on_transports, seconds};
 
 #[tokio::test(start_paused = true)]
@@ -107,64 +103,6 @@ async fn a_peer_that_reads_slowly_gets_everything() {
     client.ask("ping").await;
 }
 
-/// A peer that sends the same request again and again, as fast as it is read, and reads nothing.
-#[derive(Debug)]
-struct Glutton {
-    request: Vec<u8>,
-    left: usize,
-    /// What was read of the request that is left now.
-    position: usize,
-    taken: Arc<AtomicUsize>,
-    offered: Arc<AtomicUsize>,
-    offer: Arc<Notify>,
-}
-
-impl AsyncRead for Glutton {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        while self.left > 0 && buffer.remaining() > 0 {
-            let rest = &self.request[self.position..];
-            let piece = rest.len().min(buffer.remaining());
-            buffer.put_slice(&rest[..piece]);
-            self.taken.fetch_add(piece, Ordering::Relaxed);
-            self.position += piece;
-            if self.position == self.request.len() {
-                (self.position, self.left) = (0, self.left - 1);
-            }
-        }
-        if buffer.filled().is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
-    }
-}
-
-impl AsyncWrite for Glutton {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.offered.fetch_max(bytes.len(), Ordering::Relaxed);
-        self.offer.notify_one();
-        Poll::Pending
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Transport for Glutton {
-    async fn close(&mut self, _: Close) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What a connection holds for a peer that sends ten thousand of these and reads nothing: (input, output) in bytes.
 async fn held_for(request: impl FnOnce(&str) -> String) -> (usize, usize) {
     let server = on_transports(ServerConfig::default()).await;
@@ -173,18 +111,9 @@ async fn held_for(request: impl FnOnce(&str) -> String) -> (usize, usize) {
         server.write_to_messi(&[&*text; 250]).await;
     }
     let token = server.token("messi").await;
-    let (taken, offered, offer) = (Arc::default(), Arc::default(), Arc::new(Notify::new()));
-    let glutton = Glutton {
-        request: request(&token).into_bytes(),
-        left: 10_000,
-        position: 0,
-        taken: Arc::clone(&taken),
-        offered: Arc::clone(&offered),
-        offer: Arc::clone(&offer),
-    };
-    server.attach(glutton).await;
-    offer.notified().await;
-    (taken.load(Ordering::Relaxed), offered.load(Ordering::Relaxed))
+    let (deaf, seen) = Deaf::new(request(&token), 10_000, 0);
+    server.attach(deaf).await;
+    seen.stuck().await
 }
 
 #[tokio::test]

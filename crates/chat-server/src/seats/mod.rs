@@ -1,15 +1,24 @@
-//! [`Seats`]: how many connections there may be, who makes room when there are no more, and who is asked to close.
+//! [`Seats`]: how many connections there may be and how much they may hold together, who makes room when there is no more,
+//! and who is asked to close.
+
+mod buffers;
+mod holder;
 
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
+
+use self::buffers::{Buffers, Rank};
+pub(crate) use self::holder::Close;
+use self::holder::Holder;
+use crate::ServerConfig;
 
 /// The places for connections. When all are taken, the guest who was silent longest gives theirs up; a guest is a
 /// connection that never logged in. When there is no guest, the next connection waits.
@@ -23,8 +32,15 @@ pub(crate) struct Seats {
     last_room: AtomicU32,
     /// What [`Holder::heard_ms`] counts from.
     begun: Instant,
-    /// Before then the log is not told again that all places are taken.
-    told_until_ms: AtomicU64,
+    buffers: Buffers,
+    told_full: Told,
+    told_held: Told,
+}
+
+/// When the log was told something that it is not told again too soon.
+#[derive(Debug, Default)]
+struct Told {
+    until_ms: AtomicU64,
 }
 
 /// Some of the places: those whose holders are asked to close together.
@@ -41,44 +57,28 @@ pub(crate) struct Seat {
     seats: Arc<Seats>,
 }
 
-/// Who has a place, as far as others must know. One a connection, so it is kept small: a token to cancel and the future to
-/// wait for it take three times the room.
+/// What one connection holds for its peer: of a line that is not finished, or of output that is not read. Nothing any more
+/// when dropped.
 #[derive(Debug)]
-struct Holder {
-    number: u64,
-    room: u32,
-    /// When it last sent anything.
-    heard_ms: AtomicU64,
-    is_guest: AtomicBool,
-    asked: Mutex<Asked>,
-}
-
-/// What the holder of a place was asked, and whom to wake when it is.
-#[derive(Debug, Default)]
-struct Asked {
-    what: Option<Close>,
-    waiting: Option<Waker>,
-}
-
-/// Why a connection is asked to close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Close {
-    /// The server stops.
-    Stop,
-    /// Somebody else needs the place.
-    MakeRoom,
+pub(crate) struct Claim {
+    holder: Arc<Holder>,
+    seats: Arc<Seats>,
+    /// What is counted of it, once it is enough to be counted.
+    counted: Option<(Rank, usize)>,
 }
 
 impl Seats {
-    pub(crate) fn new(connections: usize) -> Arc<Self> {
+    pub(crate) fn new(config: &ServerConfig) -> Arc<Self> {
         Arc::new(Self {
-            places: connections,
-            free: Semaphore::new(connections),
+            places: config.connections,
+            free: Semaphore::new(config.connections),
             taken: Mutex::default(),
             last_number: AtomicU64::new(0),
             last_room: AtomicU32::new(0),
             begun: Instant::now(),
-            told_until_ms: AtomicU64::new(0),
+            buffers: Buffers::new(config.buffer_bytes),
+            told_full: Told::default(),
+            told_held: Told::default(),
         })
     }
 
@@ -91,13 +91,7 @@ impl Seats {
         // The seat gives it back.
         permit.forget();
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let holder = Arc::new(Holder {
-            number,
-            room,
-            heard_ms: AtomicU64::new(self.now_ms()),
-            is_guest: AtomicBool::new(true),
-            asked: Mutex::default(),
-        });
+        let holder = Arc::new(Holder::new(number, room, self.now_ms()));
         self.taken().insert(number, Arc::clone(&holder));
         Seat { holder, seats: Arc::clone(self) }
     }
@@ -105,7 +99,7 @@ impl Seats {
     /// Asks the one who was silent longest; no if there is none to ask.
     fn ask_a_guest_to_leave(&self) -> bool {
         let taken = self.taken();
-        let guests = taken.iter().filter(|(_, holder)| holder.is_guest.load(Ordering::Relaxed));
+        let guests = taken.iter().filter(|(_, holder)| holder.is_guest());
         let silent =
             guests.min_by_key(|(number, guest)| (guest.heard_ms.load(Ordering::Relaxed), **number));
         let Some((number, guest)) = silent else { return false };
@@ -114,19 +108,21 @@ impl Seats {
             "closing a silent connection that never logged in, to make room"
         );
         // Asked once, it is not asked again.
-        guest.is_guest.store(false, Ordering::Relaxed);
+        guest.keep();
         guest.ask(Close::MakeRoom);
         true
     }
 
-    /// Whether to tell the log now that all places are taken: everybody who comes may find it so.
-    fn is_to_tell(&self) -> bool {
-        let now = self.now_ms();
-        let told = self.told_until_ms.load(Ordering::Relaxed) > now;
-        if !told {
-            self.told_until_ms.store(now.saturating_add(TELL_EVERY_MS), Ordering::Relaxed);
+    /// Asks those who held something longest to close, if too much is held.
+    fn free_memory(&self) {
+        let closing = self.buffers.free();
+        if closing > 0 && self.told_held.is_due(self.now_ms()) {
+            warn!(
+                closing,
+                "too much is held for peers that do not finish their lines or read their replies: those held for longest \
+                 are closed, first those that never logged in"
+            );
         }
-        !told
     }
 
     fn taken(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Holder>>> {
@@ -135,6 +131,17 @@ impl Seats {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Told {
+    /// Whether to tell it now: everybody who comes may find it so.
+    fn is_due(&self, now_ms: u64) -> bool {
+        let due = self.until_ms.load(Ordering::Relaxed) <= now_ms;
+        if due {
+            self.until_ms.store(now_ms.saturating_add(TELL_EVERY_MS), Ordering::Relaxed);
+        }
+        due
     }
 }
 
@@ -158,7 +165,7 @@ impl Room {
     /// All places are taken: whether somebody was asked to leave theirs.
     fn make_room(&self) -> bool {
         let asked = self.seats.ask_a_guest_to_leave();
-        if self.seats.is_to_tell() {
+        if self.seats.told_full.is_due(self.seats.now_ms()) {
             let what = match asked {
                 true => "silent ones that never logged in make room",
                 false => "who comes now has to wait",
@@ -188,16 +195,28 @@ impl Seat {
 
     /// Whether the connection is to serve what it has read, and close; if not yet, the task is woken when it is. One task
     /// waits at a time.
-    pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.holder.poll_asked(cx).map(drop)
+    pub(crate) fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<Close> {
+        self.holder.poll_asked(cx)
     }
 
-    /// Waits until a guest was asked to make room, and a time longer; for ever, for anybody else.
+    /// What the connection holds for its peer, nothing as yet.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim { holder: Arc::clone(&self.holder), seats: Arc::clone(&self.seats), counted: None }
+    }
+
+    /// Whether so much is held for slow peers that nobody should come to hold much more.
+    pub(crate) fn memory_is_scarce(&self) -> bool {
+        self.seats.buffers.is_scarce()
+    }
+
+    /// Waits until what is held is needed, or a guest was asked to make room, and then a time longer; for ever, for anybody
+    /// else.
     pub(crate) fn overstays(&self, grace: Duration) -> impl Future<Output = ()> + use<> {
         let holder = Arc::clone(&self.holder);
         async move {
             match poll_fn(|cx| holder.poll_asked(cx)).await {
                 Close::MakeRoom => tokio::time::sleep(grace).await,
+                Close::FreeMemory => {}
                 Close::Stop => pending().await,
             }
         }
@@ -205,14 +224,14 @@ impl Seat {
 
     /// The peer sent something.
     pub(crate) fn heard(&self) {
-        if self.holder.is_guest.load(Ordering::Relaxed) {
+        if self.holder.is_guest() {
             self.holder.heard_ms.store(self.seats.now_ms(), Ordering::Relaxed);
         }
     }
 
     /// The peer logged in, and is asked to make room no more.
     pub(crate) fn keep(&self) {
-        self.holder.is_guest.store(false, Ordering::Relaxed);
+        self.holder.keep();
     }
 }
 
@@ -223,41 +242,47 @@ impl Drop for Seat {
     }
 }
 
-impl Holder {
-    fn ask(&self, what: Close) {
-        let mut asked = self.asked();
-        asked.what.get_or_insert(what);
-        if let Some(waiting) = asked.waiting.take() {
-            waiting.wake();
+impl Claim {
+    /// So much is held now. It may be found to be too much, and the connection asked to close.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        match &mut self.counted {
+            Some((_, counted)) if *counted == bytes => return,
+            Some((rank, counted)) => {
+                *counted = bytes;
+                self.seats.buffers.change(*rank, bytes);
+            }
+            None if bytes <= UNCOUNTED_BYTES => return,
+            counted => *counted = Some((self.seats.buffers.claim(bytes, &self.holder), bytes)),
         }
+        self.seats.free_memory();
     }
+}
 
-    fn poll_asked(&self, cx: &Context<'_>) -> Poll<Close> {
-        let mut asked = self.asked();
-        if let Some(what) = asked.what {
-            return Poll::Ready(what);
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some((rank, _)) = self.counted {
+            self.seats.buffers.release(rank);
         }
-        match &mut asked.waiting {
-            Some(waiting) => waiting.clone_from(cx.waker()),
-            waiting => *waiting = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    fn asked(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A guest with nothing to finish leaves within microseconds; one who does not read its replies can take the write
 /// timeout.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How often the log is told that all places are taken.
+/// What a connection may hold beside: most lines and replies, and little even of all connections.
+const UNCOUNTED_BYTES: usize = 1024;
+/// How often the log is told the same.
 const TELL_EVERY_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
+
+    fn seats(connections: usize) -> Arc<Seats> {
+        Seats::new(&ServerConfig { connections, ..ServerConfig::default() })
+    }
 
     fn is_asked(seat: &Seat) -> bool {
         seat.poll_asked(&mut Context::from_waker(Waker::noop())).is_ready()
@@ -273,7 +298,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_guest_silent_longest_makes_room() {
-        let room = Seats::new(3).room();
+        let room = seats(3).room();
         let user = room.take().await;
         user.keep();
         let first = room.take().await;
@@ -289,7 +314,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_who_does_not_leave_is_not_waited_for() {
-        let room = Seats::new(2).room();
+        let room = seats(2).room();
         let stuck = room.take().await;
         tokio::time::advance(Duration::from_secs(1)).await;
         let other = room.take().await;
@@ -299,7 +324,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_guest_the_next_one_waits() {
-        let seats = Seats::new(1);
+        let seats = seats(1);
         let room = seats.room();
         let user = room.take().await;
         user.keep();
@@ -312,20 +337,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn that_all_places_are_taken_is_told_once_a_minute() {
-        let seats = Seats::new(1);
+        let seats = seats(1);
         let room = seats.room();
         let user = room.take().await;
         user.keep();
-        assert_eq!(seats.told_until_ms.load(Ordering::Relaxed), 0, "one was free");
+        assert_eq!(seats.told_full.until_ms.load(Ordering::Relaxed), 0, "one was free");
         assert!(timeout(Duration::from_secs(59), room.take()).await.is_err());
-        assert!(!seats.is_to_tell());
+        assert!(!seats.told_full.is_due(seats.now_ms()));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(seats.is_to_tell());
+        assert!(seats.told_full.is_due(seats.now_ms()));
     }
 
     #[tokio::test]
     async fn a_room_closes_alone() {
-        let seats = Seats::new(2);
+        let seats = seats(2);
         let (one, other) = (seats.room(), seats.room());
         let (leaving, staying) = (one.take().await, other.take().await);
         one.close();
@@ -335,7 +360,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_who_is_to_make_room_overstays() {
-        let room = Seats::new(2).room();
+        let room = seats(2).room();
         let (guest, user) = (room.take().await, room.take().await);
         user.keep();
         let grace = Duration::from_secs(2);

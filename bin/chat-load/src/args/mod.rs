@@ -1,5 +1,8 @@
 //! The command line.
 
+mod values;
+mod watchers;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -9,6 +12,9 @@ use std::time::Duration;
 
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::values::{LARGEST_MESSAGE, clients, file, in_flight, message_bytes, seconds};
+use self::values::{at_least_two, measured_seconds, operations, rate, some_seconds, threads};
+pub(crate) use self::watchers::Watchers;
 use crate::crowd::args::CrowdArgs;
 use crate::files;
 use crate::mix::Mix;
@@ -192,39 +198,6 @@ pub(crate) struct SessionArgs {
     pub(crate) save_tokens: Option<PathBuf>,
 }
 
-/// A number of watchers, or their share of the clients.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Watchers {
-    Count(usize),
-    Percent(f64),
-}
-
-impl Watchers {
-    fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "expected a number of connections, or a share such as 10%".to_owned();
-        match text.strip_suffix('%') {
-            None => text.parse().map(Self::Count).map_err(|_| wrong()),
-            Some(share) => match share.parse() {
-                Ok(share) if (0.0..=100.0).contains(&share) => Ok(Self::Percent(share)),
-                _ => Err(wrong()),
-            },
-        }
-    }
-
-    /// How many these are, rounded up.
-    pub(crate) fn of(self, clients: usize) -> usize {
-        match self {
-            Self::Count(count) => count,
-            Self::Percent(share) => {
-                // In hundredths of a percent, to stay with whole numbers.
-                let parts = (1..=10_000).find(|parts| f64::from(*parts) >= share * 100.0);
-                let parts = usize::try_from(parts.unwrap_or(10_000)).unwrap_or(10_000);
-                if share > 0.0 { clients.saturating_mul(parts).div_ceil(10_000) } else { 0 }
-            }
-        }
-    }
-}
-
 /// What a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
@@ -251,14 +224,22 @@ pub(crate) struct AccountArgs {
     /// Accounts from a CSV file with the header `username,password` (more columns are ignored)
     #[arg(long, value_name = "FILE", conflicts_with = "user_prefix")]
     pub(crate) users: Option<PathBuf>,
-    /// Accounts named PREFIX0, PREFIX1, ... that share --password
-    #[arg(long, value_name = "PREFIX", requires_all = ["user_count", "password"])]
+    /// Accounts named PREFIX0, PREFIX1, ... that share a password
+    #[arg(long, value_name = "PREFIX", requires = "user_count")]
     pub(crate) user_prefix: Option<String>,
     /// How many accounts --user-prefix stands for
     #[arg(long, value_name = "N", requires = "user_prefix", value_parser = at_least_two)]
     pub(crate) user_count: Option<usize>,
-    /// The password of the --user-prefix accounts
-    #[arg(long, value_name = "PASSWORD", requires = "user_prefix")]
+    /// The first line of a file is the password of the --user-prefix accounts; without it, CHAT_PASSWORD of the environment is
+    #[arg(long, value_name = "FILE", requires = "user_prefix")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The same on the command line, where everybody on this machine can read it: for accounts made for a test
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        requires = "user_prefix",
+        conflicts_with = "password_file"
+    )]
     pub(crate) password: Option<String>,
 }
 
@@ -302,99 +283,6 @@ pub(crate) fn with_verify_as_mode(arguments: impl Iterator<Item = OsString>) -> 
     arguments
 }
 
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    seconds_within(0.0, text)
-        .ok_or_else(|| format!("expected a number of seconds, from 0 to {MOST_SECONDS}"))
-}
-
-fn some_seconds(text: &str) -> Result<Duration, String> {
-    seconds_within(LEAST_SECONDS, text).ok_or_else(|| {
-        format!("expected a number of seconds, from {LEAST_SECONDS} to {MOST_SECONDS}")
-    })
-}
-
-fn measured_seconds(text: &str) -> Result<Duration, String> {
-    let measured = seconds_within(0.0, text).filter(Duration::is_zero);
-    measured.or_else(|| seconds_within(LEAST_SECONDS, text)).ok_or_else(|| {
-        format!(
-            "expected a number of seconds, from {LEAST_SECONDS} to {MOST_SECONDS}, or 0 to log in and be done"
-        )
-    })
-}
-
-fn seconds_within(least: f64, text: &str) -> Option<Duration> {
-    let seconds = text.parse().ok().filter(|seconds| (least..=MOST_SECONDS).contains(seconds))?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// A file to write to. Standard output has the table or the JSON already.
-pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "" | "-" => Err("expected the name of a file, such as ./report".to_owned()),
-        name => Ok(name.into()),
-    }
-}
-
-/// So many a second.
-fn rate(text: &str) -> Result<f64, String> {
-    match text.strip_suffix("/s").unwrap_or(text).parse() {
-        Ok(rate) if (LEAST_A_SECOND..=MOST_A_SECOND).contains(&rate) => Ok(rate),
-        _ => Err(format!("expected a number a second, from {LEAST_A_SECOND} to {MOST_A_SECOND}")),
-    }
-}
-
-fn clients(text: &str) -> Result<usize, String> {
-    within(MOST_CLIENTS, text)
-}
-
-fn in_flight(text: &str) -> Result<usize, String> {
-    within(MOST_IN_FLIGHT, text)
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    within(MOST_THREADS, text)
-}
-
-fn within(most: usize, text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.ok_or_else(|| format!("expected a number from 1 to {most}"))
-}
-
-fn operations(text: &str) -> Result<u64, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("expected a number from 1 to {}", u64::MAX))
-}
-
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
-    at_least(1, text)
-}
-
-fn at_least_two(text: &str) -> Result<usize, String> {
-    at_least(2, text)
-}
-
-fn at_least(least: usize, text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if number >= least => Ok(number),
-        _ => Err(format!("expected a number of at least {least}")),
-    }
-}
-
-/// As many files as Linux lets a process open (`fs.nr_open`), less a few.
-const MOST_CLIENTS: usize = 1_000_000;
-/// Some megabytes of requests on each connection, made before the first leaves.
-const MOST_IN_FLIGHT: usize = 65_536;
-/// More than the cores of any machine.
-const MOST_THREADS: usize = 1024;
-/// A millisecond: time for a few answers.
-const LEAST_SECONDS: f64 = 0.001;
-/// A year.
-const MOST_SECONDS: f64 = 31_536_000.0;
-/// One in a quarter of an hour.
-const LEAST_A_SECOND: f64 = 0.001;
-/// More than any machine does; keeps the arithmetic of schedules exact.
-const MOST_A_SECOND: f64 = 1e9;
-
 const EXAMPLES: &str = "\
 Examples:
   chat-load --drain                               100 clients on the accounts of a local `chatd --demo`
@@ -403,9 +291,9 @@ Examples:
   chat-load -c 500 --rate 20000 -d 60             20,000 a second for a minute, come what may
   chat-load --mix send=80,post=10,inbox=8,login=2 --think 0.5..2 --watchers 10%
                                                   people: they think, read, log in again and watch
-  chat-load --user-prefix u --user-count 1000000 --password secret-1 --recipients zipf --size 20..500
+  chat-load --user-prefix u --user-count 1000000 --password-file secret --recipients zipf --size 20..500
                                                   a million accounts, some of them popular
-  chat-load -c 10000 --user-prefix u --user-count 10000 --password secret-1 -d 0 --save-tokens tokens.csv
+  chat-load -c 10000 --user-prefix u --user-count 10000 --password-file secret -d 0 --save-tokens tokens.csv
   chat-load -c 10000 --tokens tokens.csv --ramp 5 --churn 200
                                                   log in once, then use the sessions; connections come and go
   chat-load --protocol old --drain --server 127.0.0.1:8889
@@ -447,6 +335,8 @@ mod tests {
             &["--duration", "soon"],
             &["--count", "5", "--duration", "1"],
             &["--user-prefix", "u"],
+            &["--user-prefix", "u", "--user-count", "2", "--password", "p", "--password-file", "f"],
+            &["--password-file", "f"],
             &["--rate", "0"],
             &["--rate", "inf"],
             &["--rate", "5", "--think", "1"],
@@ -482,30 +372,17 @@ mod tests {
             ("--warmup inf", "from 0 to 31536000"),
             ("--rate -5", "from 0.001 to 1000000000"),
             ("--churn 1e-300", "from 0.001 to 1000000000"),
-            ("crowd -c -5", "at least 1"),
+            ("crowd -c -5", "from 1 to 1000000"),
+            ("crowd -c 1000001", "from 1 to 1000000"),
+            ("crowd --coming 0", "from 1 to 1000000"),
+            ("crowd -s 99999999999", "from 1 to 16777216"),
+            ("verify -c 1000001", "from 1 to 1000000"),
+            ("verify -k 65537", "from 1 to 65536"),
+            ("verify -s 99999999999", "from 1 to 16777216"),
         ] {
             let line = std::iter::once("chat-load").chain(line.split(' '));
             let error = Args::parsed(line.map(OsString::from)).unwrap_err().to_string();
             assert!(error.contains("invalid value") && error.contains(range), "{error}");
         }
-    }
-
-    #[test]
-    fn nothing_to_measure_has_a_meaning() {
-        assert_eq!(measured_seconds("0"), Ok(Duration::ZERO));
-        assert_eq!(measured_seconds("0.5"), Ok(Duration::from_millis(500)));
-    }
-
-    #[test]
-    fn watchers_are_a_number_or_a_share() {
-        let of = |text, clients| Watchers::parse(text).unwrap().of(clients);
-        assert_eq!((of("7", 3), of("0", 3), of("0%", 300)), (7, 0, 0));
-        assert_eq!((of("10%", 300), of("100%", 300), of("0.5%", 300)), (30, 300, 2));
-        assert!(Watchers::parse("many").is_err());
-    }
-
-    #[test]
-    fn a_rate_may_say_that_it_is_one() {
-        assert_eq!((rate("50"), rate("0.5/s")), (Ok(50.0), Ok(0.5)));
     }
 }

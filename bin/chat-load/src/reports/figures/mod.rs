@@ -1,12 +1,15 @@
 //! The figures of a run, worked out once for the table, the page and the JSON.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::outcome::{Interval, Kind, Operations, Outcome, ServerSample, Sparse, histogram};
+pub(crate) use self::parts::{IntervalFigures, KindFigures, Latency, Memory, SetupFigures};
+use crate::outcome::{Kind, Operations, Outcome, ServerSample};
 use crate::reports::units::{float, ratio};
 
 /// What `--json` prints. Latencies are in microseconds and run from the intended start in an open loop.
@@ -46,9 +49,13 @@ pub(crate) struct Figures {
     pub(crate) unanswered: u64,
     pub(crate) not_started: u64,
     pub(crate) missing_pushes: u64,
+    /// Messages from before the run that watchers were pushed; no latency has them in it.
+    pub(crate) old_pushes: u64,
     pub(crate) inbox_pages: u64,
     pub(crate) connections_made: u64,
     pub(crate) connections_churned: u64,
+    /// How many `churn` asked for, warm-up and all.
+    pub(crate) connections_churn_due: u64,
     pub(crate) server_cpu_us_per_send: Option<f64>,
     pub(crate) server_cpu_us_per_operation: Option<f64>,
     pub(crate) server_cores: Option<f64>,
@@ -68,71 +75,6 @@ pub(crate) struct Figures {
     pub(crate) logins_only: bool,
     pub(crate) setup: SetupFigures,
     pub(crate) intervals: Vec<IntervalFigures>,
-}
-
-/// In microseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Latency {
-    pub(crate) mean: f64,
-    pub(crate) p50: f64,
-    pub(crate) p90: f64,
-    pub(crate) p99: f64,
-    #[serde(rename = "p99.9")]
-    pub(crate) p999: f64,
-    #[serde(rename = "p99.99")]
-    pub(crate) p9999: f64,
-    pub(crate) max: f64,
-}
-
-/// Operations of one kind.
-#[derive(Debug, Serialize)]
-pub(crate) struct KindFigures {
-    pub(crate) offered: u64,
-    pub(crate) acknowledged: u64,
-    pub(crate) per_second: f64,
-    /// `null` where none is measured.
-    pub(crate) latency_us: Option<Latency>,
-    pub(crate) errors: BTreeMap<String, u64>,
-}
-
-/// Connecting and logging in, before anything was measured.
-#[derive(Debug, Serialize)]
-pub(crate) struct SetupFigures {
-    pub(crate) seconds: f64,
-    /// Of what `logins` is the number: `login`, `session` with --tokens, or `connection` where nobody logs in.
-    pub(crate) what: &'static str,
-    pub(crate) logins: u64,
-    pub(crate) login_latency_us: Option<Latency>,
-}
-
-/// Resident memory of the server's process, in bytes.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Memory {
-    /// `pss` (shared pages divided among those who share them), or `rss` where the system does not show that.
-    pub(crate) measure: &'static str,
-    pub(crate) start: u64,
-    pub(crate) peak: u64,
-    pub(crate) end: u64,
-}
-
-/// A stretch of the measured time.
-#[derive(Debug, Serialize)]
-pub(crate) struct IntervalFigures {
-    /// In seconds since measuring began.
-    pub(crate) start: f64,
-    pub(crate) seconds: f64,
-    pub(crate) kinds: BTreeMap<&'static str, IntervalKind>,
-}
-
-/// Operations of one kind in one interval. Latencies are `null` where nothing was acknowledged.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct IntervalKind {
-    pub(crate) offered: u64,
-    pub(crate) acknowledged: u64,
-    pub(crate) refused: u64,
-    pub(crate) p50_us: Option<f64>,
-    pub(crate) p99_us: Option<f64>,
-    pub(crate) max_us: Option<f64>,
 }
 
 impl Figures {
@@ -176,9 +118,11 @@ impl Figures {
             unanswered: outcome.unanswered,
             not_started: outcome.not_started,
             missing_pushes: outcome.missing_pushes,
+            old_pushes: outcome.old_pushes,
             inbox_pages: outcome.kinds.get(Kind::Inbox).acknowledged,
             connections_made: outcome.connections.made,
             connections_churned: outcome.connections.churned,
+            connections_churn_due: outcome.connections.churn_due,
             server_cpu_us_per_send: cost(cpu, sends),
             server_cpu_us_per_operation: cost(cpu, operations),
             server_cores: cpu.map(|us| ratio(us, watched_us(&outcome.server))),
@@ -206,6 +150,13 @@ impl Figures {
             && self.lost_connections.is_empty()
             && self.errors.is_empty()
             && self.server_trouble.is_none()
+    }
+
+    /// Whether far fewer connections were made anew than `--churn` asked for; one is always under way.
+    pub(crate) fn falls_short_of_churn(&self) -> bool {
+        let short = self.connections_churn_due.saturating_sub(self.connections_churned);
+        let none = self.connections_churned == 0 && short > 0;
+        none || (short > 1 && short > self.connections_churn_due / 10)
     }
 
     /// Whether the process of `--pid` was idle throughout a run in which the server cannot have been.
@@ -258,119 +209,12 @@ fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-impl Latency {
-    /// Of a histogram of nanoseconds; `None` of an empty one.
-    pub(crate) fn of(latency_ns: &Histogram<u64>) -> Option<Self> {
-        if latency_ns.is_empty() {
-            return None;
-        }
-        let micros = |ns: u64| float(ns) / 1e3;
-        let at = |quantile: f64| micros(latency_ns.value_at_quantile(quantile));
-        Some(Self {
-            mean: latency_ns.mean() / 1e3,
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
-            max: micros(latency_ns.max()),
-        })
-    }
-}
-
-impl KindFigures {
-    fn of(operations: &Operations, seconds: f64) -> Self {
-        Self {
-            offered: operations.offered,
-            acknowledged: operations.acknowledged,
-            per_second: ratio(float(operations.acknowledged), seconds),
-            latency_us: Latency::of(&operations.latency_ns),
-            errors: operations.errors.clone(),
-        }
-    }
-
-    /// Whether some were done, but none of those that were due in the measured time.
-    pub(crate) fn has_no_latency(&self) -> bool {
-        self.acknowledged > 0 && self.latency_us.is_none()
-    }
-
-    /// How many were refused.
-    pub(crate) fn refused(&self) -> u64 {
-        self.errors.values().sum()
-    }
-}
-
-impl SetupFigures {
-    fn of(outcome: &Outcome) -> Self {
-        Self {
-            seconds: outcome.setup.elapsed.as_secs_f64(),
-            what: outcome.setup.what,
-            logins: outcome.setup.logins.len(),
-            login_latency_us: Latency::of(&outcome.setup.logins),
-        }
-    }
-}
-
-impl Memory {
-    fn of(samples: &[ServerSample]) -> Option<Self> {
-        let all = |measure: fn(&ServerSample) -> Option<u64>| {
-            samples.iter().map(measure).collect::<Option<Vec<_>>>()
-        };
-        let (measure, values) = match all(|sample| sample.pss_bytes) {
-            Some(pss) => ("pss", pss),
-            None => ("rss", all(|sample| sample.rss_bytes)?),
-        };
-        let (start, end) = (*values.first()?, *values.last()?);
-        Some(Self { measure, start, peak: *values.iter().max()?, end })
-    }
-}
-
-impl IntervalFigures {
-    fn of(interval: &Interval) -> Self {
-        let kinds = interval.kinds.iter().filter_map(|(kind, operations)| {
-            let figures = IntervalKind {
-                offered: operations.offered,
-                acknowledged: operations.acknowledged,
-                refused: operations.refused,
-                ..IntervalKind::latencies(&operations.latency_ns)
-            };
-            let is_used = figures.offered + figures.acknowledged + figures.refused > 0;
-            is_used.then_some((kind.name(), figures))
-        });
-        Self {
-            start: interval.start.as_secs_f64(),
-            seconds: interval.length.as_secs_f64(),
-            kinds: kinds.collect(),
-        }
-    }
-}
-
-impl IntervalKind {
-    fn latencies(latency_ns: &Sparse) -> Self {
-        let mut full = None;
-        if latency_ns.len() > 0 {
-            full = histogram().ok();
-        }
-        if let Some(full) = &mut full {
-            latency_ns.add_to(full);
-        }
-        let latency = full.as_ref().and_then(Latency::of);
-        Self {
-            offered: 0,
-            acknowledged: 0,
-            refused: 0,
-            p50_us: latency.map(|latency| latency.p50),
-            p99_us: latency.map(|latency| latency.p99),
-            max_us: latency.map(|latency| latency.max),
-        }
-    }
-}
-
 /// No server does so many in less than the 10 ms in which the system counts CPU time.
 const MANY_OPERATIONS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use super::parts::IntervalKind;
     use super::*;
     use crate::reports::example::{figures, outcome};
 

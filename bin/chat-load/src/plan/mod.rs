@@ -1,19 +1,26 @@
 //! What a run does: the command line, checked and made ready.
 
+mod check;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+pub(crate) use self::check::PlanError;
+use self::check::check;
 use crate::accounts::{Account, Accounts, AccountsError};
 use crate::args::{LoadArgs, Protocol};
-use crate::body::{Bodies, STAMP_BYTES};
+use crate::body::Bodies;
 use crate::mix::Mix;
 use crate::outcome::{Description, Kind};
-use crate::process::{self, OpenFilesError, Process, ProcessError};
+use crate::process::{self, Process};
 use crate::recipients::Choice;
+use crate::schedule::Schedule;
 use crate::span::{Span, TimeSpan};
-use crate::tokens::{self, Session, TokensError};
+use crate::tokens::{self, Session};
 
 /// Everything the clients share. Users are known by their place in `accounts`.
 #[derive(Debug)]
@@ -53,50 +60,6 @@ pub(crate) struct Plan {
 pub(crate) enum Goal {
     Duration { warmup: Duration, measured: Duration },
     Count(u64),
-}
-
-/// Why a run cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
-    #[error(transparent)]
-    Accounts(#[from] AccountsError),
-    #[error(transparent)]
-    Tokens(#[from] TokensError),
-    #[error(transparent)]
-    OpenFiles(#[from] OpenFilesError),
-    #[error("cannot find {server}: {reason} (expected HOST:PORT, as in 127.0.0.1:8889)")]
-    Address { server: String, reason: String },
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    #[error("--drain needs at least two clients, who read what they send each other")]
-    NobodyDrains,
-    #[error("--protocol irc needs at least two clients, who send to each other")]
-    NobodyListens,
-    #[error("--protocol {protocol} knows no {what}: leave it out, or use --protocol chat")]
-    Unknown { protocol: &'static str, what: &'static str },
-    #[error("--protocol old answers one request at a time: leave out --in-flight")]
-    NoPipeline,
-    #[error("{watchers} watchers need an account each, and there are {accounts}")]
-    TooManyWatchers { watchers: usize, accounts: usize },
-    #[error(
-        "with --watchers a message holds the time it was sent: it needs --size {STAMP_BYTES} or more"
-    )]
-    NoRoomForTime,
-    #[error(
-        "a login in --mix needs passwords, and --tokens has none: name its accounts with --users or --user-prefix, too"
-    )]
-    NoPasswords,
-}
-
-impl PlanError {
-    /// Whether options do not go together.
-    pub(crate) fn is_about_options(&self) -> bool {
-        match self {
-            Self::Accounts(error) => matches!(error, AccountsError::TooFew { .. }),
-            Self::Tokens(_) | Self::OpenFiles(_) | Self::Address { .. } | Self::Process(_) => false,
-            _ => true,
-        }
-    }
 }
 
 impl Plan {
@@ -149,6 +112,19 @@ impl Plan {
         let clients = u64::try_from(self.clients).ok()?;
         let odd = u64::try_from(client).is_ok_and(|client| client < count % clients);
         Some(count / clients + u64::from(odd))
+    }
+
+    /// How many connections `--churn` has made anew between two moments.
+    pub(crate) fn churn_due(&self, start: Instant, end: Instant) -> u64 {
+        self.churn.map_or(0, |rate| Schedule::new(start, rate).before(end))
+    }
+
+    /// How long nothing need be answered without anything being wrong: the clients may all pause, and then have as long as
+    /// `--timeout` says.
+    pub(crate) fn patience(&self) -> Duration {
+        let thinking = self.think.map(TimeSpan::longest).unwrap_or_default();
+        let pause = self.rate.map_or(thinking, |rate| Duration::from_secs_f64(rate.recip()));
+        self.timeout.saturating_add(pause)
     }
 
     /// What a connection begins with, in one word.
@@ -262,48 +238,6 @@ fn session_users(
     Ok(users)
 }
 
-fn check(args: &LoadArgs, watchers: usize, accounts: &Accounts) -> Result<(), PlanError> {
-    let (shape, protocol) = (&args.shape, args.shape.protocol);
-    let unknown = |what| PlanError::Unknown { protocol: protocol.name(), what };
-    if let Some(kind) = shape.mix.first_besides(known_kinds(protocol)) {
-        return Err(unknown(kind.name()));
-    }
-    let has_sessions = matches!(protocol, Protocol::Chat | Protocol::Old);
-    let wants_sessions = args.sessions.tokens.is_some() || args.sessions.save_tokens.is_some();
-    let have_passwords = args.accounts.users.is_some() || args.accounts.user_prefix.is_some();
-    match protocol {
-        _ if watchers > 0 && protocol != Protocol::Chat => Err(unknown("watchers")),
-        _ if !has_sessions && wants_sessions => Err(unknown("tokens")),
-        _ if !has_sessions && shape.drain => Err(unknown("inbox, so nothing for --drain")),
-        Protocol::Old if args.in_flight.is_some_and(|count| count > 1) => {
-            Err(PlanError::NoPipeline)
-        }
-        Protocol::Irc if args.connections.churn.is_some() => {
-            Err(unknown("churn, since who is away is sent nothing"))
-        }
-        Protocol::Irc if args.clients < 2 => Err(PlanError::NobodyListens),
-        _ if watchers > accounts.len() => {
-            Err(PlanError::TooManyWatchers { watchers, accounts: accounts.len() })
-        }
-        _ if watchers > 0 && shape.size.low() < STAMP_BYTES => Err(PlanError::NoRoomForTime),
-        _ if args.sessions.tokens.is_some()
-            && shape.mix.contains(Kind::Login)
-            && !have_passwords =>
-        {
-            Err(PlanError::NoPasswords)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn known_kinds(protocol: Protocol) -> &'static [Kind] {
-    match protocol {
-        Protocol::Chat => &[Kind::Send, Kind::Post, Kind::Inbox, Kind::Login],
-        Protocol::Old => &[Kind::Send, Kind::Inbox, Kind::Login],
-        Protocol::Redis | Protocol::Irc => &[Kind::Send],
-    }
-}
-
 fn in_flight(args: &LoadArgs) -> usize {
     let default = match (args.shape.protocol, args.shape.rate) {
         (Protocol::Old, _) | (_, None) => 1,
@@ -372,6 +306,14 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_pace_is_no_silence() {
+        let seconds = |line| plan(line).unwrap().patience().as_secs_f64();
+        assert_eq!(seconds("-n 9"), 10.0);
+        assert_eq!(seconds("-n 9 --timeout 3 --think 0.5..20"), 23.0);
+        assert_eq!(seconds("-n 9 --timeout 3 --rate 0.05"), 23.0);
+    }
+
+    #[test]
     fn watchers_are_the_first_users_again() {
         let plan = plan("--clients 6 --watchers 50%").unwrap();
         let users: Vec<_> = (0..plan.connections()).map(|c| plan.user_of(c).unwrap()).collect();
@@ -416,6 +358,7 @@ mod tests {
             ("--watchers 1 --size 20..100", "--size 29 or more"),
             ("--tokens /nowhere/tokens", "make the file with --save-tokens"),
             ("--users /nowhere/users", "cannot read the accounts"),
+            ("--user-prefix u --user-count 2 --password-file /nowhere", "cannot read the password"),
         ] {
             let error = plan(line).unwrap_err();
             let elsewhere = ["cannot", "HOST:PORT", "no process", "make the file"];

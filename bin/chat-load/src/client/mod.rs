@@ -1,25 +1,26 @@
 //! One connection under load: so many requests in flight, the next when it is time for it.
 
+mod answers;
+mod asking;
+mod churn;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use crate::args::Protocol;
-use crate::dialect::{Dialect, put_words};
-use crate::irc;
-use crate::login::{LoggedIn, LoginError, Wire, reconnect};
+use crate::dialect::Dialect;
+use crate::login::{LoggedIn, Wire};
 use crate::outcome::Kind;
 use crate::pacing::Pacing;
 use crate::plan::Plan;
-use crate::replies::{Fields, Reply, is_ok};
+use crate::replies::Reply;
 use crate::schedule::{Schedule, Turns};
 use crate::tally::{Tally, lock};
 use crate::window::{Bell, GiveUp, Window};
@@ -169,86 +170,6 @@ impl Client {
         }
     }
 
-    /// Puts as many requests into the buffer as may be in flight and are due.
-    async fn ask(&mut self, now: Instant) {
-        if self.bell.is_leaving() || self.pacing.is_over(now, self.window.until) {
-            return;
-        }
-        if self.plan.is_full(self.user) {
-            // A page counts as delivered by the next request, and only if that was not sent ahead of it.
-            if self.pending.is_empty() {
-                self.dialect.put_with_token("inbox", &mut self.outgoing);
-                self.expect(What::Drain, Kind::Inbox, 0, now);
-            }
-            return;
-        }
-        while self.pending.len() < self.plan.in_flight && self.left != Some(0) {
-            let Some(at) = self.pacing.ready(now).filter(|at| !self.window.is_over(*at)) else {
-                return;
-            };
-            let kind = self.plan.mix.pick(&mut self.random);
-            let to = match self.recipient(kind) {
-                Ok(to) => to,
-                // Nobody has room: one more attempt, after a pause for those who read.
-                Err(full) if self.pending.is_empty() => {
-                    sleep(FULL_PAUSE).await;
-                    full
-                }
-                Err(_) => return,
-            };
-            self.pacing.begin();
-            self.left = self.left.map(|left| left.saturating_sub(1));
-            self.begin(kind, to, at);
-        }
-    }
-
-    /// Any recipient, where one is wanted. One whose mailbox is being read is passed over for the next; when that goes
-    /// for all of them, the first choice is the error.
-    fn recipient(&mut self, kind: Kind) -> Result<usize, usize> {
-        if !matches!(kind, Kind::Send | Kind::Post) {
-            return Ok(0);
-        }
-        let first = self.plan.recipients.pick(self.user, &mut self.random);
-        if !self.plan.is_full(first) {
-            return Ok(first);
-        }
-        let users = self.plan.recipients.users();
-        (1..users)
-            .map(|step| (first + step) % users)
-            .find(|&other| other != self.user && !self.plan.is_full(other))
-            .ok_or(first)
-    }
-
-    fn begin(&mut self, kind: Kind, to: usize, at: Instant) {
-        let (plan, out) = (&*self.plan, &mut self.outgoing);
-        match kind {
-            Kind::Send | Kind::Post => {
-                let body = plan.bodies.body(plan.size.pick(&mut self.random), at);
-                if kind == Kind::Send {
-                    self.dialect.put_send(&plan.accounts, to, body, out);
-                } else {
-                    self.dialect.put_post(&plan.accounts, to, body, out);
-                }
-            }
-            Kind::Inbox => self.dialect.put_with_token("inbox", out),
-            Kind::Login => {
-                if let Some(account) = plan.accounts.get(self.user) {
-                    put_words(&["auth", &account.username, &account.password], out);
-                }
-            }
-            // These are not asked for in turn.
-            Kind::Reconnect | Kind::Push => return,
-        }
-        self.expect(What::Operation(kind), kind, to, at);
-    }
-
-    fn expect(&mut self, what: What, kind: Kind, to: usize, at: Instant) {
-        if self.window.holds(at) {
-            self.begun.push(kind);
-        }
-        self.pending.push_back(Pending { what, to, at });
-    }
-
     /// Writes what can be written and waits until something came, or there is something to do.
     async fn exchange(&mut self) -> io::Result<()> {
         self.write_now()?;
@@ -326,113 +247,6 @@ impl Client {
             tally.offered(kind, 1);
         }
     }
-
-    fn done(&self, kind: Kind, asked: Pending, now: Instant, tally: &mut Tally) {
-        tally.done(kind, asked.at, now, &self.window);
-        if matches!(kind, Kind::Send | Kind::Post) {
-            self.plan.sent(asked.to);
-            tally.expected_pushes += u64::from(asked.to < self.plan.watchers);
-        }
-    }
-
-    /// A reply that takes a second look.
-    fn answered(
-        &mut self,
-        kind: Kind,
-        asked: Pending,
-        reply: &Reply,
-        now: Instant,
-        tally: &mut Tally,
-    ) {
-        let checked = match (kind, reply) {
-            (Kind::Send | Kind::Post, Reply::Other(reply)) => self.confirmed(reply),
-            (Kind::Inbox, Reply::Other(reply)) => self.page(reply),
-            (Kind::Login, Reply::Other(reply)) => self.logged_in(reply, now),
-            // The confirmation of a send, for anything else.
-            (_, _) => Err("not_a_reply".to_owned()),
-        };
-        match checked {
-            Ok(()) => self.done(kind, asked, now, tally),
-            Err(cause) => {
-                match (kind, cause.as_str()) {
-                    (Kind::Send | Kind::Post, "inbox_full") => self.plan.set_full(asked.to, true),
-                    (Kind::Inbox, _) => self.plan.set_full(self.user, false),
-                    _ => {}
-                }
-                tally.refused(kind, cause, asked.at, now, &self.window);
-            }
-        }
-    }
-
-    fn confirmed(&self, reply: &[u8]) -> Result<(), String> {
-        match self.plan.protocol {
-            Protocol::Chat | Protocol::Old if is_ok(reply) => Ok(()),
-            Protocol::Chat | Protocol::Old => {
-                Err(Fields::parse(reply).err().unwrap_or_else(|| "not_a_reply".to_owned()))
-            }
-            Protocol::Redis => Err(String::from_utf8_lossy(reply).into_owned()),
-            Protocol::Irc => Err(irc::cause(reply)),
-        }
-    }
-
-    fn page(&self, reply: &[u8]) -> Result<(), String> {
-        let fields = Fields::parse(reply)?;
-        self.plan.set_full(self.user, fields.more);
-        Ok(())
-    }
-
-    /// The session goes as it came: a user has room for a hundred, and the client goes on with its first.
-    fn logged_in(&mut self, reply: &[u8], now: Instant) -> Result<(), String> {
-        let token = Fields::parse(reply)?.tokenid.ok_or("not_a_reply")?;
-        put_words(&["logout", &token], &mut self.outgoing);
-        self.pending.push_back(Pending { what: What::Logout, to: 0, at: now });
-        Ok(())
-    }
-
-    /// Closes the connection, and makes another in its place until there is one or time is up.
-    async fn reconnect(&mut self, tally: &Mutex<Tally>) {
-        self.bell.left();
-        lock(tally).connections.churned += 1;
-        // An orderly end first: what was read counts as delivered then.
-        let _ = self.wire.stream.shutdown().await;
-        loop {
-            let begun = Instant::now();
-            let attempt = reconnect(&self.plan, self.number, self.dialect.token()).await;
-            let now = Instant::now();
-            self.report_reconnect(&attempt, begun, now, &mut lock(tally));
-            if let Ok(wire) = attempt {
-                self.wire = wire;
-                return;
-            }
-            if self.window.is_over(now) {
-                return;
-            }
-            sleep(RECONNECT_PAUSE).await;
-        }
-    }
-
-    fn report_reconnect(
-        &self,
-        attempt: &Result<Wire, LoginError>,
-        begun: Instant,
-        now: Instant,
-        tally: &mut Tally,
-    ) {
-        if self.window.holds(begun) {
-            tally.offered(Kind::Reconnect, 1);
-        }
-        match attempt {
-            Ok(_) => {
-                tally.answered += 1;
-                tally.connections.made += 1;
-                tally.done(Kind::Reconnect, begun, now, &self.window);
-            }
-            Err(error) => {
-                let cause = error.to_string();
-                tally.refused(Kind::Reconnect, cause, begun, now, &self.window);
-            }
-        }
-    }
 }
 
 /// Returns when the client is to give up, with what that counts as. A run without a coordinator was cut short.
@@ -465,8 +279,3 @@ fn seeded(seed: u64, client: usize) -> Rng {
     let mut seeds = Rng::with_seed(seed);
     Rng::with_seed(seeds.u64(..) ^ u64::try_from(client).unwrap_or(u64::MAX))
 }
-
-/// A few round trips on loopback.
-const FULL_PAUSE: Duration = Duration::from_millis(1);
-/// Time for a server that was not there to come back.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,21 +1,17 @@
-//! The real `chat-load crowd` against a floor, which answers everything, and servers that refuse.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests fail by panicking, too"
-)]
+//! `crowd` against a floor, which answers everything, and servers that refuse.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
+use std::process::Output;
+use std::sync::{Mutex, mpsc};
 
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
+
+use crate::support::{Floor, pid, program, serve, start};
 
 #[test]
 fn a_crowd_comes_talks_and_goes() {
-    let floor = Floor::start();
+    let floor = Floor::start("echo");
     let options = format!(
         "-c 50 --first 20 --coming 7 --from 127.0.0.1,127.0.0.2 --pid {} --settle 0 --talk 0.2 --follow 0 --json",
         floor.child.id()
@@ -36,7 +32,7 @@ fn a_crowd_comes_talks_and_goes() {
 
 #[test]
 fn a_missed_bound_is_named_and_fails_the_run() {
-    let floor = Floor::start();
+    let floor = Floor::start("echo");
     let bounds = "--answered-within 0 --fairness 2 --longest-pause 60";
     let output = crowd(&floor.address, &format!("-c 3 --talk 0.05 {bounds}"));
     assert_eq!(output.status.code(), Some(1));
@@ -51,7 +47,7 @@ fn a_missed_bound_is_named_and_fails_the_run() {
 fn sessions_are_made_once_and_used_again() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tokens.csv");
-    let floor = Floor::start();
+    let floor = Floor::start("echo");
     let with =
         |options: &str| crowd(&floor.address, &format!("{options} --tokens {}", file.display()));
     let output = with("-c 9 --log-in-only");
@@ -59,7 +55,7 @@ fn sessions_are_made_once_and_used_again() {
     assert_eq!(lines(&file), 10, "a header and nine sessions");
     assert!(with("-c 5 --talk 0").status.success());
     let output = with("-c 10 --talk 0");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("has 9 sessions, and 10 clients need one each"), "{said}");
 }
@@ -113,9 +109,45 @@ fn who_is_not_served_is_counted_by_cause_with_advice() {
 #[test]
 fn more_clients_than_the_accounts_have_sessions_for_are_refused() {
     let output = crowd("127.0.0.1:1", "-c 401");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("401 clients need 5 accounts or more"), "{said}");
+}
+
+#[test]
+fn a_crowd_that_is_cut_short_tells_what_was_measured() {
+    let (sender, receiver) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let address = serve(move |line| {
+        if line.starts_with("send ") {
+            let _ = sender.lock().unwrap().send(());
+        }
+        r#"{"status": "OK", "tokenid": "ten"}"#
+    });
+    let crowd = start(&format!("crowd --server {address} -c 3 --talk 600 --fairness 0.5 --json"));
+    receiver.recv().unwrap();
+    kill_process(pid(&crowd), Signal::INT).unwrap();
+    let output = crowd.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["arrivals"][0]["clients"], 3);
+    assert_eq!((&report["cut_short"], &report["talk"]), (&true.into(), &Value::Null));
+    assert_eq!(report["missed"], serde_json::json!([]));
+}
+
+#[test]
+fn a_crowd_cut_short_before_it_came_tells_nothing() {
+    let (sender, receiver) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let address = serve(move |_| {
+        let _ = sender.lock().unwrap().send(());
+        ""
+    });
+    let crowd = start(&format!("crowd --server {address} -c 3"));
+    receiver.recv().unwrap();
+    kill_process(pid(&crowd), Signal::TERM).unwrap();
+    let output = crowd.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0), "{output:?}");
 }
 
 #[test]
@@ -126,59 +158,9 @@ fn nonsense_is_a_wrong_command_line() {
 }
 
 fn crowd(server: &str, options: &str) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command.args(["crowd", "--server", server]).args(options.split(' '));
-    command.stdin(Stdio::null()).output().unwrap()
+    program(&format!("crowd --server {server} {options}")).output().unwrap()
 }
 
 fn lines(file: &Path) -> usize {
     std::fs::read_to_string(file).unwrap().lines().count()
 }
-
-/// `chat-load floor echo`, killed when dropped.
-struct Floor {
-    child: Child,
-    address: String,
-}
-
-impl Floor {
-    fn start() -> Self {
-        let mut command = Command::new(PROGRAM);
-        let mut child = command.args(["floor", "echo"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").expect("an address").to_owned();
-        Self { child, address }
-    }
-}
-
-impl Drop for Floor {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test then says.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Serves any number of connections from threads that end with the test.
-fn serve(answer: impl Fn(&str) -> &'static str + Send + Copy + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || {
-                let mut stream = stream.unwrap();
-                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                for line in lines.map_while(Result::ok) {
-                    let reply = format!("{}\r\n\r\n", answer(&line));
-                    if stream.write_all(reply.as_bytes()).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-load");

@@ -1,9 +1,4 @@
-//! The real `chat-load` against a real server, with a store in memory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests fail by panicking, too"
-)]
+//! Runs against a real server, with a store in memory.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,6 +12,8 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::PROGRAM;
 
 #[tokio::test]
 async fn a_mix_is_done_in_proportion_and_all_acknowledged() {
@@ -59,6 +56,15 @@ async fn watchers_are_pushed_every_message_of_theirs() {
     // Three of six accounts, and the three that get most.
     assert!(result["kinds"]["push"]["acknowledged"].as_u64().unwrap() > 1500, "{result}");
     assert_eq!(result["connections_made"], 9);
+}
+
+#[tokio::test]
+async fn what_waited_for_watchers_is_no_push_of_the_run() {
+    let server = Running::start().await;
+    server.load_json("-c 6 -n 300").await;
+    let result = server.load_json("-c 6 -n 600 --watchers 6").await;
+    assert_eq!(result["old_pushes"], 300, "{result}");
+    assert_eq!(result["kinds"]["push"]["acknowledged"], 600, "{result}");
 }
 
 #[tokio::test]
@@ -213,5 +219,4 @@ fn rewrite(path: &Path, change: impl FnOnce(String) -> String) {
     std::fs::write(path, change(std::fs::read_to_string(path).unwrap())).unwrap();
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-load");
 const PASSWORD: &str = "surabaya-1";

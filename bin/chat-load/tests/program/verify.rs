@@ -1,16 +1,12 @@
-//! The real `chat-load verify` where there is nothing to verify.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests fail by panicking, too"
-)]
+//! `verify` where there is nothing to verify.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
+
+use crate::support::{PROGRAM, pid, serve};
 
 #[test]
 fn a_server_that_is_not_there_is_explained() {
@@ -74,42 +70,35 @@ fn interrupted_before_there_is_anything_to_judge_it_takes_the_command_with_it() 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; sleep 1000 & wait");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-load"));
+    let mut command = Command::new(PROGRAM);
     command.args(["verify", "--", "bash", "-c", &script]).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let (mut held, _) = listener.accept().unwrap();
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    kill_process(pid(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(held.read(&mut [0]).unwrap(), 0);
+}
+
+/// Its setup holds a connection until nothing of it is left.
+#[test]
+fn interrupted_in_its_setup_it_takes_that_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let setup = format!("exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; exec sleep 1000'");
+    let mut command = Command::new(PROGRAM);
+    command.args(["verify", "--setup", &setup, "--", "true"]).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let (mut held, _) = listener.accept().unwrap();
+    kill_process(pid(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(2));
     assert_eq!(held.read(&mut [0]).unwrap(), 0);
 }
 
 /// Runs it, expects it to say that it came to no verdict, and gives what it said.
 fn failed(arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-load"));
+    let mut command = Command::new(PROGRAM);
     let output = command.arg("verify").args(arguments).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
-}
-
-/// Serves any number of connections from threads that end with the test.
-fn serve(answer: impl Fn(&str) -> &'static str + Send + Copy + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || {
-                let mut stream = stream.unwrap();
-                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                for line in lines.map_while(Result::ok) {
-                    let reply = format!("{}\r\n\r\n", answer(&line));
-                    if stream.write_all(reply.as_bytes()).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
 }
