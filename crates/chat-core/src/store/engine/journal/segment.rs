@@ -190,7 +190,6 @@ fn has_later_frame(bytes: &[u8], scan: &Scan) -> bool {
     })
 }
 
-
 const MAGIC: &[u8; 8] = b"chatjrn1";
 const END_MAGIC: &[u8; 8] = b"chatend1";
 /// Bytes of a file before its first frame.
