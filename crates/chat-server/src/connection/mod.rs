@@ -211,6 +211,7 @@ impl<T: Transport> Connection<T> {
 
     async fn write(&mut self) -> Result<(), Ending> {
         fit(self.output.bytes());
+        fit(&mut self.input);
         let held = self.output.len() + self.input.len();
         while self.output.len() > 0 {
             // Anew each time, so that of those who do not read the one who stopped first has held longest.

@@ -49,6 +49,11 @@ impl Holder {
         self.is_guest.load(Ordering::Relaxed)
     }
 
+    /// Whether it was asked to close.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked().what.is_some()
+    }
+
     /// From now on it is not asked to make room.
     pub(super) fn keep(&self) {
         self.is_guest.store(false, Ordering::Relaxed);

@@ -99,7 +99,8 @@ impl Seats {
     /// Asks the one who was silent longest; no if there is none to ask.
     fn ask_a_guest_to_leave(&self) -> bool {
         let taken = self.taken();
-        let guests = taken.iter().filter(|(_, holder)| holder.is_guest());
+        // Asked once, it is not asked again.
+        let guests = taken.iter().filter(|(_, holder)| holder.is_guest() && !holder.is_asked());
         let silent =
             guests.min_by_key(|(number, guest)| (guest.heard_ms.load(Ordering::Relaxed), **number));
         let Some((number, guest)) = silent else { return false };
@@ -107,8 +108,6 @@ impl Seats {
             connection = number,
             "closing a silent connection that never logged in, to make room"
         );
-        // Asked once, it is not asked again.
-        guest.keep();
         guest.ask(Close::MakeRoom);
         true
     }

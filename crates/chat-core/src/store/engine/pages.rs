@@ -112,7 +112,8 @@ impl Index<'_> {
             let last = plan.last.get().min(plan.placed_from.get().saturating_sub(1));
             let upto = last.min(id.get().saturating_add(most - 1));
             let (found, looked) = look_up(view, &plan.index, plan.page.account, id.get(), upto)?;
-            let positions: Vec<_> = found.iter().flatten().map(|entry| entry.position).collect();
+            let positions = found.iter().flatten().map(|entry| entry.position);
+            let positions: Vec<_> = positions.take(EXPECTED).collect();
             view.expect(&positions);
             (self.found, self.looked) = (Some((id.get(), found)), looked);
         }
@@ -132,6 +133,9 @@ impl Index<'_> {
         Ok(true)
     }
 }
+
+/// How many messages of a page are read ahead. More may not fit into it, and each may open a file.
+const EXPECTED: usize = 50;
 
 /// A page as it fills.
 struct Page {

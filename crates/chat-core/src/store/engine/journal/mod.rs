@@ -117,18 +117,18 @@ impl Journal {
         Ok(self.sync.then(|| Arc::clone(&self.file)))
     }
 
-    /// Writes the buffer at the end, with zeros behind it if the file becomes longer by little. What overwrites them is
-    /// synced in three quarters of the time, for the file system has nothing of its own to write then.
+    /// Writes the buffer at the end, and zeros behind it if the file becomes longer by little. What overwrites them is synced
+    /// in three quarters of the time, for the file system has nothing of its own to write then.
     fn write_buffer(&mut self) -> io::Result<()> {
-        let bytes = self.buffer.len();
-        let end = self.end + to_u64(bytes);
-        if self.sync && end > self.size && bytes <= SMALL_BYTES && end < self.segment_bytes {
-            self.buffer.resize(bytes + AHEAD_BYTES, 0);
+        let end = self.end + to_u64(self.buffer.len());
+        write_all_at(&self.file, &self.buffer, self.end)?;
+        let is_small = self.buffer.len() <= SMALL_BYTES;
+        if self.sync && is_small && end > self.size && end < self.segment_bytes {
+            self.size = end + AHEAD_BYTES;
+            return write_zeros(&self.file, end, self.size);
         }
-        let written = write_all_at(&self.file, &self.buffer, self.end);
-        self.size = self.size.max(self.end + to_u64(self.buffer.len()));
-        self.buffer.truncate(bytes);
-        written
+        self.size = self.size.max(end);
+        Ok(())
     }
 
     /// Takes note of how the sync of the last frame went.
@@ -194,6 +194,9 @@ impl Journal {
         let mut doubtful = Vec::new();
         file.seek(SeekFrom::Start(self.synced))?;
         (&file).take(self.end - self.synced).read_to_end(&mut doubtful)?;
+        if self.synced + to_u64(doubtful.len()) < self.end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         file.set_len(self.synced)?;
         write_all_at(&file, &doubtful, self.synced)?;
         file.sync_data()?;
@@ -266,7 +269,8 @@ impl Journal {
     fn end_file(&mut self) -> io::Result<()> {
         write_all_at(&self.file, &self.buffer, self.end)?;
         self.file.set_len(self.end + to_u64(self.buffer.len()))?;
-        self.file.sync_data()
+        // With its length, which a later start goes by.
+        self.file.sync_all()
     }
 
     fn take_up(&mut self, name: Name, file: File) {
@@ -317,6 +321,19 @@ fn write_all_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all(bytes)
 }
 
+/// Writes zeros page by page. Of what is written at once Linux makes one large page in memory, and takes all of it for written
+/// again whenever a part is.
+fn write_zeros(file: &File, from: u64, upto: u64) -> io::Result<()> {
+    let mut at = from;
+    while at < upto {
+        let next = (at + 1).next_multiple_of(PAGE).min(upto);
+        let bytes = usize::try_from(next - at).unwrap_or(0);
+        write_all_at(file, ZEROS.get(..bytes).unwrap_or_default(), at)?;
+        at = next;
+    }
+    Ok(())
+}
+
 fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
@@ -340,7 +357,9 @@ fn not_synced(error: io::Error) -> LogError {
 /// as many bytes of zeros would take as long as they save.
 const SMALL_BYTES: usize = if cfg!(test) { 1_000 } else { 32 * 1024 };
 /// How many zeros: for eight of the largest small frames, some 1,700 single messages.
-const AHEAD_BYTES: usize = if cfg!(test) { 300 } else { 256 * 1024 };
+const AHEAD_BYTES: u64 = if cfg!(test) { 300 } else { 256 * 1024 };
+const PAGE: u64 = 4096;
+static ZEROS: [u8; 4096] = [0; 4096];
 /// What is kept of the buffer after a large batch.
 const KEPT_BUFFER: usize = 1024 * 1024;
 /// Room that has to be there before writes are taken again.

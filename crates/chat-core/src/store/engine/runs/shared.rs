@@ -6,7 +6,7 @@
 
 use super::super::log::{LogError, RunKind, View};
 use super::filter::{Filter, KEYS_A_LINE, Probe};
-use super::{ENTRIES_A_SLICE, Forward, Key, Run, Runs, probe};
+use super::{Forward, Key, Run, Runs, probe};
 
 /// Names a shared filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) struct SharedFilters {
     made: u64,
     /// The runs whose keys are in none of them.
     alone: Vec<u64>,
+    /// Those of them that stay so.
+    unreadable: Vec<u64>,
     gathering: Option<Gathering>,
 }
 
@@ -101,34 +103,50 @@ impl Runs {
         new
     }
 
-    /// Puts some keys of a run into shared filters that are in none of them; whether there was such a run.
-    pub(super) fn gather(&mut self, view: &impl View) -> Result<bool, LogError> {
+    /// Puts so many keys of a run into shared filters that are in none of them; whether there was such a run. One that
+    /// cannot be read keeps the filter of its own, and whoever looks something up in it hears of that.
+    pub(super) fn gather(&mut self, view: &impl View, most: usize) -> bool {
+        let shared = &self.shared;
+        let under_way = shared.gathering.as_ref().map(|gathering| gathering.run);
+        let mut waiting = shared.alone.iter().rev().filter(|run| !shared.unreadable.contains(run));
+        let Some(run) = under_way.or_else(|| waiting.next().copied()) else { return false };
+        if let Err(error) = self.gather_from(run, view, most) {
+            tracing::warn!(%error, run, "cannot read a run of keys; looking for keys takes longer");
+            self.shared.abandon(&[run]);
+            self.shared.unreadable.push(run);
+        }
+        true
+    }
+
+    fn gather_from(&mut self, run: u64, view: &impl View, most: usize) -> Result<(), LogError> {
         let shared = &mut self.shared;
         let alone = self.keys.iter().filter(|run| shared.alone.contains(&run.number));
         let more = alone.map(|run| run.summary.items).sum();
-        let mut gathering = match (shared.gathering.take(), shared.alone.last()) {
-            (Some(gathering), _) => gathering,
-            (None, Some(&run)) => {
+        let gathering = match &mut shared.gathering {
+            Some(gathering) => gathering,
+            none => {
                 let source = Forward::from(view, RunKind::Keys, run, Key([0; 3]))?;
-                Gathering { run, source, filters: Vec::new() }
+                none.insert(Gathering { run, source, filters: Vec::new() })
             }
-            (None, None) => return Ok(false),
         };
         let mut keys = Vec::new();
-        while keys.len() < ENTRIES_A_SLICE
+        while keys.len() < most
             && let Some(key) = gathering.source.key()
         {
             keys.push(key);
             gathering.source.advance(view)?;
         }
-        shared.insert_all(&keys, more, &mut gathering.filters);
-        if gathering.source.key().is_some() {
-            shared.gathering = Some(gathering);
-        } else {
-            shared.settle(gathering.run, &gathering.filters);
-            shared.alone.retain(|run| *run != gathering.run);
+        let is_whole = gathering.source.key().is_none();
+        let mut filters = std::mem::take(&mut gathering.filters);
+        shared.insert_all(&keys, more, &mut filters);
+        if is_whole {
+            shared.gathering = None;
+            shared.settle(run, &filters);
+            shared.alone.retain(|alone| *alone != run);
+        } else if let Some(gathering) = &mut shared.gathering {
+            gathering.filters = filters;
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -199,13 +217,19 @@ impl SharedFilters {
 
     /// These runs are read no more.
     pub(super) fn forget(&mut self, runs: &[u64]) {
+        self.abandon(runs);
+        self.alone.retain(|run| !runs.contains(run));
+        self.unreadable.retain(|run| !runs.contains(run));
+        self.all_mut().for_each(|shared| shared.runs.retain(|run| !runs.contains(run)));
+        self.full.retain(|shared| shared.pending > 0 || !shared.runs.is_empty());
+    }
+
+    /// Stops gathering what one of these runs has.
+    fn abandon(&mut self, runs: &[u64]) {
         if let Some(gathering) = self.gathering.take_if(|gathering| runs.contains(&gathering.run)) {
             let begun = |shared: &&mut Shared| gathering.filters.contains(&shared.id);
             self.all_mut().filter(begun).for_each(|shared| shared.pending -= 1);
         }
-        self.alone.retain(|run| !runs.contains(run));
-        self.all_mut().for_each(|shared| shared.runs.retain(|run| !runs.contains(run)));
-        self.full.retain(|shared| shared.pending > 0 || !shared.runs.is_empty());
     }
 }
 

@@ -2,22 +2,24 @@
 
 use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
 use super::super::{Engine, State};
-use super::{KINDS, MANY, Merge, Runs};
+use super::{ENTRIES_A_SLICE, KINDS, MANY, Merge, Runs};
 
 impl<L: Log> Engine<L> {
     /// One slice of work on the runs; whether there may be more. While the store is busy, only of what there is too much
     /// already, kind by kind.
     pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
-        if let Some(State { runs, .. }) = &mut self.state
-            && runs.gather(&self.log)?
+        let is_busy = self.load.is_busy();
+        let (spared, keys) = if is_busy { (MANY, FEW_KEYS) } else { (0, ENTRIES_A_SLICE) };
+        let mut slice = Slice::default();
+        let expired = self.expire_keys(&mut slice);
+        if !expired
+            && let Some(State { runs, .. }) = &mut self.state
+            && runs.gather(&self.log, keys)
         {
             return Ok(true);
         }
-        let spared = if self.load.is_busy() { MANY } else { 0 };
-        let mut slice = Slice::default();
-        let worked = self.expire_keys(&mut slice)
-            || self.merge(spared, &mut slice)?
-            || self.drop_runs(spared, &mut slice)?;
+        let worked =
+            expired || self.merge(spared, &mut slice)? || self.drop_runs(spared, &mut slice)?;
         if worked {
             self.log.put(&slice)?;
         }
@@ -106,3 +108,5 @@ impl Runs {
 pub(in super::super) const KEYS_LIVE_S: u64 = 24 * 60 * 60;
 /// Blocks dropped in one slice. Tests cut small.
 const BLOCKS_A_SLICE: usize = if cfg!(test) { 1 } else { 200 };
+/// Keys gathered after a commit of a busy store: about three blocks, which may have to come from the disk.
+const FEW_KEYS: usize = if cfg!(test) { 2 } else { 1_024 };
