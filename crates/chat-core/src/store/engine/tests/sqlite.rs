@@ -335,3 +335,29 @@ fn a_store_of_the_first_version_opens_with_all_it_held() {
     assert_eq!(refused, Err(crate::store::StoreError::NotAllowed));
     assert_eq!(rig.engine.log.pragma("user_version"), 5);
 }
+
+#[test]
+fn a_run_of_keys_that_cannot_be_read_stops_nobody_but_who_asks_for_its_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let begin = || Rig::new(open(&directory).unwrap(), TestClock::default());
+    let mut rig = begin();
+    let messi = rig.join("messi");
+    rig.join("well");
+    for key in 0..20 {
+        rig.post(messi, &format!("key{key}"), "well", "x").unwrap();
+        rig.take_all("well");
+    }
+    rig.work(1_000);
+    crate::store::backend::Backend::close(&mut rig.engine).unwrap();
+    drop(rig);
+    let damage = "UPDATE run_blocks SET entries = x'ff' WHERE run IN (SELECT number FROM runs WHERE kind = 3)";
+    let database = rusqlite::Connection::open(directory.path().join("chat.db")).unwrap();
+    assert_ne!(database.execute(damage, []).unwrap(), 0);
+    drop(database);
+    let mut rig = begin();
+    rig.work(1_000);
+    let runs = &rig.engine.state.as_ref().unwrap().runs;
+    assert_ne!(runs.alone(), 0);
+    assert!(!rig.post(messi, "another", "well", "x").unwrap().duplicate);
+    assert!(rig.post(messi, "key1", "well", "x").is_err());
+}
