@@ -140,7 +140,7 @@ impl<'a, B: Backend> Commits<'a, B> {
     fn run(&mut self, commit: Commit) {
         let Commit { operations, answers, weight, has_others } = commit;
         let now = self.options.clock.now();
-        if !has_others && weight >= AHEAD_WEIGHT && !self.has_work {
+        if !has_others && weight >= AHEAD_WEIGHT {
             let settled = self.backend.run_ahead(operations, now);
             tell(std::mem::replace(&mut self.under_way, answers), settled);
             self.ahead += 1;
@@ -158,18 +158,22 @@ impl<'a, B: Backend> Commits<'a, B> {
 
     /// Whether more may be carried out before what is under way is settled.
     fn may_go_ahead(&self) -> bool {
-        self.are_under_way() && self.ahead < MOST_AHEAD
+        self.are_under_way() && self.ahead < MOST_AHEAD && !self.has_work
     }
 
     fn settle(&mut self) {
         tell(std::mem::take(&mut self.under_way), self.backend.settle());
     }
 
-    /// One step of background work.
+    /// One step of background work. What of it needs no disk is done while that is busy with a commit.
     fn work(&mut self) -> Option<Duration> {
+        let now = self.options.clock.now();
+        if self.are_under_way() {
+            self.backend.prepare(now);
+        }
         self.settle();
         self.ahead = 0;
-        let rest = self.backend.work(self.options.clock.now());
+        let rest = self.backend.work(now);
         self.has_work = rest == Some(Duration::ZERO);
         rest
     }

@@ -17,8 +17,11 @@ pub(crate) trait Backend: Send + 'static {
     /// The same for operations that send, which are carried out while the changes of those before may still be on their way
     /// to the disk, and whose own may be when it returns. Gives what [`settle`](Self::settle) would have given.
     fn run_ahead(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome>;
+    /// Makes ready what the next step of [`work`](Self::work) needs, while what was begun is on its way to the disk. Nothing
+    /// but [`settle`](Self::settle) may come between the two.
+    fn prepare(&mut self, now: Timestamp);
     /// Waits until what was begun last is durable; gives its outcomes, none if nothing was begun. Comes before anything but
-    /// [`run_ahead`](Self::run_ahead).
+    /// [`run_ahead`](Self::run_ahead) and [`prepare`](Self::prepare).
     fn settle(&mut self) -> Vec<Outcome>;
     /// Does one step of background work, a few milliseconds at most; says after how long it wants the next.
     fn work(&mut self, now: Timestamp) -> Option<Duration>;

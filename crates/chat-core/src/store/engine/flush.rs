@@ -32,34 +32,46 @@ pub(super) struct Flush {
     forgotten: Option<usize>,
     /// The end of the log at the last step.
     seen: u64,
+    /// The step that is to be put next, if it is ready.
+    prepared: Option<Result<Step, LogError>>,
+}
+
+/// A step of a flush that is ready to be put.
+#[derive(Debug)]
+enum Step {
+    /// A slice for the disk, and the runs that it completes.
+    Put(Box<Slice>, Vec<(RunKind, Run)>),
+    /// Memory let go of something; whether there is more to let go of.
+    Forgot { more: bool },
 }
 
 impl<L: Log> Engine<L> {
-    /// Puts one slice, if a flush is under way or due; whether there is more to do.
-    pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
-        let running = self.running();
-        let Some(state) = &mut self.state else {
-            return Ok(false);
-        };
+    /// Makes one step ready, if a flush is under way or due. It may tell of messages whose commit can still fail, so it is put,
+    /// by [`flush_step`](Self::flush_step), once that has not, and before anything else is carried out.
+    pub(super) fn prepare_flush(&mut self, now: Timestamp) {
+        let Some(state) = &mut self.state else { return };
         let end = state.pending.first - 1;
         if state.flush.is_none() {
             let short = if self.calm.follows_a_storm() { CALM_SHARE } else { 1 };
             if !is_due(state, end, (self.options.stretch / short).max(1), now) {
-                return Ok(false);
+                return;
             }
             state.flush = Some(Flush::new(state, end));
         }
-        let Some(flush) = &mut state.flush else {
-            return Ok(false);
+        let step = self.next_step(end);
+        if let Some(flush) = self.state.as_mut().and_then(|state| state.flush.as_mut()) {
+            flush.prepared = Some(step);
+        }
+    }
+
+    fn next_step(&mut self, end: u64) -> Result<Step, LogError> {
+        let running = self.running();
+        let Some(State { flush: Some(flush), mailboxes, runs, .. }) = &mut self.state else {
+            return Ok(Step::Forgot { more: false });
         };
         let room = flush.room(end);
         if let Some(forgotten) = flush.forgotten {
-            let more = flush.forget(forgotten, room, &mut state.mailboxes);
-            if !more {
-                state.flush = None;
-                state.cache.shrink(self.options.cached_mailboxes);
-            }
-            return Ok(more);
+            return Ok(Step::Forgot { more: flush.forget(forgotten, room, mailboxes) });
         }
         let mut slice = Slice::default();
         let most = due_a_slice(self.options.stretch);
@@ -69,34 +81,68 @@ impl<L: Log> Engine<L> {
             && entries < room
             && slice.weight() < SLICE_WEIGHT
         {
-            let State { mailboxes, runs, .. } = state;
             let kept = self.options.retention_messages;
-            entries += flush.write_row(
-                &self.log,
-                mailboxes,
-                runs,
-                kept,
-                end,
-                &mut self.run_numbers,
-                &mut slice,
-            )?;
+            let numbers = &mut self.run_numbers;
+            entries +=
+                flush.write_row(&self.log, mailboxes, runs, kept, end, numbers, &mut slice)?;
         }
-        let runs = match flush.written == from {
+        let completed = match flush.written == from {
             true => flush.write_runs(room, &mut self.run_numbers, running, &mut slice),
             false => Vec::new(),
         };
+        Ok(Step::Put(Box::new(slice), completed))
+    }
+
+    /// Whether a step is ready.
+    pub(super) fn has_step(&self) -> bool {
+        let flush = self.state.as_ref().and_then(|state| state.flush.as_ref());
+        flush.is_some_and(|flush| flush.prepared.is_some())
+    }
+
+    /// Puts the step that is ready, or the next one; whether there is more to do.
+    pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+        let mut step = self.state.as_mut().and_then(State::take_prepared);
+        if step.is_none() {
+            self.prepare_flush(now);
+            step = self.state.as_mut().and_then(State::take_prepared);
+        }
+        let Some(step) = step else { return Ok(false) };
+        let (slice, completed) = match step? {
+            Step::Put(slice, completed) => (slice, completed),
+            Step::Forgot { more } => {
+                if !more && let Some(state) = &mut self.state {
+                    state.flush = None;
+                    state.cache.shrink(self.options.cached_mailboxes);
+                }
+                return Ok(more);
+            }
+        };
         self.log.put(&slice)?;
-        for (kind, run) in runs {
-            state.runs.add_written(kind, run, &flush.stretch.keys.filters);
+        if let Some(state) = &mut self.state {
+            state.put(&slice, completed, now);
+        }
+        Ok(true)
+    }
+}
+
+impl State {
+    fn take_prepared(&mut self) -> Option<Result<Step, LogError>> {
+        self.flush.as_mut()?.prepared.take()
+    }
+
+    /// Takes note of what the disk has now.
+    fn put(&mut self, slice: &Slice, completed: Vec<(RunKind, Run)>, now: Timestamp) {
+        let Some(flush) = &mut self.flush else { return };
+        for (kind, run) in completed {
+            self.runs.add_written(kind, run, &flush.stretch.keys.filters);
         }
         if let Some(covered) = slice.covered {
-            state.covered = covered;
-            state.mailboxes.indexed(covered);
-            state.flush_timer = Timer::starting(now, FLUSH_EVERY);
+            self.covered = covered;
+            self.mailboxes.indexed(covered);
+            self.flush_timer = Timer::starting(now, FLUSH_EVERY);
             flush.stretch = Stretch::default();
             flush.forgotten = Some(0);
         }
-        Ok(true)
     }
 }
 
@@ -113,6 +159,7 @@ impl Flush {
             writer: None,
             forgotten: None,
             seen: target,
+            prepared: None,
         }
     }
 

@@ -391,6 +391,16 @@ impl<L: Log> Backend for Engine<L> {
         self.end_run().0
     }
 
+    fn prepare(&mut self, now: Timestamp) {
+        // The directory comes first: see `step`.
+        if self.state.as_ref().is_some_and(|state| state.to_know.is_none()) {
+            self.prepare_flush(now);
+            if !self.has_step() {
+                self.prepare_runs();
+            }
+        }
+    }
+
     fn work(&mut self, now: Timestamp) -> Option<Duration> {
         if let Some(wait) = self.probe() {
             return Some(wait);
@@ -430,6 +440,8 @@ impl<L: Log> Engine<L> {
     fn step(&mut self, now: Timestamp) -> Result<bool, LogError> {
         self.bound_memory();
         self.calm.look();
+        let put = self.put_runs()?;
+        let gathered = self.gather_step();
         Ok(self.directory_step()?
             || self.flush_step(now)?
             || self.import_step()?
@@ -437,6 +449,8 @@ impl<L: Log> Engine<L> {
             || self.watch_step(now)?
             || self.expiry_step(now)?
             || self.presence_step(now)?
+            || put
+            || gathered
             || self.runs_step()?
             || self.calm_step()?)
     }

@@ -1,17 +1,17 @@
 //! [`Filter`]: tells in one look at memory that a run has not what is looked for.
 
+use super::memory::Memory;
 use crate::store::mix::mix;
 
 /// A Bloom filter in lines of one cache line each; an item sets one bit in each of the eight words of its line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Filter {
-    /// The one of an item is as far along them as its hash is along all numbers.
-    lines: Vec<Line>,
+    /// The line of an item is as far along them as its hash is along all numbers.
+    lines: Memory,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(align(64))]
-struct Line([u64; 8]);
+/// Eight words of eight bytes, the lowest first.
+type Line = [[u8; 8]; 8];
 
 /// What is looked for, the same for every filter.
 #[derive(Debug, Clone, Copy)]
@@ -36,69 +36,91 @@ impl Filter {
     /// An empty one with room for that many items, so many to a line.
     pub(crate) fn for_items(items: u64, a_line: usize) -> Self {
         let items = usize::try_from(items).unwrap_or(usize::MAX);
-        Self { lines: vec![Line::default(); lines_for(items.div_ceil(a_line))] }
+        Self { lines: Memory::zeroed(lines_for(items.div_ceil(a_line)) * LINE) }
+    }
+
+    fn lines(&self) -> &[Line] {
+        self.lines.as_chunks().0.as_chunks().0
     }
 
     pub(crate) fn insert(&mut self, probe: &Probe) {
         let at = self.line_of(probe);
-        if let Some(line) = self.lines.get_mut(at) {
-            line.0.iter_mut().zip(probe.bits()).for_each(|(word, bit)| *word |= bit);
+        let lines: &mut [Line] = self.lines.as_chunks_mut().0.as_chunks_mut().0;
+        if let Some(line) = lines.get_mut(at) {
+            for (word, bit) in line.iter_mut().zip(probe.bits()) {
+                *word = (u64::from_le_bytes(*word) | bit).to_le_bytes();
+            }
         }
     }
 
     /// Several, which wait for memory together.
     pub(crate) fn insert_all(&mut self, probes: &[Probe]) {
         for probes in probes.chunks(GLANCED) {
-            let words = probes.iter().filter_map(|probe| self.lines.get(self.line_of(probe)));
-            std::hint::black_box(words.fold(0, |seen, line| seen ^ line.0[0]));
+            self.glance(probes.iter());
             probes.iter().for_each(|probe| self.insert(probe));
         }
     }
 
     pub(crate) fn may_have(&self, probe: &Probe) -> bool {
         // Without branches: several filters are probed in a row, and their cache misses shall overlap.
-        self.lines.get(self.line_of(probe)).is_none_or(|line| {
-            line.0.iter().zip(probe.bits()).fold(0, |missing, (word, bit)| missing | (bit & !word))
-                == 0
+        self.lines().get(self.line_of(probe)).is_none_or(|line| {
+            let missing = line
+                .iter()
+                .zip(probe.bits())
+                .fold(0, |missing, (word, bit)| missing | (bit & !u64::from_le_bytes(*word)));
+            missing == 0
         })
+    }
+
+    /// Of several whether the filter has them not, where that is so of those before it; they wait for memory together.
+    pub(crate) fn sift(&self, probes: &[Option<Probe>], new: &mut [bool]) {
+        for (probes, new) in probes.chunks(GLANCED).zip(new.chunks_mut(GLANCED)) {
+            self.glance(probes.iter().flatten());
+            for (new, probe) in new.iter_mut().zip(probes) {
+                *new &= !probe.as_ref().is_some_and(|probe| self.may_have(probe));
+            }
+        }
+    }
+
+    /// Has memory fetched what these need.
+    fn glance<'a>(&self, probes: impl Iterator<Item = &'a Probe>) {
+        let lines = probes.filter_map(|probe| self.lines().get(self.line_of(probe)));
+        std::hint::black_box(lines.fold(0, |seen, line| seen ^ line[0][0]));
     }
 
     /// As small as it may be for the items that it has: halved as long as that is enough.
     pub(crate) fn shrunk_to(mut self, items: u64, a_line: usize) -> Self {
         let wanted = usize::try_from(items).map_or(usize::MAX, |items| items.div_ceil(a_line));
-        while let (halves, []) = self.lines.as_chunks::<2>()
+        while let (halves, []) = self.lines().as_chunks::<2>()
             && halves.len() >= wanted.max(1)
         {
-            self.lines = halves.iter().map(|[a, b]| a.union(*b)).collect();
+            let mut lines = Memory::zeroed(halves.len() * LINE);
+            for (line, [a, b]) in lines.chunks_exact_mut(LINE).zip(halves) {
+                let both = a.as_flattened().iter().zip(b.as_flattened());
+                line.iter_mut().zip(both).for_each(|(byte, (a, b))| *byte = a | b);
+            }
+            self.lines = lines;
         }
         self
     }
 
-    pub(crate) fn write_to(&self, bytes: &mut Vec<u8>) {
-        for word in self.lines.iter().flat_map(|line| line.0) {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.lines
     }
 
     /// From its bytes; `None` if they are none of a filter.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (words, []) = bytes.as_chunks::<8>() else { return None };
-        let (lines, []) = words.as_chunks::<8>() else { return None };
-        let line = |line: &[[u8; 8]; 8]| Line(line.map(u64::from_le_bytes));
-        let filter = Self { lines: lines.iter().map(line).collect() };
-        (!filter.lines.is_empty()).then_some(filter)
+        if bytes.is_empty() || !bytes.len().is_multiple_of(LINE) {
+            return None;
+        }
+        let mut lines = Memory::zeroed(bytes.len());
+        lines.copy_from_slice(bytes);
+        Some(Self { lines })
     }
 
     fn line_of(&self, probe: &Probe) -> usize {
-        let lines = u128::try_from(self.lines.len()).unwrap_or(0);
+        let lines = u128::try_from(self.lines.len() / LINE).unwrap_or(0);
         usize::try_from((u128::from(probe.hash) * lines) >> 64).unwrap_or(0)
-    }
-}
-
-impl Line {
-    fn union(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(word, more)| *word |= more);
-        self
     }
 }
 
@@ -109,6 +131,8 @@ fn lines_for(wanted: usize) -> usize {
     wanted.next_multiple_of(unit)
 }
 
+/// Bytes of a line.
+const LINE: usize = 64;
 /// Items that are looked at before they are put: what they need is in the nearest cache then.
 pub(crate) const GLANCED: usize = 64;
 /// Conversations in a line: 25 bits each, so that about one in 20,000 of what is not there gets through. Dozens of filters
@@ -131,7 +155,7 @@ mod tests {
     #[test]
     fn what_is_in_it_passes_and_nearly_nothing_else_does() {
         let shrunk = filled(1_000_000, 100_000).shrunk_to(100_000, 20);
-        assert!(shrunk.lines.len() < 10_000, "{} lines", shrunk.lines.len());
+        assert!(shrunk.lines().len() < 10_000, "{} lines", shrunk.lines().len());
         for filter in [filled(100_000, 100_000), shrunk] {
             assert!((0..100_000).all(|n| filter.may_have(&Probe::new([1, n, 7]))));
             let passed = (0..100_000).filter(|n| filter.may_have(&Probe::new([2, *n, 7]))).count();
@@ -143,11 +167,10 @@ mod tests {
     fn it_survives_its_bytes() {
         for items in [0, 1, 33, 5_000] {
             let filter = filled(items, items);
-            let mut bytes = Vec::new();
-            filter.write_to(&mut bytes);
-            assert_eq!(Filter::from_bytes(&bytes), Some(filter));
+            let again = Filter::from_bytes(filter.as_bytes()).unwrap();
+            assert_eq!(again.as_bytes(), filter.as_bytes());
         }
-        assert_eq!(Filter::from_bytes(&[0; 63]), None);
-        assert_eq!(Filter::from_bytes(&[]), None);
+        assert!(Filter::from_bytes(&[0; 63]).is_none());
+        assert!(Filter::from_bytes(&[]).is_none());
     }
 }

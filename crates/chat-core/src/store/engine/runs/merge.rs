@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use super::super::log::{LogError, RunKind, Slice, View};
 use super::cursor::Forward;
@@ -62,11 +63,15 @@ impl Merge {
         slice: &mut Slice,
     ) -> Result<bool, LogError> {
         for _ in 0..ENTRIES_A_SLICE {
-            let Some(Reverse((key, at))) = self.next.pop() else {
+            let Some(mut first) = self.next.peek_mut() else {
                 self.keep(None, start, slice);
                 return Ok(true);
             };
-            let Some(source) = self.sources.get_mut(at) else { continue };
+            let Reverse((key, at)) = *first;
+            let Some(source) = self.sources.get_mut(at) else {
+                PeekMut::pop(first);
+                continue;
+            };
             match self.kind {
                 RunKind::Keys | RunKind::KeysInFull => self.writer.push(key, source.value(), slice),
                 // What was trimmed lies nowhere any more.
@@ -75,7 +80,15 @@ impl Merge {
                 RunKind::Conversations => {}
             }
             source.advance(view)?;
-            self.next.extend(source.key().map(|key| Reverse((key, at))));
+            match source.key() {
+                Some(next) => {
+                    *first = Reverse((next, at));
+                    drop(first);
+                }
+                None => {
+                    PeekMut::pop(first);
+                }
+            }
             if self.kind == RunKind::Conversations {
                 self.keep(Some(key), start, slice);
             }

@@ -7,6 +7,7 @@
 mod block;
 mod cursor;
 mod filter;
+mod memory;
 mod merge;
 mod pieces;
 mod plan;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::log::{LogError, RunKind, RunRow};
+use super::log::{LogError, RunKind, RunRow, Slice};
 use crate::store::AccountNumber;
 pub(crate) use block::{Key, read_from};
 pub(crate) use cursor::{Backward, Forward};
@@ -79,6 +80,8 @@ pub(crate) struct Runs {
     /// What is not read any more, or never was.
     doomed: Vec<u64>,
     merge: Option<Merge>,
+    /// The slice that is to be put next, if it is ready.
+    prepared: Option<Result<Slice, LogError>>,
 }
 
 impl Runs {

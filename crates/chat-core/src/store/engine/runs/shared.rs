@@ -89,9 +89,7 @@ impl Runs {
         let alone = self.keys.iter().filter(|run| self.shared.alone.contains(&run.number));
         let own = alone.filter_map(|run| run.summary.filter.as_ref());
         for filter in own.chain(self.shared.all().map(|shared| &shared.filter)) {
-            for (new, probe) in new.iter_mut().zip(probes) {
-                *new &= !probe.as_ref().is_some_and(|probe| filter.may_have(probe));
-            }
+            filter.sift(probes, &mut new);
         }
         let mut before = Filter::for_items(to_u64(probes.len()), KEYS_A_LINE);
         for (new, probe) in new.iter_mut().zip(probes) {

@@ -28,7 +28,7 @@ impl Summary {
             put(*count);
         }
         if let Some(filter) = &self.filter {
-            filter.write_to(&mut bytes);
+            bytes.extend_from_slice(filter.as_bytes());
         }
         bytes.into()
     }

@@ -2,28 +2,49 @@
 
 use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
 use super::super::{Engine, State};
-use super::{ENTRIES_A_SLICE, KINDS, MANY, Merge, Runs};
+use super::{KINDS, MANY, Merge, Runs};
 
 impl<L: Log> Engine<L> {
-    /// One slice of work on the runs; whether there may be more. While the store is busy, only of what there is too much
-    /// already, kind by kind.
+    /// One slice of work on the runs; whether there may be more.
     pub(in super::super) fn runs_step(&mut self) -> Result<bool, LogError> {
-        let is_busy = self.load.is_busy();
-        let (spared, keys) = if is_busy { (MANY, FEW_KEYS) } else { (0, ENTRIES_A_SLICE) };
-        let mut slice = Slice::default();
-        let expired = self.expire_keys(&mut slice);
-        if !expired
-            && let Some(State { runs, .. }) = &mut self.state
-            && runs.gather(&self.log, keys)
-        {
-            return Ok(true);
+        self.prepare_runs();
+        self.put_runs()
+    }
+
+    /// Makes one slice of work on the runs ready, which [`put_runs`](Self::put_runs) puts before any other work. While the
+    /// store is busy, only of what there is too much already, kind by kind.
+    pub(in super::super) fn prepare_runs(&mut self) {
+        let prepared = self.next_slice().transpose();
+        if let Some(state) = &mut self.state {
+            state.runs.prepared = prepared;
         }
-        let worked =
-            expired || self.merge(spared, &mut slice)? || self.drop_runs(spared, &mut slice)?;
-        if worked {
+    }
+
+    /// Puts the slice that is ready; whether there was one.
+    pub(in super::super) fn put_runs(&mut self) -> Result<bool, LogError> {
+        let prepared = self.state.as_mut().and_then(|state| state.runs.prepared.take());
+        let Some(slice) = prepared.transpose()? else { return Ok(false) };
+        if !slice.runs.is_empty() {
             self.log.put(&slice)?;
         }
-        Ok(worked)
+        Ok(true)
+    }
+
+    /// Gathers some keys for the shared filters; whether any. A busy store does it beside its other work: looking for keys
+    /// costs it more until all are gathered.
+    pub(in super::super) fn gather_step(&mut self) -> bool {
+        let Some(State { runs, .. }) = &mut self.state else { return false };
+        runs.gather(&self.log, KEYS_A_STEP)
+    }
+
+    fn next_slice(&mut self) -> Result<Option<Slice>, LogError> {
+        let spared = if self.load.is_busy() { MANY } else { 0 };
+        let mut slice = Slice::default();
+        if self.expire_keys(&mut slice) {
+            return Ok(Some(slice));
+        }
+        let worked = self.merge(spared, &mut slice)? || self.drop_runs(spared, &mut slice)?;
+        Ok(worked.then_some(slice))
     }
 
     /// Ends the runs of keys whose time is over.
@@ -108,5 +129,5 @@ impl Runs {
 pub(in super::super) const KEYS_LIVE_S: u64 = 24 * 60 * 60;
 /// Blocks dropped in one slice. Tests cut small.
 const BLOCKS_A_SLICE: usize = if cfg!(test) { 1 } else { 200 };
-/// Keys gathered after a commit of a busy store: about three blocks, which may have to come from the disk.
-const FEW_KEYS: usize = if cfg!(test) { 2 } else { 1_024 };
+/// Keys gathered in a step. Tests cut small.
+const KEYS_A_STEP: usize = if cfg!(test) { 2 } else { 4_096 };

@@ -32,9 +32,10 @@ fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError
         let texts: Vec<_> = (0..=round % 4).map(|n| format!("{round}.{n}")).collect();
         let messages = texts.iter().map(|text| outgoing(sessions[from], to, text)).collect();
         told.unknown.extend(texts.iter().cloned());
-        let Answer::Sent(outcomes) = rig.run(Operation::Send(messages))? else {
-            panic!("not sent")
-        };
+        let send = Operation::Send(messages);
+        let beside_work = round % 2 == 1;
+        let sent = if beside_work { rig.run_beside_work(send)? } else { rig.run(send)? };
+        let Answer::Sent(outcomes) = sent else { panic!("not sent") };
         assert!(outcomes.iter().all(Result::is_ok));
         told.unknown.clear();
         told.acknowledged.entry(to).or_default().extend(texts);
@@ -60,6 +61,7 @@ fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError
 /// was shown belongs to another message.
 fn verify(log: SimulatedLog, told: &Told) {
     let mut rig = Rig::new(log, super::rig::TestClock::default());
+    let mut joined = Vec::new();
     for name in USERS {
         let Ok(Answer::Credentials { account, .. }) =
             rig.run(Operation::Credentials { username: name.into() })
@@ -89,6 +91,14 @@ fn verify(log: SimulatedLog, told: &Told) {
         let next = rig.peek_all(session).unwrap().pop().unwrap();
         assert!(next.id.get() > last, "{name}: id {} was given before", next.id);
         assert_eq!(&*next.body, "next");
+        joined.push((session, next.id, found.len() + 1));
+    }
+    // The disk knows of nothing that it lacks: what comes in its place would be taken for that at the next start.
+    let mut rig = rig.restart();
+    for (session, last, count) in joined {
+        let found = rig.peek_all(session).unwrap();
+        assert_eq!(found.last().map(|message| message.id), Some(last));
+        assert_eq!(found.len(), count);
     }
 }
 

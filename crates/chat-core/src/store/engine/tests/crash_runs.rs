@@ -47,9 +47,12 @@ fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError
         let messages =
             posts.iter().map(|post| posted(session, &post.text, USERS[to], &post.text)).collect();
         told.unknown.clone_from(&posts);
-        let Answer::Sent(sent) = rig.run(Operation::Send(messages))? else { panic!("not sent") };
+        let send = Operation::Send(messages);
+        let beside_work = round % 2 == 1;
+        told.commits.push(rig.engine.log.writes() + 1);
+        let sent = if beside_work { rig.run_beside_work(send)? } else { rig.run(send)? };
+        let Answer::Sent(sent) = sent else { panic!("not sent") };
         told.unknown.clear();
-        told.commits.push(rig.engine.log.writes());
         let sent = sent.into_iter().map(|sent| sent.unwrap().id);
         told.acknowledged.extend(posts.into_iter().zip(sent));
         if round % 6 == 5 {

@@ -108,6 +108,16 @@ impl<L: Log> Rig<L> {
         self.engine.run(operations, self.clock.now())
     }
 
+    /// Carries out an operation ahead, has a step of background work made ready beside its commit, and takes that step.
+    pub(super) fn run_beside_work(&mut self, operation: Operation) -> Outcome {
+        let now = self.clock.now();
+        assert!(self.engine.run_ahead(vec![operation], now).is_empty());
+        self.engine.prepare(now);
+        let outcome = self.engine.settle().pop().expect("one outcome");
+        self.engine.work(now);
+        outcome
+    }
+
     /// Background work until there is none left at once; at most `steps`.
     pub(super) fn work(&mut self, steps: usize) {
         for _ in 0..steps {
