@@ -239,11 +239,10 @@ impl Journal {
 
     /// What is written to a deleted file goes nowhere.
     fn check_is_there(&self) -> Result<(), LogError> {
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::nlink(&self.file.metadata().map_err(failed)?) == 0 {
-            return Err(LogError::Failed("the journal is gone".into()));
+        match links(&self.file).map_err(failed)? {
+            0 => Err(LogError::Failed("the journal is gone".into())),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Ends the newest segment and begins another.
@@ -278,6 +277,29 @@ impl Journal {
         (self.end, self.size, self.synced) = (HEAD_BYTES, HEAD_BYTES, HEAD_BYTES);
         self.before = (self.end, self.next);
     }
+}
+
+/// How many names a file has.
+///
+/// Its times are not asked for as well: Linux 6.13 and newer give a file whose times were asked for new ones at the next write,
+/// however short the time, and a file system without a journal writes them to the disk with the next sync.
+#[cfg(target_os = "linux")]
+fn links(file: &File) -> io::Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?;
+    Ok(found.stx_nlink.into())
+}
+
+/// How many names a file has.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn links(file: &File) -> io::Result<u64> {
+    file.metadata().map(|metadata| std::os::unix::fs::MetadataExt::nlink(&metadata))
+}
+
+/// Elsewhere a file that is open cannot be deleted.
+#[cfg(not(unix))]
+fn links(_: &File) -> io::Result<u64> {
+    Ok(1)
 }
 
 /// Makes a segment with nothing in it, durable with its name.
