@@ -93,12 +93,6 @@ impl<L: Log> Engine<L> {
         Ok(Step::Put(Box::new(slice), completed))
     }
 
-    /// Whether a step is ready.
-    pub(super) fn has_step(&self) -> bool {
-        let flush = self.state.as_ref().and_then(|state| state.flush.as_ref());
-        flush.is_some_and(|flush| flush.prepared.is_some())
-    }
-
     /// Puts the step that is ready, or the next one; whether there is more to do.
     pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
         let mut step = self.state.as_mut().and_then(State::take_prepared);
@@ -166,9 +160,8 @@ impl Flush {
     /// How many entries the next step may write: a few times what came since the last one, so that a step is short beside
     /// the commit it follows, and yet the flush is over before the next stretch is long.
     fn room(&mut self, end: u64) -> usize {
-        let came = usize::try_from(end - self.seen).unwrap_or(usize::MAX);
-        self.seen = end;
-        came.saturating_mul(ENTRIES_A_MESSAGE).clamp(LEAST_ENTRIES, MOST_ENTRIES)
+        let came = end - std::mem::replace(&mut self.seen, end);
+        entries_for(came)
     }
 
     /// Adds what the disk lacks of the mailboxes whose heads are in the next row, and that row; how many entries of the
@@ -300,6 +293,12 @@ fn write_in_use(
     mailbox.head.floor = floor;
     mailboxes.written(number, target);
     Ok(written)
+}
+
+/// How many entries a step may write for so many messages that came since the one before.
+pub(super) fn entries_for(came: u64) -> usize {
+    let came = usize::try_from(came).unwrap_or(usize::MAX);
+    came.saturating_mul(ENTRIES_A_MESSAGE).clamp(LEAST_ENTRIES, MOST_ENTRIES)
 }
 
 /// How many due entries one slice may write, or a few more. A short stretch is cut small, too.

@@ -395,9 +395,7 @@ impl<L: Log> Backend for Engine<L> {
         // The directory comes first: see `step`.
         if self.state.as_ref().is_some_and(|state| state.to_know.is_none()) {
             self.prepare_flush(now);
-            if !self.has_step() {
-                self.prepare_runs();
-            }
+            self.prepare_runs();
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::binary_heap::PeekMut;
 use super::super::log::{LogError, RunKind, Slice, View};
 use super::cursor::Forward;
 use super::writer::Writer;
-use super::{ENTRIES_A_SLICE, Key, Run};
+use super::{Key, Run};
 
 /// A merge under way. What it reads stays complete until what it writes is.
 #[derive(Debug)]
@@ -55,14 +55,15 @@ impl Merge {
         &self.inputs
     }
 
-    /// Goes on by one slice; whether everything was read. `start` is the position at which the log begins.
+    /// Goes on by at most so many entries; whether everything was read. `start` is the position at which the log begins.
     pub(crate) fn step(
         &mut self,
         view: &(impl View + ?Sized),
         start: u64,
+        most: usize,
         slice: &mut Slice,
     ) -> Result<bool, LogError> {
-        for _ in 0..ENTRIES_A_SLICE {
+        for _ in 0..most {
             let Some(mut first) = self.next.peek_mut() else {
                 self.keep(None, start, slice);
                 return Ok(true);

@@ -80,6 +80,8 @@ pub(crate) struct Runs {
     /// What is not read any more, or never was.
     doomed: Vec<u64>,
     merge: Option<Merge>,
+    /// Where the log ended when it was merged last.
+    seen: u64,
     /// The slice that is to be put next, if it is ready.
     prepared: Option<Result<Slice, LogError>>,
 }

@@ -1,8 +1,9 @@
 //! Background work on runs: what may go goes, and several become one.
 
+use super::super::flush::entries_for;
 use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
 use super::super::{Engine, State};
-use super::{KINDS, MANY, Merge, Runs};
+use super::{ENTRIES_A_SLICE, KINDS, MANY, Merge, Runs};
 
 impl<L: Log> Engine<L> {
     /// One slice of work on the runs; whether there may be more.
@@ -43,8 +44,20 @@ impl<L: Log> Engine<L> {
         if self.expire_keys(&mut slice) {
             return Ok(Some(slice));
         }
-        let worked = self.merge(spared, &mut slice)? || self.drop_runs(spared, &mut slice)?;
+        let room = self.room_to_merge(spared);
+        let worked = self.merge(spared, room, &mut slice)? || self.drop_runs(spared, &mut slice)?;
         Ok(worked.then_some(slice))
+    }
+
+    /// How many entries the next step may merge: while the store is busy a few for each message that came since the last one.
+    fn room_to_merge(&mut self, spared: usize) -> usize {
+        let Some(state) = &mut self.state else { return 0 };
+        let end = state.pending.first;
+        let came = end - std::mem::replace(&mut state.runs.seen, end);
+        match spared {
+            0 => ENTRIES_A_SLICE,
+            _ => entries_for(came).min(ENTRIES_A_SLICE),
+        }
     }
 
     /// Ends the runs of keys whose time is over.
@@ -67,7 +80,7 @@ impl<L: Log> Engine<L> {
     }
 
     /// Begins a merge of a kind with more runs than `spared`, or goes on with the one under way, which is in the way of such.
-    fn merge(&mut self, spared: usize, slice: &mut Slice) -> Result<bool, LogError> {
+    fn merge(&mut self, spared: usize, room: usize, slice: &mut Slice) -> Result<bool, LogError> {
         let hour = self.running().as_secs() / 3_600;
         let Self { state: Some(state), log, run_numbers, .. } = self else { return Ok(false) };
         if !KINDS.into_iter().any(|kind| state.runs.count(kind) > spared) {
@@ -82,7 +95,7 @@ impl<L: Log> Engine<L> {
                 Merge::new(log, kind, &inputs, *run_numbers, slice)?
             }
         };
-        if merge.step(log, state.start, slice)? {
+        if merge.step(log, state.start, room, slice)? {
             let (kind, inputs) = (merge.kind(), merge.inputs().to_vec());
             let run = merge.finish(slice);
             state.runs.add_merged(kind, run, &inputs);
