@@ -392,8 +392,9 @@ impl<L: Log> Backend for Engine<L> {
     }
 
     fn prepare(&mut self, now: Timestamp) {
-        // The directory comes first: see `step`.
-        if self.state.as_ref().is_some_and(|state| state.to_know.is_none()) {
+        // The directory comes first: see `step`. And where writes are refused nothing is put.
+        let has_directory = self.state.as_ref().is_some_and(|state| state.to_know.is_none());
+        if has_directory && self.can_write().is_ok() {
             self.prepare_flush(now);
             self.prepare_runs();
         }

@@ -30,15 +30,20 @@ fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError
     for round in 0..40_usize {
         let (from, to) = (round % 3, USERS[(round * 7 + 1) % 3]);
         let texts: Vec<_> = (0..=round % 4).map(|n| format!("{round}.{n}")).collect();
-        let messages = texts.iter().map(|text| outgoing(sessions[from], to, text)).collect();
+        let message = |text: &String| outgoing(sessions[from], to, text);
         told.unknown.extend(texts.iter().cloned());
-        let send = Operation::Send(messages);
-        let beside_work = round % 2 == 1;
-        let sent = if beside_work { rig.run_beside_work(send)? } else { rig.run(send)? };
-        let Answer::Sent(outcomes) = sent else { panic!("not sent") };
-        assert!(outcomes.iter().all(Result::is_ok));
-        told.unknown.clear();
-        told.acknowledged.entry(to).or_default().extend(texts);
+        let all = Operation::Send(texts.iter().map(message).collect());
+        let outcomes = match round % 3 {
+            0 => vec![rig.run(all)],
+            1 => rig.run_ahead(vec![all]),
+            _ => rig
+                .run_ahead(texts.iter().map(|text| Operation::Send(vec![message(text)])).collect()),
+        };
+        for outcome in outcomes {
+            let Answer::Sent(sent) = outcome? else { panic!("not sent") };
+            assert!(sent.iter().all(Result::is_ok));
+            told.acknowledged.entry(to).or_default().extend(told.unknown.drain(..sent.len()));
+        }
         if round % 5 == 4 {
             let reader = (round / 5) % 3;
             let (taken, shown) = rig.inbox(sessions[reader], 20)?;

@@ -44,17 +44,22 @@ fn script(rig: &mut Rig<SimulatedLog>, told: &mut Told) -> Result<(), StoreError
         let post = |n| Post { from, to, text: format!("{round}.{n}") };
         let posts: Vec<_> = (0..=round % 4).map(post).collect();
         let session = session(rig, from);
-        let messages =
-            posts.iter().map(|post| posted(session, &post.text, USERS[to], &post.text)).collect();
+        let message = |post: &Post| posted(session, &post.text, USERS[to], &post.text);
         told.unknown.clone_from(&posts);
-        let send = Operation::Send(messages);
-        let beside_work = round % 2 == 1;
-        told.commits.push(rig.engine.log.writes() + 1);
-        let sent = if beside_work { rig.run_beside_work(send)? } else { rig.run(send)? };
-        let Answer::Sent(sent) = sent else { panic!("not sent") };
-        told.unknown.clear();
-        let sent = sent.into_iter().map(|sent| sent.unwrap().id);
-        told.acknowledged.extend(posts.into_iter().zip(sent));
+        let all = Operation::Send(posts.iter().map(message).collect());
+        let before = rig.engine.log.writes();
+        let outcomes = match round % 3 {
+            0 => vec![rig.run(all)],
+            1 => rig.run_ahead(vec![all]),
+            _ => rig
+                .run_ahead(posts.iter().map(|post| Operation::Send(vec![message(post)])).collect()),
+        };
+        told.commits.extend(before + 1..=rig.engine.log.writes());
+        for outcome in outcomes {
+            let Answer::Sent(sent) = outcome? else { panic!("not sent") };
+            let posts = told.unknown.drain(..sent.len());
+            told.acknowledged.extend(posts.zip(sent.into_iter().map(|sent| sent.unwrap().id)));
+        }
         if round % 6 == 5 {
             for name in USERS {
                 let reader =

@@ -108,14 +108,17 @@ impl<L: Log> Rig<L> {
         self.engine.run(operations, self.clock.now())
     }
 
-    /// Carries out an operation ahead, has a step of background work made ready beside its commit, and takes that step.
-    pub(super) fn run_beside_work(&mut self, operation: Operation) -> Outcome {
+    /// Carries out operations ahead of one another, and takes a step of background work beside the last commit.
+    pub(super) fn run_ahead(&mut self, operations: Vec<Operation>) -> Vec<Outcome> {
         let now = self.clock.now();
-        assert!(self.engine.run_ahead(vec![operation], now).is_empty());
+        let mut outcomes = Vec::new();
+        for operation in operations {
+            outcomes.extend(self.engine.run_ahead(vec![operation], now));
+        }
         self.engine.prepare(now);
-        let outcome = self.engine.settle().pop().expect("one outcome");
+        outcomes.extend(self.engine.settle());
         self.engine.work(now);
-        outcome
+        outcomes
     }
 
     /// Background work until there is none left at once; at most `steps`.
