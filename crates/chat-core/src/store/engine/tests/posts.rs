@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, TestClock, bodies, on_both_logs, options, outgoing, posted};
+use super::rig::{
+    Rig, TestClock, bodies, on_a_synced_journal, on_both_logs, options, outgoing, posted,
+};
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::keys::InFull;
@@ -340,6 +342,14 @@ fn a_repeat_meets_what_is_still_being_committed<L: Log>(mut rig: Rig<L>) {
     assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
 }
 
+on_a_synced_journal! {
+    a_repeat_gets_the_first_reply_wherever_its_key_lies
+    what_was_posted_is_kept_as_long_as_its_key_lives
+    after_a_start_the_shared_filters_get_all_keys
+    a_repeat_meets_what_is_still_being_committed
+    running_time_is_written_with_each_flush
+}
+
 on_both_logs! {
     keys_that_an_earlier_version_wrote_live_on
     a_message_that_an_earlier_version_stored_answers_too
@@ -378,7 +388,7 @@ fn an_account_has_so_many_keys_and_no_more() {
         if keys == 20 {
             rig.run_for(HOUR);
             rig.work(100);
-            rig = Rig::with(rig.engine.log, clock.clone(), &options).unwrap();
+            rig = rig.restart_with(&options);
         }
         // Whoever has few keys is not held up.
         rig.post(others[0], &format!("few{}", keys / 10), "well", "x").unwrap();
