@@ -52,17 +52,20 @@ pub(super) fn set_len(file: &File, bytes: u64) -> io::Result<()> {
 }
 
 /// Makes what is in a file durable.
+///
+/// # Errors
+/// Never that there is no room, whatever the system says: what became of anything that was not synced before is not known.
 pub(super) fn sync_data(file: &File) -> io::Result<()> {
     #[cfg(all(test, unix))]
-    faults::synced(file)?;
-    file.sync_data()
+    faults::synced(file).map_err(io::Error::other)?;
+    file.sync_data().map_err(io::Error::other)
 }
 
-/// Makes all there is to a file durable.
+/// Makes all there is to a file durable; fails as [`sync_data`] does.
 pub(super) fn sync_all(file: &File) -> io::Result<()> {
     #[cfg(all(test, unix))]
-    faults::synced(file)?;
-    file.sync_all()
+    faults::synced(file).map_err(io::Error::other)?;
+    file.sync_all().map_err(io::Error::other)
 }
 
 /// Makes the names in a directory durable.

@@ -112,7 +112,7 @@ fn without_syncs_nothing_is_lost_and_what_is_refused_never_was() {
 
 #[test]
 fn what_a_failed_sync_may_have_lost_is_not_counted_on_once_the_power_goes() {
-    for fault in [Fault::NoSpace, Fault::Sync] {
+    for fault in [Fault::NoSpace, Fault::Sync, Fault::SyncNoSpace] {
         for sync in [true, false] {
             fail_each(fault, sync, true);
         }
