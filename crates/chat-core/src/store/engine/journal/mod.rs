@@ -201,8 +201,9 @@ impl Journal {
         if self.synced + to_u64(doubtful.len()) < self.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        set_len(&file, self.synced)?;
+        // In its place: there has to be no room for it, and nothing is lost if this fails too.
         write_all_at(&file, &doubtful, self.synced)?;
+        set_len(&file, self.end)?;
         sync_data(&file)?;
         self.file = Arc::new(file);
         (self.synced, self.size) = (self.end, self.end);

@@ -120,6 +120,27 @@ fn what_a_failed_sync_may_have_lost_is_not_counted_on_once_the_power_goes() {
 }
 
 #[test]
+fn what_may_be_lost_stays_until_it_is_written_again() {
+    let mut rig = Rig::new();
+    rig.journal.set_sync(false);
+    let acknowledged: Vec<_> = ["one", "two"]
+        .into_iter()
+        .flat_map(|text| rig.append(vec![message(text)]).records)
+        .collect();
+    faults::fail_at(1, Fault::Sync, false);
+    assert!(rig.journal.sync().is_err());
+    for fault in [Fault::NoSpace, Fault::Sync] {
+        faults::fail_at(1, fault, false);
+        assert!(rig.journal.reopen().is_err());
+    }
+    rig.journal.reopen().unwrap();
+    assert_eq!(rig.all(), acknowledged);
+    faults::lose_power(&rig.journal.directory);
+    rig.reopen();
+    assert_eq!(rig.all(), acknowledged);
+}
+
+#[test]
 fn what_is_refused_for_want_of_room_is_not_there_for_the_next_process_either() {
     for n in 1.. {
         let (mut rig, mut acknowledged) = (Rig::new(), Vec::new());
