@@ -419,3 +419,62 @@ async fn what_was_not_committed_uses_no_key_up() {
     assert!(!rig.post(messi, "key", "lineker", "halo").unwrap().duplicate);
     assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
 }
+
+/// The number of the oldest file of the journal.
+#[cfg(feature = "embedded")]
+fn oldest_file(directory: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(directory.join("journal")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name[..8].parse().unwrap()).min().unwrap()
+}
+
+#[cfg(feature = "embedded")]
+#[test]
+fn a_file_goes_when_the_time_of_the_last_key_that_leads_into_it_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(super::rig::synced(directory.path()), TestClock::default());
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    let post = ("key", "lineker", "halo");
+    let talk = |rig: &mut Rig<_>| {
+        for _ in 0..40 {
+            rig.send(messi, "lineker", "more").unwrap();
+            rig.take(lineker, 10).unwrap();
+        }
+        rig.work(1_000);
+    };
+    talk(&mut rig);
+    let first = rig.post(messi, post.0, post.1, post.2).unwrap();
+    talk(&mut rig);
+    // Use keeps the sessions alive.
+    for _ in 0..4 {
+        rig.clock.advance(DAY_MS * 10);
+        rig.peek_all(messi).unwrap();
+        rig.peek_all(lineker).unwrap();
+        rig.work(1_000);
+    }
+    let kept = oldest_file(directory.path());
+    assert!(kept > 1, "what is before it has gone");
+    for _ in 0..2 {
+        assert!(
+            super::super::log::View::record(&rig.engine.log, 4).unwrap().is_none(),
+            "retention went on"
+        );
+        again(&mut rig, messi, post, first);
+        rig.run_for(HOUR * 11);
+        rig.work(1_000);
+        assert_eq!(oldest_file(directory.path()), kept);
+        crate::store::backend::Backend::close(&mut rig.engine).unwrap();
+        rig = rig.restart();
+        rig.work(1_000);
+    }
+    again(&mut rig, messi, post, first);
+    rig.run_for(HOUR * 3);
+    rig.clock.advance(60_000);
+    rig.work(1_000);
+    rig.clock.advance(60_000);
+    rig.work(1_000);
+    assert!(oldest_file(directory.path()) > kept);
+    assert!(!rig.post(messi, post.0, post.1, post.2).unwrap().duplicate);
+    rig = rig.restart();
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
+}
