@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::rig::{Rig, TestClock, options, outgoing, posted};
+use crate::Clock as _;
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::simulated::Fault;
@@ -39,8 +40,7 @@ impl Talk {
 
     /// Flushes, and leaves to the runs what is theirs.
     fn work_on_flushes(&mut self) {
-        let now = self.rig.clock.now_ms();
-        let now = crate::Timestamp::from_millis(now);
+        let now = self.rig.clock.now();
         while self.rig.engine.flush_step(now).unwrap() {}
     }
 
@@ -52,6 +52,20 @@ impl Talk {
 
     fn message(&self, text: &str) -> Outgoing {
         outgoing(self.messi, "lineker", text)
+    }
+
+    /// Has a commit fail beside which a step is made ready.
+    fn fail_beside_work(&mut self) {
+        let lost = (0..3).map(|n| posted(self.messi, &format!("lost{n}"), "lineker", "lost"));
+        let send = Operation::Send(lost.collect());
+        let now = self.rig.clock.now();
+        assert!(self.rig.engine.run_ahead(vec![send], now).is_empty());
+        self.rig.engine.prepare(now);
+        self.log.fail(Some(Fault::NoSpace));
+        let outcome = self.rig.engine.settle().pop().unwrap();
+        assert_eq!(outcome.unwrap_err(), StoreError::Unavailable);
+        self.log.fail(None);
+        self.rig.engine.work(now);
     }
 
     async fn heal(&mut self) {
@@ -103,23 +117,19 @@ async fn while_nothing_can_be_written_no_step_is_lost() {
     }
 }
 
-/// What was made ready tells of messages that never were.
+/// What was made ready tells of messages that never were, or of runs that the disk does not have so.
 #[tokio::test(start_paused = true)]
 async fn a_step_made_ready_beside_a_commit_that_fails_goes_with_it() {
     for steps in 0..40 {
-        let mut talk = Talk::new(28);
-        talk.rig.work(steps);
-        let first = talk.rig.clock.now_ms();
-        let now = crate::Timestamp::from_millis(first);
-        let lost = (0..3).map(|n| posted(talk.messi, &format!("lost{n}"), "lineker", "lost"));
-        let send = Operation::Send(lost.collect());
-        assert!(talk.rig.engine.run_ahead(vec![send], now).is_empty());
-        talk.rig.engine.prepare(now);
-        talk.log.fail(Some(Fault::NoSpace));
-        assert_eq!(talk.rig.engine.settle().pop().unwrap().unwrap_err(), StoreError::Unavailable);
-        talk.log.fail(None);
-        talk.rig.engine.work(now);
-        talk.heal().await;
-        talk.check();
+        for is_flushed in [false, true] {
+            let mut talk = Talk::new(28);
+            if is_flushed {
+                talk.work_on_flushes();
+            }
+            talk.rig.work(steps);
+            talk.fail_beside_work();
+            talk.heal().await;
+            talk.check();
+        }
     }
 }
