@@ -305,6 +305,14 @@ pub(crate) trait Log: View + Send + 'static {
     fn probe(&mut self) -> Result<(), LogError>;
     /// Opens everything anew after a failure, keeping nothing whose sync failed as if it were safe.
     fn reopen(&mut self) -> Result<(), LogError>;
+    /// What the next process finds of it.
+    #[cfg(test)]
+    fn opened_anew(self) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
     /// Where other threads read pages.
     fn pages(&self) -> Arc<dyn PageSource>;
     /// Syncs and lets go of the files.

@@ -123,6 +123,8 @@ struct State {
     next_account: u64,
     /// The position of the oldest record in the log, or one past the end.
     start: u64,
+    /// The log was told that it needs nothing before this position; `None` since it was opened.
+    needed_from: Option<u64>,
     /// Everything up to this position is in the index.
     covered: u64,
     flush: Option<Flush>,
@@ -229,6 +231,7 @@ impl<L: Log> Engine<L> {
             runs: Runs::recover(&recovered.runs)?,
             next_account: recovered.next_account,
             start: recovered.start,
+            needed_from: None,
             covered: recovered.covered,
             flush: None,
             flush_timer: Timer::starting(now, FLUSH_EVERY),

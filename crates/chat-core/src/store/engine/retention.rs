@@ -34,17 +34,19 @@ impl<L: Log> Engine<L> {
         if !full {
             state.retention_timer = Timer::starting(now, every);
         }
-        let Some((last, _)) = old.last() else {
-            return Ok(false);
-        };
-        let before = last + 1;
         // However old it is by the clock: that may have been set, and the store long at rest.
         let posted_from = state.runs.oldest_posted();
+        let before = old.last().map_or(state.start, |(last, _)| last + 1);
+        let needed_from = posted_from.map_or(before, |posted| posted.min(before));
+        // With nothing old, the time of a key may be over all the same, and what it led to goes.
+        if old.is_empty() && state.needed_from.is_some_and(|known| known >= needed_from) {
+            return Ok(false);
+        }
         let mut slice = self.trim_slice(&old, before)?;
         slice.posted_from = posted_from;
         self.log.put(&slice)?;
         if let Some(state) = &mut self.state {
-            state.start = before;
+            (state.start, state.needed_from) = (before, Some(needed_from));
         }
         Ok(full)
     }

@@ -5,6 +5,7 @@
 //! and one sync. Only the end of the newest segment can be torn: a frame that is not whole was never acknowledged, and
 //! is cut off at the next start, as are the zeros that are written ahead of small frames.
 
+mod disk;
 mod frame;
 mod item;
 mod open;
@@ -15,15 +16,18 @@ mod segments;
 mod tests;
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::log::{Batch, LogError};
+use disk::{create, set_len, sync_all, sync_data, sync_directory, write_all_at};
 use frame::{Place, frame_head, places, put_frame};
 use segment::{HEAD, Name};
 use segments::Newest;
 
+#[cfg(all(test, unix))]
+pub(crate) use disk::faults;
 pub(crate) use open::Opening;
 pub(crate) use rows::{has_more_than_sessions, rows_of};
 pub(crate) use segment::any as any_segment;
@@ -92,7 +96,7 @@ impl Journal {
     /// # Errors
     /// Without room nothing was changed. After any other failure [`reopen`](Self::reopen) must come first.
     pub(crate) fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let synced = self.write(batch)?.map_or(Ok(()), |file| file.sync_data());
+        let synced = self.write(batch)?.map_or(Ok(()), |file| sync_data(&file));
         self.end_append(synced)
     }
 
@@ -162,7 +166,7 @@ impl Journal {
     /// Takes the last frame back. Nobody was told of it.
     pub(crate) fn undo(&mut self) -> Result<(), LogError> {
         self.forget_last();
-        self.cut_off().and_then(|()| self.file.sync_data()).map_err(not_synced)
+        self.cut_off().and_then(|()| sync_data(&self.file)).map_err(not_synced)
     }
 
     fn forget_last(&mut self) {
@@ -176,7 +180,7 @@ impl Journal {
     /// Makes everything durable, whatever was promised.
     pub(crate) fn sync(&mut self) -> Result<(), LogError> {
         if self.synced < self.end {
-            self.file.sync_data().map_err(not_synced)?;
+            sync_data(&self.file).map_err(not_synced)?;
             self.synced = self.end;
         }
         Ok(())
@@ -197,9 +201,10 @@ impl Journal {
         if self.synced + to_u64(doubtful.len()) < self.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        file.set_len(self.synced)?;
+        // In its place: there has to be no room for it, and nothing is lost if this fails too.
         write_all_at(&file, &doubtful, self.synced)?;
-        file.sync_data()?;
+        set_len(&file, self.end)?;
+        sync_data(&file)?;
         self.file = Arc::new(file);
         (self.synced, self.size) = (self.end, self.end);
         Ok(())
@@ -209,8 +214,8 @@ impl Journal {
     pub(crate) fn probe(&mut self) -> Result<(), LogError> {
         self.cut_off().map_err(failed)?;
         let tried = write_all_at(&self.file, &[0; PROBE_BYTES], self.end);
-        let tried = tried.and_then(|()| self.file.sync_data());
-        let cut = self.cut_off().and_then(|()| self.file.sync_data());
+        let tried = tried.and_then(|()| sync_data(&self.file));
+        let cut = self.cut_off().and_then(|()| sync_data(&self.file));
         tried.and(cut).map_err(failed)
     }
 
@@ -232,7 +237,7 @@ impl Journal {
 
     /// Removes what was written behind the end.
     fn cut_off(&mut self) -> io::Result<()> {
-        self.file.set_len(self.end)?;
+        set_len(&self.file, self.end)?;
         self.size = self.end;
         Ok(())
     }
@@ -267,9 +272,9 @@ impl Journal {
     /// Puts the buffer at the very end of the file.
     fn end_file(&mut self) -> io::Result<()> {
         write_all_at(&self.file, &self.buffer, self.end)?;
-        self.file.set_len(self.end + to_u64(self.buffer.len()))?;
+        set_len(&self.file, self.end + to_u64(self.buffer.len()))?;
         // With its length, which a later start goes by.
-        self.file.sync_all()
+        sync_all(&self.file)
     }
 
     fn take_up(&mut self, name: Name, file: File) {
@@ -305,9 +310,9 @@ fn links(_: &File) -> io::Result<u64> {
 /// Makes a segment with nothing in it, durable with its name.
 fn begin_file(directory: &Path, store: [u8; 16], name: Name) -> io::Result<(File, Newest)> {
     let path = name.path(directory);
-    let mut file = fs::OpenOptions::new().write(true).read(true).create_new(true).open(&path)?;
-    file.write_all(&segment::head(store, name))?;
-    file.sync_all()?;
+    let file = create(&path)?;
+    write_all_at(&file, &segment::head(store, name), 0)?;
+    sync_all(&file)?;
     sync_directory(directory)?;
     let reading = Arc::new(File::open(path)?);
     let newest =
@@ -323,24 +328,6 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
     directory.parent().map_or(Ok(()), sync_directory)
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    match cfg!(unix) {
-        true => File::open(directory)?.sync_all(),
-        false => Ok(()),
-    }
-}
-
-#[cfg(unix)]
-fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_all_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
-    file.write_all(bytes)
 }
 
 /// Writes zeros page by page. Of what is written at once Linux makes one large page in memory, and takes all of it for written

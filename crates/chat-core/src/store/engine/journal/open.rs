@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::disk::{set_len, sync_all};
 use super::segment::{self, Name, Scan, scan};
 use super::segments::{Newest, Segments};
 use super::{HEAD_BYTES, Journal, Mark, begin_file, failed, make_directory};
@@ -73,7 +74,7 @@ impl Journal {
         let mut full: Vec<_> = names.0.iter().copied().filter(|other| *other != name).collect();
         let newest = if scan.ended {
             // Whoever ended it may have been killed before it was synced, and another follows it from now on.
-            let ended = File::open(name.path(directory)).and_then(|file| file.sync_all());
+            let ended = File::open(name.path(directory)).and_then(|file| sync_all(&file));
             ended.map_err(failed)?;
             full.push(name);
             let following = Name { number: name.number + 1, first: scan.next };
@@ -169,8 +170,8 @@ fn is_just_begun(directory: &Path, store: [u8; 16], name: Name) -> std::io::Resu
 fn cut_and_open(directory: &Path, name: Name, scan: Scan) -> std::io::Result<(File, Newest)> {
     let path = name.path(directory);
     let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
-    file.set_len(scan.end)?;
-    file.sync_all()?;
+    set_len(&file, scan.end)?;
+    sync_all(&file)?;
     let reading = File::open(path)?.into();
     let Scan { places, end, next, .. } = scan;
     Ok((file, Newest { name, file: reading, places, end, next }))

@@ -1,6 +1,10 @@
 //! What the journal holds after it was cut, damaged, filled up and trimmed.
 
+#[cfg(unix)]
+mod faults;
+
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 

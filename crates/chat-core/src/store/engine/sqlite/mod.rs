@@ -276,6 +276,13 @@ impl Log for SqliteLog {
         self.pay()
     }
 
+    #[cfg(test)]
+    fn opened_anew(self) -> Self {
+        let options = self.options.clone();
+        drop(self);
+        Self::open(options).expect("opens anew")
+    }
+
     fn pages(&self) -> Arc<dyn PageSource> {
         Arc::<PagePool>::clone(&self.pages)
     }

@@ -57,3 +57,85 @@ fn a_failed_batch_leaves_nothing_behind() {
     let outcome = rig.run(Operation::Account { username: "lineker".into() });
     assert_eq!(outcome.unwrap_err(), StoreError::NoSuchUser);
 }
+
+#[cfg(all(unix, feature = "embedded"))]
+mod on_a_journal {
+    //! The same where the journal's files are real, and fail at any moment.
+
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::rig::{Rig, TestClock, options, synced};
+    use crate::store::engine::SqliteLog;
+    use crate::store::engine::journal::faults::{self, Fault};
+    use crate::store::{SessionKey, StoreError, StoreOptions};
+
+    fn roomy(clock: &TestClock) -> StoreOptions {
+        StoreOptions { mailbox_messages: 1_000, mailbox_bytes: 1_000_000, ..options(clock) }
+    }
+
+    fn begin(directory: &Path) -> Rig<SqliteLog> {
+        let clock = TestClock::default();
+        let options = roomy(&clock);
+        Rig::with(synced(directory), clock, &options).unwrap()
+    }
+
+    async fn heal(rig: &mut Rig<SqliteLog>) {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        rig.work(1);
+    }
+
+    /// Sends more than a segment, and goes on after failures, which are over before the third; what was acknowledged.
+    async fn script(rig: &mut Rig<SqliteLog>, messi: SessionKey) -> Vec<String> {
+        let (mut acknowledged, mut refused) = (Vec::new(), 0);
+        for n in 0..20 {
+            let text = format!("{n}:{}", "x".repeat(80));
+            match rig.send(messi, "lineker", &text) {
+                Ok(()) => acknowledged.push(text),
+                Err(error) => {
+                    assert_eq!(error, StoreError::Unavailable);
+                    refused += 1;
+                    if refused == 2 {
+                        faults::heal();
+                    }
+                    heal(rig).await;
+                }
+            }
+            if n % 6 == 5 {
+                rig.work(2);
+            }
+        }
+        acknowledged
+    }
+
+    fn texts(rig: &mut Rig<SqliteLog>, session: SessionKey) -> Vec<String> {
+        let found = rig.peek_all(session).unwrap();
+        assert!(found.iter().map(|message| message.id.get()).eq((1..).take(found.len())));
+        found.iter().map(|message| message.body.to_string()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_acknowledged_is_there_and_what_was_refused_is_not() {
+        for fault in [Fault::NoSpace, Fault::Sync, Fault::SyncNoSpace] {
+            for n in 1.. {
+                let directory = tempfile::tempdir().unwrap();
+                let mut rig = begin(directory.path());
+                let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+                faults::fail_at(n, fault, n % 2 == 0);
+                let acknowledged = script(&mut rig, messi).await;
+                let struck = faults::struck();
+                faults::heal();
+                heal(&mut rig).await;
+                assert_eq!(texts(&mut rig, lineker), acknowledged, "{fault:?} {n}");
+                let options = roomy(&rig.clock);
+                rig = rig.restart_with(&options);
+                assert_eq!(texts(&mut rig, lineker), acknowledged, "{fault:?} {n}");
+                rig.send(messi, "lineker", "later").unwrap();
+                if struck == 0 {
+                    assert!(n > 20 && acknowledged.len() == 20);
+                    break;
+                }
+            }
+        }
+    }
+}

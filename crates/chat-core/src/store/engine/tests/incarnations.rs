@@ -17,11 +17,11 @@ fn resumed(watch: &Watch) -> (Resume, u64, Option<(u64, u64)>) {
     (resumed.resume, resumed.after.get(), gap)
 }
 
-/// The same engine on the same log, and a new handle.
+/// Another engine on the same log, and a new handle.
 fn restart<L: Log>(served: Served<L>) -> Served<L> {
     let Rig { engine, clock } = served.rig;
     let options = roomy(&clock);
-    Served::with(engine.log, clock, &options)
+    Served::with(engine.log.opened_anew(), clock, &options)
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Tests of the engine: the same ones on the simulated log and on SQLite where both can show it.
 
 mod ahead;
+mod beside;
 mod calm;
 mod crash;
 mod crash_runs;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, TestClock, bodies, on_both_logs, options, outgoing, posted};
+use super::rig::{
+    Rig, TestClock, bodies, on_a_synced_journal, on_both_logs, options, outgoing, posted,
+};
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::keys::InFull;
@@ -340,6 +342,14 @@ fn a_repeat_meets_what_is_still_being_committed<L: Log>(mut rig: Rig<L>) {
     assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
 }
 
+on_a_synced_journal! {
+    a_repeat_gets_the_first_reply_wherever_its_key_lies
+    what_was_posted_is_kept_as_long_as_its_key_lives
+    after_a_start_the_shared_filters_get_all_keys
+    a_repeat_meets_what_is_still_being_committed
+    running_time_is_written_with_each_flush
+}
+
 on_both_logs! {
     keys_that_an_earlier_version_wrote_live_on
     a_message_that_an_earlier_version_stored_answers_too
@@ -378,7 +388,7 @@ fn an_account_has_so_many_keys_and_no_more() {
         if keys == 20 {
             rig.run_for(HOUR);
             rig.work(100);
-            rig = Rig::with(rig.engine.log, clock.clone(), &options).unwrap();
+            rig = rig.restart_with(&options);
         }
         // Whoever has few keys is not held up.
         rig.post(others[0], &format!("few{}", keys / 10), "well", "x").unwrap();
@@ -407,5 +417,64 @@ async fn what_was_not_committed_uses_no_key_up() {
     tokio::time::advance(Duration::from_secs(10)).await;
     rig.work(1);
     assert!(!rig.post(messi, "key", "lineker", "halo").unwrap().duplicate);
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
+}
+
+/// The number of the oldest file of the journal.
+#[cfg(feature = "embedded")]
+fn oldest_file(directory: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(directory.join("journal")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name[..8].parse().unwrap()).min().unwrap()
+}
+
+#[cfg(feature = "embedded")]
+#[test]
+fn a_file_goes_when_the_time_of_the_last_key_that_leads_into_it_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(super::rig::synced(directory.path()), TestClock::default());
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    let post = ("key", "lineker", "halo");
+    let talk = |rig: &mut Rig<_>| {
+        for _ in 0..40 {
+            rig.send(messi, "lineker", "more").unwrap();
+            rig.take(lineker, 10).unwrap();
+        }
+        rig.work(1_000);
+    };
+    talk(&mut rig);
+    let first = rig.post(messi, post.0, post.1, post.2).unwrap();
+    talk(&mut rig);
+    // Use keeps the sessions alive.
+    for _ in 0..4 {
+        rig.clock.advance(DAY_MS * 10);
+        rig.peek_all(messi).unwrap();
+        rig.peek_all(lineker).unwrap();
+        rig.work(1_000);
+    }
+    let kept = oldest_file(directory.path());
+    assert!(kept > 1, "what is before it has gone");
+    for _ in 0..2 {
+        assert!(
+            super::super::log::View::record(&rig.engine.log, 4).unwrap().is_none(),
+            "retention went on"
+        );
+        again(&mut rig, messi, post, first);
+        rig.run_for(HOUR * 11);
+        rig.work(1_000);
+        assert_eq!(oldest_file(directory.path()), kept);
+        crate::store::backend::Backend::close(&mut rig.engine).unwrap();
+        rig = rig.restart();
+        rig.work(1_000);
+    }
+    again(&mut rig, messi, post, first);
+    rig.run_for(HOUR * 3);
+    rig.clock.advance(60_000);
+    rig.work(1_000);
+    rig.clock.advance(60_000);
+    rig.work(1_000);
+    assert!(oldest_file(directory.path()) > kept);
+    assert!(!rig.post(messi, post.0, post.1, post.2).unwrap().duplicate);
+    rig = rig.restart();
     assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), ["halo"]);
 }

@@ -273,9 +273,9 @@ impl<L: Disk> Race<L> {
     }
 
     async fn restart(&mut self) {
-        let Rig { engine, clock } = self.rig.take().unwrap();
-        let options = roomy(&clock);
-        let rig = Rig::with(engine.log, clock, &options).unwrap();
+        let rig = self.rig.take().unwrap();
+        let options = roomy(&rig.clock);
+        let rig = rig.restart_with(&options);
         (self.store, self.requests) = Store::unserved(rig.engine.pages());
         self.rig = Some(rig);
         self.again(0, false).await;

@@ -94,10 +94,15 @@ impl<L: Log> Rig<L> {
         self.clock.now().as_millis()
     }
 
-    /// The same log under a new engine.
+    /// As if the process had been killed and another had begun.
     pub(super) fn restart(self) -> Self {
+        let options = options(&self.clock);
+        self.restart_with(&options)
+    }
+
+    pub(super) fn restart_with(self, options: &StoreOptions) -> Self {
         let Self { engine, clock } = self;
-        Self::new(engine.log, clock)
+        Self::with(engine.log.opened_anew(), clock, options).expect("opens")
     }
 
     pub(super) fn run(&mut self, operation: Operation) -> Outcome {
@@ -352,6 +357,31 @@ macro_rules! on_both_logs {
     };
 }
 pub(super) use on_both_logs;
+
+/// Makes tests of functions that take a rig, on a journal that syncs, and so writes zeros ahead of its frames, and begins a
+/// segment every few frames.
+macro_rules! on_a_synced_journal {
+    ($($test:ident)*) => {
+        #[cfg(feature = "embedded")]
+        mod synced {
+            use super::{Rig, TestClock};
+            $(#[test]
+            fn $test() {
+                let directory = tempfile::tempdir().unwrap();
+                super::$test(Rig::new(super::super::rig::synced(directory.path()), TestClock::default()));
+            })*
+        }
+    };
+}
+pub(super) use on_a_synced_journal;
+
+/// A store on the disk that keeps what a default one promises.
+#[cfg(feature = "embedded")]
+pub(super) fn synced(directory: &std::path::Path) -> crate::store::engine::SqliteLog {
+    let options = crate::store::SqliteOptions::new(directory);
+    assert_eq!(options.durability, crate::store::Durability::PowerLoss);
+    crate::store::engine::SqliteLog::open(options).expect("opens")
+}
 
 pub(super) fn outgoing(session: SessionKey, to: &str, body: &str) -> Outgoing {
     Outgoing::new(session, to, body)

@@ -130,7 +130,8 @@ fn step<L: Log>(mut rig: Rig<L>, model: &mut Model, step: &Step) -> Rig<L> {
             if clean {
                 rig.engine.close().unwrap();
             }
-            rig = Rig::with(rig.engine.log, rig.clock.clone(), &roomy(&rig.clock)).unwrap();
+            let options = roomy(&rig.clock);
+            rig = rig.restart_with(&options);
         }
     }
     rig
@@ -238,8 +239,18 @@ proptest! {
         use crate::store::engine::SqliteLog;
         let directory = tempfile::tempdir().unwrap();
         let mut options = SqliteOptions::new(directory.path());
-        // What a sync is worth is tested elsewhere.
         options.durability = crate::store::Durability::ProcessCrash;
         check(SqliteLog::open(options).unwrap(), &steps);
+    }
+}
+
+#[cfg(feature = "embedded")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn synced(steps in steps()) {
+        let directory = tempfile::tempdir().unwrap();
+        check(super::rig::synced(directory.path()), &steps);
     }
 }
