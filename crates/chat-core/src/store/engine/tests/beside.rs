@@ -108,7 +108,7 @@ async fn while_nothing_can_be_written_no_step_is_lost() {
             talk.log.fail(Some(Fault::NoSpace));
             for _ in 0..refusals {
                 let refused = Operation::Send(vec![talk.message("refused")]);
-                let outcome = talk.rig.run_beside_work(refused);
+                let outcome = talk.rig.run_ahead(vec![refused]).pop().unwrap();
                 assert_eq!(outcome.unwrap_err(), StoreError::Unavailable);
             }
             talk.heal().await;
