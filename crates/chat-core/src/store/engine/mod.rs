@@ -395,9 +395,8 @@ impl<L: Log> Backend for Engine<L> {
     }
 
     fn prepare(&mut self, now: Timestamp) {
-        // The directory comes first: see `step`. And where writes are refused nothing is put.
-        let has_directory = self.state.as_ref().is_some_and(|state| state.to_know.is_none());
-        if has_directory && self.can_write().is_ok() {
+        // Where writes are refused nothing is put.
+        if self.has_directory() && self.can_write().is_ok() {
             self.prepare_flush(now);
             self.prepare_runs();
         }
@@ -443,7 +442,7 @@ impl<L: Log> Engine<L> {
         self.bound_memory();
         self.calm.look();
         let put = self.put_runs()?;
-        let gathered = self.gather_step();
+        let gathered = self.has_directory() && self.gather_step();
         Ok(self.directory_step()?
             || self.flush_step(now)?
             || self.import_step()?
@@ -455,6 +454,11 @@ impl<L: Log> Engine<L> {
             || gathered
             || self.runs_step()?
             || self.calm_step()?)
+    }
+
+    /// Whether all usernames are known, which comes before all other work.
+    fn has_directory(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.to_know.is_none())
     }
 
     /// Lets go of what was only read, if it is much: no flush comes for it.
