@@ -245,7 +245,10 @@ impl Journal {
     /// What is written to a deleted file goes nowhere.
     fn check_is_there(&self) -> Result<(), LogError> {
         match links(&self.file).map_err(failed)? {
-            0 => Err(LogError::Failed("the journal is gone".into())),
+            0 => Err(LogError::Failed(format!(
+                "{} was deleted; do not stop the daemon before it is put back (docs/operations.md)",
+                self.name.path(&self.directory).display()
+            ))),
             _ => Ok(()),
         }
     }
