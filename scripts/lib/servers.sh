@@ -24,7 +24,8 @@ need_number() { [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || die "$1 takes a number from 1 t
 option() {
     [[ " $1 " == *" $2 "* ]] || die "no such option: $2 (see scripts/${0##*/} --help)"
     [ $# -gt 2 ] || die "$2 needs a value"
-    printf -v "${2#--}" %s "$3"
+    local name=${2#--}
+    printf -v "${name//-/_}" %s "$3"
 }
 
 # Builds what is measured and makes the folder. Ends the children at every exit.

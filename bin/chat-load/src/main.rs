@@ -15,6 +15,7 @@ mod floor;
 mod interrupt;
 mod irc;
 mod login;
+mod machine;
 mod mix;
 mod outcome;
 mod pacing;

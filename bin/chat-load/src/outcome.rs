@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) server_trouble: Option<String>,
     /// CPU time of this program while it measured.
     pub(crate) own_cpu: Duration,
+    /// Of all cores of this machine together, while it measured; `None` where the system does not tell.
+    pub(crate) machine_idle: Option<Duration>,
 }
 
 /// What was asked for, in the words of the command line.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::interrupt::Interrupt;
 use crate::login::LoginFailures;
+use crate::machine;
 use crate::outcome::{Connections, Outcome, Setup, histogram};
 use crate::plan::{Goal, Plan};
 use crate::process::{Process, Watch, Watched};
@@ -250,6 +251,8 @@ struct Meter {
     own: Option<Process>,
     own_before: Duration,
     own_cpu: Duration,
+    idle_before: Option<Duration>,
+    machine_idle: Option<Duration>,
 }
 
 impl Meter {
@@ -264,6 +267,8 @@ impl Meter {
             own,
             own_before: cpu(own),
             own_cpu: Duration::ZERO,
+            idle_before: machine::idle(),
+            machine_idle: None,
         })
     }
 
@@ -277,6 +282,8 @@ impl Meter {
 
     /// The measured time is over; replies may still come.
     fn stop(&mut self) {
+        let idle = machine::idle().zip(self.idle_before);
+        self.machine_idle = idle.map(|(after, before)| after.saturating_sub(before));
         self.own_cpu = cpu(self.own).saturating_sub(self.own_before);
         self.watched = self.server.take().map(Watch::finish).unwrap_or_default();
     }
@@ -309,6 +316,7 @@ impl Meter {
             server: self.watched.samples,
             server_trouble: self.watched.trouble.map(|trouble| trouble.to_string()),
             own_cpu: self.own_cpu,
+            machine_idle: self.machine_idle,
         };
         for tally in &shared.tallies {
             let tally = lock(tally);

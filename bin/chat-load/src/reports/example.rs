@@ -36,6 +36,7 @@ pub(crate) fn outcome(intervals: u32) -> Outcome {
         server: [10, 30, 20].into_iter().enumerate().map(sample).collect(),
         server_trouble: None,
         own_cpu: Duration::from_millis(100),
+        machine_idle: Some(Duration::from_millis(2500)),
     }
 }
 

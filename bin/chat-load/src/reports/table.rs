@@ -104,6 +104,9 @@ pub(crate) fn notes(figures: &Figures) -> Vec<(&'static str, String)> {
     }
     notes.extend(memory(figures));
     notes.push(("this program", own(figures)));
+    if let Some(idle) = figures.machine_idle_cores {
+        notes.push(("this machine", format!("{idle:.2} cores idle")));
+    }
     if let Some(Latency { p50, max, .. }) = figures.setup.login_latency_us {
         notes.push((
             "setup",

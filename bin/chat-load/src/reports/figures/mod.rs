@@ -67,6 +67,8 @@ pub(crate) struct Figures {
     pub(crate) server_trouble: Option<String>,
     pub(crate) own_cpu_us_per_send: f64,
     pub(crate) own_cores: f64,
+    /// Of this machine, left by everything that runs on it.
+    pub(crate) machine_idle_cores: Option<f64>,
     /// Only those that occurred.
     pub(crate) kinds: BTreeMap<&'static str, KindFigures>,
     /// Ended early by a signal: the figures are of the time until then.
@@ -132,6 +134,7 @@ impl Figures {
             server_trouble: outcome.server_trouble.clone(),
             own_cpu_us_per_send: ratio(micros(outcome.own_cpu), float(sends)),
             own_cores: ratio(outcome.own_cpu.as_secs_f64(), seconds),
+            machine_idle_cores: outcome.machine_idle.map(|idle| ratio(idle.as_secs_f64(), seconds)),
             kinds: kinds(outcome, seconds),
             cut_short: outcome.is_cut_short,
             logins_only: outcome.logins_only,
@@ -231,6 +234,7 @@ mod tests {
         assert_eq!(json["server_cores"], 0.2);
         assert_eq!(json["server_written_bytes_per_send"], 8192.0);
         assert_eq!(json["own_cpu_us_per_send"], 100.0);
+        assert_eq!(json["machine_idle_cores"], 1.25);
         assert_eq!(json["message_bytes"], 100);
         assert!(close(json["latency_us"]["p50"].as_f64().unwrap(), 500_000.0));
         assert!(close(json["latency_us"]["p99"].as_f64().unwrap(), 990_000.0));
