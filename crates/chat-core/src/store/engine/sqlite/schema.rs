@@ -231,6 +231,22 @@ const MIGRATIONS: &[&str] = &["
 ", "
     -- Runs of kind 3 have where the posted messages of each account lie, by their keys. Those of kind 1 have keys and what was
     -- answered; none is added any more.
+", "
+    -- What the blocks of runs hold, by a number of their own. Beside their first keys it was read whole for each key that a
+    -- search compares: so does SQLite with rows without rowid that are longer than a quarter of a page.
+    CREATE TABLE run_entries (block INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;
+    ALTER TABLE run_blocks RENAME TO old_run_blocks;
+    CREATE TABLE run_blocks (
+        run INTEGER NOT NULL,
+        first BLOB NOT NULL,
+        block INTEGER NOT NULL,
+        PRIMARY KEY (run, first)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO run_blocks SELECT run, first, row_number() OVER () FROM
+        (SELECT run, first FROM old_run_blocks ORDER BY run, first);
+    INSERT INTO run_entries SELECT row_number() OVER (), entries FROM
+        (SELECT entries FROM old_run_blocks ORDER BY run, first);
+    DROP TABLE old_run_blocks;
 "];
 
 /// The version from which on the records are in the journal.

@@ -137,6 +137,18 @@ impl SqliteView<'_> {
     }
 }
 
+/// What reads the first block of a run in such an order of first keys; the tables are read in the order in which they stand.
+macro_rules! first_block {
+    ($order:literal) => {
+        concat!(
+            "SELECT first, entries FROM run_blocks CROSS JOIN run_entries USING (block)
+             WHERE run = ?1 AND ",
+            $order,
+            " LIMIT 1"
+        )
+    };
+}
+
 impl View for SqliteView<'_> {
     fn records(
         &self,
@@ -216,18 +228,15 @@ impl View for SqliteView<'_> {
     }
 
     fn block_at(&self, run: u64, key: &[u8]) -> std::result::Result<Option<Block>, LogError> {
-        let sql = "SELECT first, entries FROM run_blocks WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
-        self.block(sql, run, key)
+        self.block(first_block!("first <= ?2 ORDER BY first DESC"), run, key)
     }
 
     fn block_after(&self, run: u64, key: &[u8]) -> std::result::Result<Option<Block>, LogError> {
-        let sql = "SELECT first, entries FROM run_blocks WHERE run = ?1 AND first > ?2 ORDER BY first LIMIT 1";
-        self.block(sql, run, key)
+        self.block(first_block!("first > ?2 ORDER BY first"), run, key)
     }
 
     fn block_before(&self, run: u64, key: &[u8]) -> std::result::Result<Option<Block>, LogError> {
-        let sql = "SELECT first, entries FROM run_blocks WHERE run = ?1 AND first < ?2 ORDER BY first DESC LIMIT 1";
-        self.block(sql, run, key)
+        self.block(first_block!("first < ?2 ORDER BY first DESC"), run, key)
     }
 
     fn run_is_complete(&self, run: u64) -> std::result::Result<bool, LogError> {

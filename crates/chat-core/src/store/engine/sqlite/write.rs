@@ -303,15 +303,31 @@ fn change_run(connection: &Connection, change: &RunChange) -> Result<()> {
                 run.until,
                 run.filter
             ])?,
-        RunChange::Block { run, first, entries } => connection
-            .prepare_cached("INSERT OR REPLACE INTO run_blocks VALUES (?1, ?2, ?3)")?
-            .execute(params![run, first, entries])?,
+        RunChange::Block { run, first, entries } => put_block(connection, *run, first, entries)?,
         RunChange::Drop { run, blocks } => drop_blocks(connection, *run, *blocks)?,
     };
     Ok(())
 }
 
+/// Each block is put once: a number is never given to two runs.
+fn put_block(connection: &Connection, run: u64, first: &[u8], entries: &[u8]) -> Result<usize> {
+    connection
+        .prepare_cached("INSERT INTO run_entries (entries) VALUES (?1)")?
+        .execute([entries])?;
+    connection.prepare_cached("INSERT INTO run_blocks VALUES (?1, ?2, ?3)")?.execute(params![
+        run,
+        first,
+        connection.last_insert_rowid()
+    ])
+}
+
 fn drop_blocks(connection: &Connection, run: u64, blocks: usize) -> Result<usize> {
+    connection
+        .prepare_cached(
+            "DELETE FROM run_entries WHERE block IN
+             (SELECT block FROM run_blocks WHERE run = ?1 ORDER BY first LIMIT ?2)",
+        )?
+        .execute(params![run, blocks])?;
     let dropped = connection
         .prepare_cached(
             "DELETE FROM run_blocks WHERE run = ?1 AND first IN

@@ -5,6 +5,7 @@ use std::fs;
 use super::rig::{Rig, TestClock, any_hash, bodies, copy_store, options, remove_store, session_of};
 use crate::store::engine::SqliteLog;
 use crate::store::engine::index::{Entry, IndexRow};
+use crate::store::engine::log::{Log, RunChange, Slice};
 use crate::store::request::Operation;
 use crate::store::{AccountNumber, Durability, Incarnation, OpenError, SqliteOptions};
 
@@ -261,7 +262,7 @@ fn a_store_that_did_nothing_closes_cleanly() {
     for _ in 0..2 {
         let mut rig = Rig::new(open(&directory).unwrap(), TestClock::default());
         rig.work(1);
-        crate::store::engine::log::Log::close(&mut rig.engine.log).unwrap();
+        rig.engine.log.close().unwrap();
     }
 }
 
@@ -333,7 +334,7 @@ fn a_store_of_the_first_version_opens_with_all_it_held() {
     rig.run(Operation::Block { session: lineker, username: "messi".into(), on: true }).unwrap();
     let refused = rig.send(messi, "lineker", "fifth");
     assert_eq!(refused, Err(crate::store::StoreError::NotAllowed));
-    assert_eq!(rig.engine.log.pragma("user_version"), 5);
+    assert_eq!(rig.engine.log.pragma("user_version"), 6);
 }
 
 #[test]
@@ -350,7 +351,8 @@ fn a_run_of_keys_that_cannot_be_read_stops_nobody_but_who_asks_for_its_keys() {
     rig.work(1_000);
     crate::store::backend::Backend::close(&mut rig.engine).unwrap();
     drop(rig);
-    let damage = "UPDATE run_blocks SET entries = x'ff' WHERE run IN (SELECT number FROM runs WHERE kind = 3)";
+    let damage = "UPDATE run_entries SET entries = x'ff' WHERE block IN
+        (SELECT block FROM run_blocks JOIN runs ON run = number WHERE kind = 3)";
     let database = rusqlite::Connection::open(directory.path().join("chat.db")).unwrap();
     assert_ne!(database.execute(damage, []).unwrap(), 0);
     drop(database);
@@ -361,3 +363,73 @@ fn a_run_of_keys_that_cannot_be_read_stops_nobody_but_who_asks_for_its_keys() {
     assert!(!rig.post(messi, "another", "well", "x").unwrap().duplicate);
     assert!(rig.post(messi, "key1", "well", "x").is_err());
 }
+
+/// 4,000 bytes less one, and the longest entry (`runs::block`).
+#[test]
+fn the_largest_block_of_a_run_takes_one_page() {
+    const BLOCKS: u8 = 200;
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(&directory).unwrap();
+    let block = |n: u8| RunChange::Block {
+        run: 1,
+        first: [n; 24].into(),
+        entries: vec![n; 3_999 + 57].into(),
+    };
+    let before = log.pragma("page_count");
+    let slice = Slice { runs: (0..BLOCKS).map(block).collect(), ..Slice::default() };
+    log.put(&slice).unwrap();
+    let pages = log.pragma("page_count") - before;
+    assert!((200..220).contains(&pages), "{pages}");
+}
+
+#[test]
+fn runs_of_the_fifth_version_are_read_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let begin = || Rig::new(open(&directory).unwrap(), TestClock::default());
+    let mut rig = begin();
+    let messi = rig.join("messi");
+    rig.join("well");
+    for n in 0..40 {
+        rig.post(messi, &format!("key{n}"), "well", &format!("m{n}")).unwrap();
+        rig.take_all("well");
+    }
+    rig.work(1_000);
+    crate::store::backend::Backend::close(&mut rig.engine).unwrap();
+    drop(rig);
+    let database = rusqlite::Connection::open(directory.path().join("chat.db")).unwrap();
+    database.execute_batch(BACK_TO_THE_FIFTH).unwrap();
+    let blocks: u64 =
+        database.query_row("SELECT count(*) FROM run_blocks", [], |row| row.get(0)).unwrap();
+    assert!(blocks > 10, "{blocks}");
+    drop(database);
+
+    let mut rig = begin();
+    assert_eq!(rig.engine.log.pragma("user_version"), 6);
+    let expected: Vec<_> = (0..40).map(|n| format!("m{n}")).collect();
+    for _ in 0..2 {
+        let said = rig.whole_history(messi, "well", 10).unwrap();
+        assert_eq!(said.iter().map(|entry| &*entry.message.body).collect::<Vec<_>>(), expected);
+        for n in 0..40 {
+            let again = rig.post(messi, &format!("key{n}"), "well", &format!("m{n}")).unwrap();
+            assert!(again.duplicate, "key{n}");
+        }
+        // Merges the old ones and drops them.
+        rig.work(1_000);
+    }
+}
+
+/// What version 6 did to a file, the other way.
+const BACK_TO_THE_FIFTH: &str = "
+    ALTER TABLE run_blocks RENAME TO new_run_blocks;
+    CREATE TABLE run_blocks (
+        run INTEGER NOT NULL,
+        first BLOB NOT NULL,
+        entries BLOB NOT NULL,
+        PRIMARY KEY (run, first)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO run_blocks
+        SELECT run, first, entries FROM new_run_blocks JOIN run_entries USING (block);
+    DROP TABLE new_run_blocks;
+    DROP TABLE run_entries;
+    PRAGMA user_version = 5;
+";
