@@ -46,10 +46,13 @@ enum Step {
 }
 
 impl<L: Log> Engine<L> {
-    /// Makes one step ready, if a flush is under way or due. It may tell of messages whose commit can still fail, so it is put,
-    /// by [`flush_step`](Self::flush_step), once that has not, and before anything else is carried out.
+    /// Makes one step ready, if a flush is under way or due and none is ready yet. It may tell of messages whose commit can
+    /// still fail, so it is put, by [`flush_step`](Self::flush_step), once that has not, and before anything else is carried out.
     pub(super) fn prepare_flush(&mut self, now: Timestamp) {
         let Some(state) = &mut self.state else { return };
+        if state.flush.as_ref().is_some_and(|flush| flush.prepared.is_some()) {
+            return;
+        }
         let end = state.pending.first - 1;
         if state.flush.is_none() {
             let short = if self.calm.follows_a_storm() { CALM_SHARE } else { 1 };
@@ -95,12 +98,9 @@ impl<L: Log> Engine<L> {
 
     /// Puts the step that is ready, or the next one; whether there is more to do.
     pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
-        let mut step = self.state.as_mut().and_then(State::take_prepared);
-        if step.is_none() {
-            self.prepare_flush(now);
-            step = self.state.as_mut().and_then(State::take_prepared);
-        }
-        let Some(step) = step else { return Ok(false) };
+        self.prepare_flush(now);
+        let flush = self.state.as_mut().and_then(|state| state.flush.as_mut());
+        let Some(step) = flush.and_then(|flush| flush.prepared.take()) else { return Ok(false) };
         let (slice, completed) = match step? {
             Step::Put(slice, completed) => (slice, completed),
             Step::Forgot { more } => {
@@ -120,10 +120,6 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    fn take_prepared(&mut self) -> Option<Result<Step, LogError>> {
-        self.flush.as_mut()?.prepared.take()
-    }
-
     /// Takes note of what the disk has now.
     fn put(&mut self, slice: &Slice, completed: Vec<(RunKind, Run)>, now: Timestamp) {
         let Some(flush) = &mut self.flush else { return };

@@ -117,6 +117,22 @@ async fn while_nothing_can_be_written_no_step_is_lost() {
     }
 }
 
+/// Whoever asks for a step that is ready already loses nothing of it.
+#[test]
+fn a_step_made_ready_twice_is_put_once() {
+    for flushed in [0, 28] {
+        let mut talk = Talk::new(flushed);
+        let now = talk.rig.clock.now();
+        for n in 0..100 {
+            talk.post(&format!("beside{n}"));
+            talk.rig.engine.prepare(now);
+            talk.rig.engine.prepare(now);
+            talk.rig.engine.work(now);
+        }
+        talk.check();
+    }
+}
+
 /// What was made ready tells of messages that never were, or of runs that the disk does not have so.
 #[tokio::test(start_paused = true)]
 async fn a_step_made_ready_beside_a_commit_that_fails_goes_with_it() {
