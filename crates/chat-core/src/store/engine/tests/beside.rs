@@ -74,16 +74,21 @@ impl Talk {
         self.rig.work(10_000);
     }
 
-    /// What was acknowledged is there once, and keys lead to it, now and after another start; nothing has the id of another.
+    /// What was acknowledged is there once.
+    fn check_pages(&mut self) {
+        let found = self.rig.peek_all(self.lineker).unwrap();
+        assert!(found.iter().map(|message| message.id.get()).eq((1..).take(found.len())));
+        let texts: Vec<_> = found.iter().map(|message| &*message.body).collect();
+        let posted: Vec<_> = self.posted.iter().map(|(text, _)| &**text).collect();
+        assert_eq!(texts, posted);
+    }
+
+    /// The same, and keys lead to it, now and after another start; nothing has the id of another.
     fn check(mut self) {
         for _ in 0..3 {
             let number = self.posted.len();
             self.post(&format!("later{number}"));
-            let found = self.rig.peek_all(self.lineker).unwrap();
-            assert!(found.iter().map(|message| message.id.get()).eq((1..).take(found.len())));
-            let texts: Vec<_> = found.iter().map(|message| &*message.body).collect();
-            let posted: Vec<_> = self.posted.iter().map(|(text, _)| &**text).collect();
-            assert_eq!(texts, posted);
+            self.check_pages();
             for (text, first) in &self.posted {
                 let again = self.rig.post(self.messi, text, "lineker", text);
                 assert_eq!(again, Ok(Receipt { duplicate: true, ..*first }), "{text}");
@@ -144,6 +149,12 @@ async fn a_step_made_ready_beside_a_commit_that_fails_goes_with_it() {
             }
             talk.rig.work(steps);
             talk.fail_beside_work();
+            tokio::time::advance(Duration::from_secs(10)).await;
+            // Work ends what it would have done wrong: so a look after each step.
+            for _ in 0..20 {
+                talk.rig.work(1);
+                talk.check_pages();
+            }
             talk.heal().await;
             talk.check();
         }
