@@ -9,7 +9,8 @@ use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailboxes::Mailboxes;
 use super::runs::{ENTRIES_A_SLICE, Run, Runs, Writer};
 use super::stretch::{Stretch, StretchWriter};
-use super::{Engine, FLUSH_EVERY, State, Timer};
+use super::timer::Timer;
+use super::{Engine, State};
 use crate::store::AccountNumber;
 use crate::{MessageId, Timestamp};
 
@@ -309,6 +310,9 @@ fn is_due(state: &State, end: u64, stretch: u64, now: Timestamp) -> bool {
     length >= stretch || (length > 0 && state.flush_timer.is_due(now, FLUSH_EVERY))
 }
 
+/// The newest stretch is written behind at least this often, however short it is: only what the index covers can be
+/// trimmed.
+pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(60 * 60);
 /// After a storm a stretch is written when it is so much shorter than it might be: what it takes in memory and at the next
 /// start is not worth more writes.
 const CALM_SHARE: u64 = 20;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::incarnation_tag;
+use super::incarnations::incarnation_tag;
 use super::log::{LogError, PageSource, Record, RunKind, View};
 use super::opaque::Opaque;
 use super::runs::{Backward, Key};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Engine;
 use super::index::{IndexRow, ROW_IDS, last_below};
 use super::log::{Log, LogError, Parked, Record, Slice};
-use super::{Engine, Timer};
+use super::timer::Timer;
 use crate::Timestamp;
 use crate::store::{AccountNumber, Message};
 
