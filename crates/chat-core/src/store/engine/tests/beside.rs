@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, TestClock, options, outgoing, posted};
+use super::rig::{Rig, TestClock, outgoing, posted, roomy};
 use crate::Clock as _;
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::simulated::Fault;
 use crate::store::request::Operation;
-use crate::store::{Outgoing, Receipt, SessionKey, StoreError, StoreOptions};
+use crate::store::{Outgoing, Receipt, SessionKey, StoreError};
 
 struct Talk {
     rig: Rig<SimulatedLog>,
@@ -98,10 +98,6 @@ impl Talk {
             self.rig = self.rig.restart_with(&options);
         }
     }
-}
-
-fn roomy(clock: &TestClock) -> StoreOptions {
-    StoreOptions { mailbox_messages: 1_000, mailbox_bytes: 1_000_000, ..options(clock) }
 }
 
 /// While writes are refused, commits that hold nothing come all the same, and no step is put.

@@ -65,14 +65,10 @@ mod on_a_journal {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::super::rig::{Rig, TestClock, options, synced};
+    use super::super::rig::{Rig, TestClock, roomy, synced};
     use crate::store::engine::SqliteLog;
     use crate::store::engine::journal::faults::{self, Fault};
-    use crate::store::{SessionKey, StoreError, StoreOptions};
-
-    fn roomy(clock: &TestClock) -> StoreOptions {
-        StoreOptions { mailbox_messages: 1_000, mailbox_bytes: 1_000_000, ..options(clock) }
-    }
+    use crate::store::{SessionKey, StoreError};
 
     fn begin(directory: &Path) -> Rig<SqliteLog> {
         let clock = TestClock::default();
