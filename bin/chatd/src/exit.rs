@@ -20,7 +20,7 @@ pub(crate) enum Exit {
     Software = 70,
     /// The system refuses something that is needed.
     System = 71,
-    /// The data directory, or the control socket, cannot be made or used.
+    /// The data directory, or the control socket, cannot be made or used, or what is in it is damaged.
     CannotCreate = 73,
     /// The disk refuses.
     Io = 74,

@@ -139,6 +139,14 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// What was kept is missing, or is not what was written. Nothing of it was changed, and trying again does not mend it.
+    #[error("{} is missing or damaged: {reason}; nothing of it was changed, and starting again does not mend it: put back a backup of the whole data directory", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and at which offset.
+        reason: String,
+    },
     /// The file was written by a newer version.
     #[error("{} has schema version {found}, this program knows up to {known}: use a newer one", path.display())]
     Newer {

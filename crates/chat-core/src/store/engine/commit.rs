@@ -124,7 +124,7 @@ impl<L: Log> Engine<L> {
         self.state = None;
         let restored = match error {
             LogError::NoSpace(_) => self.rebuild(),
-            LogError::Failed(_) => self.log.reopen().and_then(|()| self.rebuild()),
+            _ => self.log.reopen().and_then(|()| self.rebuild()),
         };
         if let Err(error) = restored {
             tracing::error!(%error, "cannot reopen the store; trying again");

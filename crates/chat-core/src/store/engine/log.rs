@@ -3,6 +3,7 @@
 //! Everything that can be wrong (ids, cursors, quotas, flushing, replay, retention) lies above it and runs unchanged
 //! on both forms, SQLite and simulated.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use super::directory::Recipient;
 use super::heads::{HeadBytes, HeadRow};
 use super::index::IndexRow;
 use crate::account::PasswordHash;
-use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
+use crate::store::{
+    AccountNumber, ImportId, Message, OpenError, PostKey, PrivacyChoice, SessionKey,
+};
 use crate::{MessageId, Timestamp};
 
 /// One entry of the log. Positions are numbered from 1 in commit order and never used twice.
@@ -274,9 +277,31 @@ pub(crate) enum LogError {
     /// There is no room. Nothing was changed and the log goes on working.
     #[error("no space left: {0}")]
     NoSpace(String),
+    /// A file is not what was written, is missing, or cannot be read.
+    #[error("{}: {reason}", file.display())]
+    Unreadable {
+        /// Its whole path, or its name in the data directory.
+        file: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+        /// It is missing or not what was written, so that trying again does not mend it.
+        damaged: bool,
+    },
     /// Anything else. What became of a write is not known until the log was reopened.
     #[error("{0}")]
     Failed(String),
+}
+
+impl LogError {
+    /// Why the store in this directory could not be opened.
+    pub(crate) fn on_opening(self, directory: PathBuf) -> OpenError {
+        match self {
+            Self::Unreadable { file, reason, damaged: true } => {
+                OpenError::Damaged { path: directory.join(file), reason }
+            }
+            error => OpenError::Engine { path: directory, reason: error.to_string() },
+        }
+    }
 }
 
 /// Appends, keeps the index, and reads. All calls block; they come from the store's own thread.

@@ -144,8 +144,7 @@ impl Store {
     ) -> Result<Engine<engine::SqliteLog>, OpenError> {
         let path = sqlite.directory.clone();
         let log = engine::SqliteLog::open(sqlite)?;
-        Engine::new(log, options)
-            .map_err(|error| OpenError::Engine { path, reason: error.to_string() })
+        Engine::new(log, options).map_err(|error| error.on_opening(path))
     }
 
     /// Runs the actor on a thread of its own, since every commit blocks.

@@ -62,10 +62,10 @@ impl SqliteLog {
         let path = options.directory.join(FILE);
         let journal = options.directory.join(JOURNAL);
         let connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
-        let failed = |reason: String| OpenError::Engine { path: path.clone(), reason };
-        checkpoint::settle(&connection).map_err(|error| failed(error.to_string()))?;
-        let mut journal =
-            open_journal(&connection, journal).map_err(|error| failed(error.to_string()))?;
+        let mut journal = checkpoint::settle(&connection)
+            .map_err(engine_error)
+            .and_then(|()| open_journal(&connection, journal))
+            .map_err(|error| error.on_opening(options.directory.clone()))?;
         journal.set_segment_bytes(options.segment_bytes);
         open::mark(&mut lock, &options.directory)?;
         let identity = open::file_identity(&path);
@@ -369,6 +369,9 @@ impl View for SqliteLog {
 fn engine_error(error: rusqlite::Error) -> LogError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => LogError::NoSpace(error.to_string()),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            LogError::Unreadable { file: FILE.into(), reason: error.to_string(), damaged: true }
+        }
         _ => LogError::Failed(error.to_string()),
     }
 }

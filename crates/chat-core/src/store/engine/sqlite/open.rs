@@ -7,9 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::engine_error;
 use super::schema::{self, Header};
 use crate::store::OpenError;
 use crate::store::engine::journal;
+use crate::store::engine::log::LogError;
 
 /// What a lock file says once there is a store beside it.
 const MARK: &[u8] =
@@ -84,9 +86,10 @@ pub(super) fn open_writer(
     journal: &Path,
     was_there: bool,
 ) -> Result<Connection, OpenError> {
+    let unusable = |error: LogError| error.on_opening(path.parent().unwrap_or(path).to_path_buf());
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
-        _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
+        _ => unusable(engine_error(error)),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -111,8 +114,7 @@ pub(super) fn open_writer(
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
-    schema::migrate(&mut connection, version, journal)
-        .map_err(|error| OpenError::Engine { path: path.into(), reason: error.to_string() })?;
+    schema::migrate(&mut connection, version, journal).map_err(unusable)?;
     Ok(connection)
 }
 

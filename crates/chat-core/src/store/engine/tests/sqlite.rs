@@ -77,9 +77,29 @@ fn a_database_without_its_journal_is_refused() {
     drop(rig);
     let journal = directory.path().join("journal");
     fs::remove_dir_all(&journal).unwrap();
-    assert!(open(&directory).unwrap_err().to_string().contains("put both back"));
+    let damaged = || match open(&directory).unwrap_err() {
+        OpenError::Damaged { path, .. } => path,
+        error => panic!("{error}"),
+    };
+    assert_eq!(damaged(), journal.join("00000001-*.journal"));
     fs::rename(older.path().join("journal"), &journal).unwrap();
-    assert!(open(&directory).unwrap_err().to_string().contains("put both back"));
+    assert_eq!(
+        damaged(),
+        journal.join(fs::read_dir(&journal).unwrap().next().unwrap().unwrap().file_name())
+    );
+}
+
+#[test]
+fn a_damaged_database_is_refused_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Rig::new(open(&directory).unwrap(), TestClock::default()));
+    let file = directory.path().join("chat.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let (header, pages) = bytes.split_at_mut(100);
+    pages.fill(0xff);
+    assert!(header.starts_with(b"SQLite"));
+    fs::write(&file, bytes).unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::Damaged { path, .. }) if path == file));
 }
 
 #[test]
