@@ -5,14 +5,12 @@ use std::path::PathBuf;
 
 use crate::support::{Daemon, Home, ask};
 
-/// A home whose store has three users, and the daemon that serves it with the smallest files there can be.
-fn serve(home: &Home) -> Daemon {
-    if !home.data().exists() {
-        for user in ["messi", "lineker"] {
-            home.run_with(&["user", "add", user, "--password-stdin"], "surabaya\n").done();
-        }
+/// Makes two users, and serves them.
+fn serve(home: &Home, arguments: &[&str]) -> Daemon {
+    for user in ["messi", "lineker"] {
+        home.run_with(&["user", "add", user, "--password-stdin"], "surabaya\n").done();
     }
-    home.serve(&[])
+    home.serve(arguments)
 }
 
 /// Files of the journal, the oldest first.
@@ -56,7 +54,7 @@ fn refused(home: &Home, reasons: &[&str]) {
 #[test]
 fn a_journal_damaged_in_its_middle_is_refused_for_good() {
     let home = Home::new();
-    let daemon = serve(&home);
+    let daemon = serve(&home, &[]);
     send(&daemon, 10);
     daemon.stop();
     let [file] = journal(&home).try_into().unwrap();
@@ -71,7 +69,7 @@ fn a_journal_damaged_in_its_middle_is_refused_for_good() {
 #[test]
 fn a_journal_that_is_gone_or_older_than_the_database_is_refused_for_good() {
     let home = Home::new();
-    let daemon = serve(&home);
+    let daemon = serve(&home, &[]);
     daemon.stop();
     let [file] = journal(&home).try_into().unwrap();
     let older = fs::read(&file).unwrap();
@@ -82,4 +80,39 @@ fn a_journal_that_is_gone_or_older_than_the_database_is_refused_for_good() {
     refused(&home, &[file.to_str().unwrap(), "which chat.db builds on"]);
     fs::remove_file(&file).unwrap();
     refused(&home, &["00000001-*.journal", "it is not there"]);
+}
+
+#[test]
+fn older_files_that_cannot_be_read_are_named_once_and_read_again_once_they_are_back() {
+    let home = Home::new();
+    let small = "[store]\nsegment = \"1 KiB\"\nrecent = 1\nstretch = 10\n";
+    let config = home.write("c.toml", small);
+    let daemon = serve(&home, &["--config", config.to_str().unwrap()]);
+    send(&daemon, 100);
+    let files = journal(&home);
+    let (missing, damaged) = (&files[2], &files[4]);
+    let kept = [fs::read(missing).unwrap(), fs::read(damaged).unwrap()];
+    fs::remove_file(missing).unwrap();
+    fs::write(damaged, vec![0; kept[1].len()]).unwrap();
+    let mut stream = daemon.connect();
+    let token = login(&mut stream, "lineker");
+    let mut page = || ask(&mut stream, &format!("peek {token} - 1000"));
+    for _ in 0..5 {
+        assert!(page().contains(r#""code": "unavailable""#));
+        send(&daemon, 1);
+    }
+    fs::write(missing, &kept[0]).unwrap();
+    for _ in 0..5 {
+        assert!(page().contains(r#""code": "unavailable""#));
+    }
+    fs::write(damaged, &kept[1]).unwrap();
+    assert_eq!(page().matches(r#""body""#).count(), 105);
+    let log = daemon.stop();
+    for (file, reason) in [(missing, "it is not there"), (damaged, "damaged")] {
+        let lines = log.lines().filter(|line| line.contains(file.to_str().unwrap()));
+        let [line] = lines.collect::<Vec<_>>().try_into().expect(&log);
+        assert!(line.contains("ERROR") && line.contains(reason), "{line}");
+        assert!(line.contains("put back as it was, from a backup"), "{line}");
+    }
+    assert!(!log.contains("refusing writes"), "{log}");
 }

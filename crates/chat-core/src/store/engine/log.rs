@@ -3,8 +3,9 @@
 //! Everything that can be wrong (ids, cursors, quotas, flushing, replay, retention) lies above it and runs unchanged
 //! on both forms, SQLite and simulated.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::directory::Recipient;
@@ -254,6 +255,8 @@ pub(crate) struct Recovered {
     pub(crate) covered: u64,
     /// The position of the oldest record, or one past the end.
     pub(crate) start: u64,
+    /// Records before it are missing that were not trimmed. They may come back at the next start.
+    pub(crate) lacks_oldest: bool,
     /// The position of the newest record, or the one before `start`.
     pub(crate) end: u64,
     pub(crate) next_account: u64,
@@ -293,6 +296,24 @@ pub(crate) enum LogError {
 }
 
 impl LogError {
+    /// Says in the log what could not be done for want of what was to be read. Of a file that is said once, however often
+    /// clients ask for what is in it.
+    pub(crate) fn tell_unreadable(&self, what: &'static str) {
+        let Self::Unreadable { file, .. } = self else {
+            tracing::error!(error = %self, "{what}");
+            return;
+        };
+        let is_new = TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone());
+        match is_new {
+            true => tracing::error!(
+                error = %self,
+                "{what}: what needs this file is refused until it is put back as it was, from a backup; no restart is \
+                 needed, and this is not said again"
+            ),
+            false => tracing::debug!(error = %self, "{what}"),
+        }
+    }
+
     /// Why the store in this directory could not be opened.
     pub(crate) fn on_opening(self, directory: PathBuf) -> OpenError {
         match self {
@@ -405,3 +426,6 @@ pub(crate) trait PageSource: Send + Sync {
         read: &mut dyn FnMut(&dyn View) -> Result<(), LogError>,
     ) -> Result<(), LogError>;
 }
+
+/// The files of which the log says already that they cannot be read, since the process began.
+static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());

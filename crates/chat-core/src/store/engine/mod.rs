@@ -123,6 +123,8 @@ struct State {
     next_account: u64,
     /// The position of the oldest record in the log, or one past the end.
     start: u64,
+    /// Records before that are missing, and may come back: nothing is trimmed.
+    lacks_oldest: bool,
     /// The log was told that it needs nothing before this position; `None` since it was opened.
     needed_from: Option<u64>,
     /// Everything up to this position is in the index.
@@ -231,6 +233,7 @@ impl<L: Log> Engine<L> {
             runs: Runs::recover(&recovered.runs)?,
             next_account: recovered.next_account,
             start: recovered.start,
+            lacks_oldest: recovered.lacks_oldest,
             needed_from: None,
             covered: recovered.covered,
             flush: None,
@@ -284,7 +287,7 @@ impl<L: Log> Engine<L> {
 
     /// Logs why reading failed; the caller's operation is refused.
     fn unreadable(error: LogError) -> StoreError {
-        tracing::error!(%error, "cannot read the store");
+        error.tell_unreadable("cannot read the store");
         StoreError::Unavailable
     }
 

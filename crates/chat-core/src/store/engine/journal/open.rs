@@ -63,6 +63,9 @@ impl Journal {
         }
         let sequence = last_sequence.map_or(opening.mark.sequence, |last| last + 1);
         let journal = Self::go_on(opening, &found.names, name, scan, sequence)?;
+        if let Some(error) = journal.segments.lacks_oldest() {
+            error.tell_unreadable("old messages are missing");
+        }
         Ok((journal, owed))
     }
 

@@ -88,6 +88,18 @@ impl Segments {
         state.start.max(oldest).min(state.newest.next)
     }
 
+    /// Says so if the file before the oldest one is missing, though not all in it was trimmed.
+    pub(crate) fn lacks_oldest(&self) -> Option<LogError> {
+        let state = self.state();
+        let oldest = state.full.first().unwrap_or(&state.newest.name);
+        (state.start < oldest.first).then(|| {
+            let number = oldest.number.saturating_sub(1);
+            let file = self.directory.join(format!("{number:08}-*.journal"));
+            let reason = "it is not there".into();
+            LogError::Unreadable { file, reason, damaged: true }
+        })
+    }
+
     /// The position that the next record gets.
     pub(crate) fn next(&self) -> u64 {
         self.state().newest.next
@@ -95,7 +107,7 @@ impl Segments {
 
     /// The record at a position, unless it is gone.
     pub(crate) fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
-        match position < self.start() {
+        match position < self.state().start {
             true => Ok(None),
             false => self.posted(position),
         }
@@ -173,7 +185,7 @@ impl Segments {
 
     fn begin(&self, position: u64) -> Result<Option<Begin>, LogError> {
         let state = self.state();
-        let newest = &state.newest;
+        let (start, newest) = (state.start, &state.newest);
         if position >= newest.next {
             return Ok(None);
         }
@@ -190,7 +202,8 @@ impl Segments {
         }
         let after = state.full.partition_point(|name| name.first <= position);
         let Some(name) = after.checked_sub(1).and_then(|at| state.full.get(at)).copied() else {
-            return Ok(None);
+            drop(state);
+            return self.lacks_oldest().filter(|_| position >= start).map_or(Ok(None), Err);
         };
         let beyond = state.full.get(after).map_or(newest.name.first, |name| name.first);
         drop(state);
