@@ -206,7 +206,8 @@ Exit codes:
   73   the data directory, or the control socket, cannot be made or used; or
        what is in it is damaged: put back a backup
   74   the disk refuses: to be read, a change, of which it is not known whether
-       it took place, or the output
+       it took place, or the output; or files of the store were deleted under
+       the daemon, and it ended without them
   75   the data directory is in use by another process, or the server is busy:
        try again
   77   the files belong to somebody else

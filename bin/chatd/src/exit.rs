@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     System = 71,
     /// The data directory, or the control socket, cannot be made or used, or what is in it is damaged.
     CannotCreate = 73,
-    /// The disk refuses.
+    /// The disk refuses, or files were deleted under the daemon.
     Io = 74,
     /// Another process has the data directory; or the server is busy.
     TryAgain = 75,

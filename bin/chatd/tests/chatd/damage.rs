@@ -116,3 +116,46 @@ fn older_files_that_cannot_be_read_are_named_once_and_read_again_once_they_are_b
     }
     assert!(!log.contains("refusing writes"), "{log}");
 }
+
+#[test]
+fn a_directory_that_was_moved_has_all_that_was_acknowledged() {
+    let home = Home::new();
+    let daemon = serve(&home, &[]);
+    send(&daemon, 10);
+    let elsewhere = home.path().join("elsewhere");
+    fs::rename(home.data(), &elsewhere).unwrap();
+    let log = daemon.stop();
+    assert!(log.contains("synced and closed"), "{log}");
+    let daemon = home.serve(&["--data", elsewhere.to_str().unwrap()]);
+    let mut stream = daemon.connect();
+    let token = login(&mut stream, "lineker");
+    assert_eq!(ask(&mut stream, &format!("peek {token}")).matches(r#""body""#).count(), 10);
+}
+
+#[test]
+fn an_end_without_its_files_is_told_and_is_no_clean_one() {
+    for deleted in ["newest", "older", "chat.db", "all"] {
+        let home = Home::new();
+        let small = home.write("c.toml", "[store]\nsegment = \"1 KiB\"\n");
+        let daemon = serve(&home, &["--config", small.to_str().unwrap()]);
+        send(&daemon, 50);
+        let files = journal(&home);
+        let file = match deleted {
+            "older" => files[1].clone(),
+            "chat.db" => home.data().join("chat.db"),
+            _ => files.last().unwrap().clone(),
+        };
+        match deleted {
+            "all" => fs::remove_dir_all(home.data()).unwrap(),
+            _ => fs::remove_file(&file).unwrap(),
+        }
+        daemon.signal(rustix::process::Signal::TERM);
+        let (code, log) = daemon.wait();
+        assert_eq!(code, Some(74), "{deleted}: {log}");
+        let told = log.lines().find(|line| line.contains("is lost with the end of this process"));
+        let told = told.unwrap_or_else(|| panic!("{deleted}: {log}"));
+        assert!(told.contains("ERROR") && told.contains(file.to_str().unwrap()), "{told}");
+        assert!(log.contains("put back a backup of the whole data directory"), "{log}");
+        assert!(!log.contains("safe") && !log.contains("synced and closed"), "{deleted}: {log}");
+    }
+}

@@ -73,6 +73,9 @@ pub enum StoreError {
     /// The disk refuses. Whether a write took place is not known.
     #[error("the store is unavailable")]
     Unavailable,
+    /// On closing: files of the store were deleted while it was open, and what was acknowledged and is in them is gone.
+    #[error("files of the store were deleted while it was open, and what was in them is lost")]
+    Lost,
     /// The store was closed.
     #[error("the store was closed")]
     Closed,
@@ -103,7 +106,7 @@ impl StoreError {
             Self::InboxFull => ErrorCode::InboxFull,
             Self::StaleIncarnation => ErrorCode::StaleIncarnation,
             Self::Busy { .. } => ErrorCode::Busy,
-            Self::Unavailable | Self::Closed => ErrorCode::Unavailable,
+            Self::Unavailable | Self::Lost | Self::Closed => ErrorCode::Unavailable,
             Self::Internal => ErrorCode::Internal,
         }
     }

@@ -296,6 +296,11 @@ pub(crate) enum LogError {
 }
 
 impl LogError {
+    /// A file is not there any more, or another one is in its place.
+    pub(crate) fn deleted(file: PathBuf) -> Self {
+        Self::Unreadable { file, reason: "it was deleted or replaced".into(), damaged: true }
+    }
+
     /// Says in the log what could not be done for want of what was to be read. Of a file that is said once, however often
     /// clients ask for what is in it.
     pub(crate) fn tell_unreadable(&self, what: &'static str) {

@@ -432,9 +432,18 @@ impl<L: Log> Backend for Engine<L> {
                 tracing::warn!(%error, "cannot note how long the store was running");
             }
         }
-        self.log.rest().and_then(|()| self.log.close()).map_err(|error| {
-            tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
-            StoreError::Unavailable
+        self.log.rest().and_then(|()| self.log.close()).map_err(|error| match error {
+            LogError::Unreadable { damaged: true, .. } => {
+                tracing::error!(
+                    %error,
+                    "what was acknowledged and is only in this file is lost with the end of this process"
+                );
+                StoreError::Lost
+            }
+            error => {
+                tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
+                StoreError::Unavailable
+            }
         })
     }
 }

@@ -110,7 +110,8 @@ impl Store {
     /// Cancel safe: the store closes all the same, and any handle may wait for it again.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the end was not clean. What was acknowledged is safe even so.
+    /// [`StoreError::Unavailable`] if the end was not clean; what was acknowledged is safe even so. [`StoreError::Lost`] if it is
+    /// not, because somebody deleted the store's files.
     pub async fn close(&self) -> Result<(), StoreError> {
         // An error means that it is closed, or about to be.
         let _ = self.requests.send(Request::Close).await;

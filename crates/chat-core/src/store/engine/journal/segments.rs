@@ -100,6 +100,14 @@ impl Segments {
         })
     }
 
+    /// Whether the files of the full segments are there still.
+    pub(crate) fn check_there(&self) -> Result<(), LogError> {
+        let state = self.state();
+        let mut paths = state.full.iter().map(|name| name.path(&self.directory));
+        let gone = paths.find(|path| path.try_exists().is_ok_and(|exists| !exists));
+        gone.map_or(Ok(()), |path| Err(LogError::deleted(path)))
+    }
+
     /// The position that the next record gets.
     pub(crate) fn next(&self) -> u64 {
         self.state().newest.next

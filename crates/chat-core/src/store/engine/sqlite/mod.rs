@@ -143,6 +143,21 @@ impl SqliteLog {
         self.checkpointer.after_commit(&self.connection).map_err(gone)
     }
 
+    /// Whether the next process will find what this one has.
+    fn check_whole(&self) -> Result<(), LogError> {
+        self.journal.check_newest()?;
+        if !open::is_locked_here(&self.options.directory) {
+            // The directory was moved, with all that is in it.
+            return Ok(());
+        }
+        self.journal.segments().check_there()?;
+        let file = self.options.directory.join(FILE);
+        match open::file_identity(&file) == self.identity {
+            true => Ok(()),
+            false => Err(LogError::deleted(file)),
+        }
+    }
+
     /// Makes the database durable as it is.
     fn sync_database(&self) -> Result<(), LogError> {
         open::set_synced(&self.connection, true)
@@ -290,9 +305,12 @@ impl Log for SqliteLog {
     fn close(&mut self) -> Result<(), LogError> {
         self.checkpointer.stop();
         self.pages.drop_idle();
-        self.pay()?;
-        self.set_meta("relaxed", false)?;
-        checkpoint::truncate(&self.connection).map_err(engine_error)
+        let whole = self.check_whole();
+        let closed = self
+            .pay()
+            .and_then(|()| self.set_meta("relaxed", false))
+            .and_then(|()| checkpoint::truncate(&self.connection).map_err(engine_error));
+        whole.and(closed)
     }
 }
 

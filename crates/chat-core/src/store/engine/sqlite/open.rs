@@ -41,6 +41,11 @@ pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Whether the lock is where it was made.
+pub(super) fn is_locked_here(directory: &Path) -> bool {
+    directory.join(LOCK_FILE).exists()
+}
+
 /// Whether a store was made in the locked directory before.
 pub(super) fn is_marked(lock: &File) -> bool {
     lock.metadata().is_ok_and(|metadata| metadata.len() > 0)
