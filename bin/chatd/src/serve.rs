@@ -44,6 +44,7 @@ pub(crate) async fn run(
         }
     };
     directory.check_mode();
+    directory.check_room(&config);
     let outcome = match Daemon::start(&config, listeners, &store, place) {
         Ok(daemon) => {
             announce(directory, &addresses, &store, environment).await;

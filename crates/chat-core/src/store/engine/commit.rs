@@ -100,8 +100,9 @@ impl<L: Log> Engine<L> {
         appended: Result<(), LogError>,
     ) -> Result<(), StoreError> {
         if let Err(error) = appended {
+            let refusal = error.refusal();
             self.fail(error);
-            return Err(StoreError::Unavailable);
+            return Err(refusal);
         }
         let state = self.state.as_mut().ok_or(StoreError::Unavailable)?;
         for record in &batch.records {
@@ -118,8 +119,16 @@ impl<L: Log> Engine<L> {
             Health::Good => FIRST_BACKOFF,
             Health::Poor { backoff, .. } => (backoff * 2).min(LONGEST_BACKOFF),
         };
-        tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
-        self.health = Health::Poor { retry: Instant::now() + backoff, backoff };
+        match &error {
+            LogError::NoSpace(_) => {
+                tracing::error!(%error, "the disk is full: changes are refused until there is room; reading goes on");
+            }
+            _ => {
+                tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
+            }
+        }
+        let (now, full) = (Instant::now(), matches!(error, LogError::NoSpace(_)));
+        self.health = Health::Poor { retry: now + backoff, backoff, full, told: now };
         self.watchers.unsettle_all();
         self.state = None;
         let restored = match error {

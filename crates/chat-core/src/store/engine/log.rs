@@ -13,7 +13,7 @@ use super::heads::{HeadBytes, HeadRow};
 use super::index::IndexRow;
 use crate::account::PasswordHash;
 use crate::store::{
-    AccountNumber, ImportId, Message, OpenError, PostKey, PrivacyChoice, SessionKey,
+    AccountNumber, ImportId, Message, OpenError, PostKey, PrivacyChoice, SessionKey, StoreError,
 };
 use crate::{MessageId, Timestamp};
 
@@ -319,12 +319,21 @@ impl LogError {
         }
     }
 
+    /// What whoever asked for a write is told.
+    pub(crate) fn refusal(&self) -> StoreError {
+        match self {
+            Self::NoSpace(_) => StoreError::NoSpace,
+            _ => StoreError::Unavailable,
+        }
+    }
+
     /// Why the store in this directory could not be opened.
     pub(crate) fn on_opening(self, directory: PathBuf) -> OpenError {
         match self {
             Self::Unreadable { file, reason, damaged: true } => {
                 OpenError::Damaged { path: directory.join(file), reason }
             }
+            Self::NoSpace(_) => OpenError::NoSpace { path: directory },
             error => OpenError::Engine { path: directory, reason: error.to_string() },
         }
     }

@@ -143,6 +143,10 @@ enum Health {
     Poor {
         retry: Instant,
         backoff: Duration,
+        /// There is no room.
+        full: bool,
+        /// When the log last said that it lasts.
+        told: Instant,
     },
 }
 
@@ -281,6 +285,7 @@ impl<L: Log> Engine<L> {
     fn can_write(&self) -> Result<(), StoreError> {
         match self.health {
             Health::Good => Ok(()),
+            Health::Poor { full: true, .. } => Err(StoreError::NoSpace),
             Health::Poor { .. } => Err(StoreError::Unavailable),
         }
     }
@@ -357,7 +362,7 @@ impl<L: Log> Engine<L> {
 
     /// Tries whether writes go through again, once it is time to.
     fn probe(&mut self) -> Option<Duration> {
-        let Health::Poor { retry, backoff } = self.health else {
+        let Health::Poor { retry, backoff, mut told, .. } = self.health else {
             return None;
         };
         let now = Instant::now();
@@ -375,9 +380,13 @@ impl<L: Log> Engine<L> {
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "writes still fail");
+                if told + TELL_EVERY <= now {
+                    tracing::warn!(%error, "writes still fail");
+                    told = now;
+                }
                 let backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                self.health = Health::Poor { retry: now + backoff, backoff };
+                let full = matches!(error, LogError::NoSpace(_));
+                self.health = Health::Poor { retry: now + backoff, backoff, full, told };
                 Some(backoff)
             }
         }
@@ -442,7 +451,7 @@ impl<L: Log> Backend for Engine<L> {
             }
             error => {
                 tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
-                StoreError::Unavailable
+                error.refusal()
             }
         })
     }
@@ -539,6 +548,8 @@ const REPLAY_CHUNK: usize = 1_000;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// How often the log says that writes still fail.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How long an idle store waits before it looks for background work again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often expired sessions are cleared away.

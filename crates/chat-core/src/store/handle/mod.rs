@@ -28,8 +28,8 @@ use crate::{Clock, Timestamp};
 /// answer durable; when the queue is full that wait is what slows the caller down. Dropping the future before it is
 /// done leaves it unknown whether a change takes place; nothing is ever half done.
 ///
-/// Every method can fail with [`StoreError::Unavailable`] (the disk refuses, or the store was closed) or
-/// [`StoreError::Internal`]; those that take a session with [`StoreError::NoSession`]. Further errors are named where
+/// Every method can fail with [`StoreError::Unavailable`] (the disk refuses, or the store was closed),
+/// [`StoreError::NoSpace`] if it changes something, or [`StoreError::Internal`]; those that take a session with [`StoreError::NoSession`]. Further errors are named where
 /// they occur.
 #[derive(Clone)]
 pub struct Store {
@@ -110,7 +110,7 @@ impl Store {
     /// Cancel safe: the store closes all the same, and any handle may wait for it again.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the end was not clean; what was acknowledged is safe even so. [`StoreError::Lost`] if it is
+    /// [`StoreError::Unavailable`] or [`StoreError::NoSpace`] if the end was not clean; what was acknowledged is safe even so. [`StoreError::Lost`] if it is
     /// not, because somebody deleted the store's files.
     pub async fn close(&self) -> Result<(), StoreError> {
         // An error means that it is closed, or about to be.

@@ -21,7 +21,7 @@ const LOCK_FILE: &str = "lock";
 
 /// Makes the directory if it is missing, for its owner alone, and locks it.
 pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
-    let unusable = |source| OpenError::Directory { path: directory.into(), source };
+    let unusable = |source| unusable(directory, source);
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -46,6 +46,14 @@ pub(super) fn is_locked_here(directory: &Path) -> bool {
     directory.join(LOCK_FILE).exists()
 }
 
+fn unusable(directory: &Path, source: io::Error) -> OpenError {
+    let path = directory.into();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::NoSpace { path },
+        _ => OpenError::Directory { path, source },
+    }
+}
+
 /// Whether a store was made in the locked directory before.
 pub(super) fn is_marked(lock: &File) -> bool {
     lock.metadata().is_ok_and(|metadata| metadata.len() > 0)
@@ -56,7 +64,7 @@ pub(super) fn mark(lock: &mut File, directory: &Path) -> Result<(), OpenError> {
     if is_marked(lock) {
         return Ok(());
     }
-    let unusable = |source| OpenError::Directory { path: directory.into(), source };
+    let unusable = |source| unusable(directory, source);
     sync_way_to(directory).map_err(unusable)?;
     lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(unusable)
 }

@@ -254,7 +254,7 @@ async fn a_full_database_refuses_writes_and_heals() {
     rig.engine.log.set_pragma("max_page_count", pages);
     // An account's row goes into the database with its commit.
     let full = (0..300).find_map(|n| rig.try_join(&format!("user{n}")).err());
-    assert_eq!(full, Some(crate::store::StoreError::Unavailable));
+    assert_eq!(full, Some(crate::store::StoreError::NoSpace));
     assert!(rig.send(messi, "lineker", "refused").is_err());
     assert_eq!(bodies(&rig.peek_all(lineker).unwrap())[0], "before");
     rig.engine.log.set_pragma("max_page_count", 1_000_000);
