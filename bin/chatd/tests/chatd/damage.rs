@@ -159,3 +159,20 @@ fn an_end_without_its_files_is_told_and_is_no_clean_one() {
         assert!(!log.contains("safe") && !log.contains("synced and closed"), "{deleted}: {log}");
     }
 }
+
+#[test]
+fn what_a_start_replays_is_told() {
+    let home = Home::new();
+    let daemon = serve(&home, &[]);
+    send(&daemon, 10);
+    // Killed.
+    drop(daemon);
+    let log = home.serve(&[]).stop();
+    let line = log.lines().find(|line| line.contains("replayed the end of the journal"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("INFO") && line.contains(" took="), "{line}");
+    // Two accounts and ten messages; a session is a row that is put later.
+    assert!(line.contains(" records=12 batches="), "{line}");
+    let log = Home::new().serve(&[]).stop();
+    assert!(!log.contains("replayed"), "{log}");
+}

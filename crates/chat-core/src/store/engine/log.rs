@@ -268,6 +268,8 @@ pub(crate) struct Recovered {
     pub(crate) runs: Vec<RunRow>,
     /// How long the store had been running when that was last written.
     pub(crate) running: Duration,
+    /// How many batches' rows the database lacked when this was opened, and got from the journal.
+    pub(crate) caught_up: usize,
     /// Random, and the same as long as the store lives.
     pub(crate) secret: [u8; 16],
     /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean, or this is a copy.

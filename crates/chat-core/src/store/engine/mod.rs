@@ -99,6 +99,16 @@ pub(crate) struct Engine<L> {
     calm: Calm,
     under_way: Option<UnderWay>,
     ahead: Ahead,
+    replayed: Replayed,
+}
+
+/// What the log had that was not where it is looked for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Replayed {
+    /// Changes that the index does not have yet, and memory has again.
+    records: usize,
+    /// Batches whose rows the tables have again.
+    batches: usize,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -209,9 +219,19 @@ impl<L: Log> Engine<L> {
             calm: Calm::new(),
             under_way: None,
             ahead: Ahead::default(),
+            replayed: Replayed::default(),
         };
         engine.rebuild()?;
         Ok(engine)
+    }
+
+    /// Says in the log what was replayed at the start, if anything was.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn tell_replayed(&self, took: Duration) {
+        let Replayed { records, batches } = self.replayed;
+        if records > 0 || batches > 0 {
+            tracing::info!(records, batches, ?took, "replayed the end of the journal");
+        }
     }
 
     /// Makes the state anew from what the log holds.
@@ -245,6 +265,7 @@ impl<L: Log> Engine<L> {
             retention_timer: Timer::default(),
             expiry_timer: Timer::default(),
         };
+        self.replayed = Replayed { records: 0, batches: recovered.caught_up };
         let mut from = recovered.covered + 1;
         loop {
             let records = self.log.records(from, REPLAY_CHUNK)?;
@@ -252,6 +273,7 @@ impl<L: Log> Engine<L> {
                 break;
             };
             from = last + 1;
+            self.replayed.records += records.len();
             state.replay(&records);
         }
         if recovered.may_have_lost {

@@ -144,8 +144,11 @@ impl Store {
         options: &StoreOptions,
     ) -> Result<Engine<engine::SqliteLog>, OpenError> {
         let path = sqlite.directory.clone();
+        let begun = tokio::time::Instant::now();
         let log = engine::SqliteLog::open(sqlite)?;
-        Engine::new(log, options).map_err(|error| error.on_opening(path))
+        let engine = Engine::new(log, options).map_err(|error| error.on_opening(path))?;
+        engine.tell_replayed(begun.elapsed());
+        Ok(engine)
     }
 
     /// Runs the actor on a thread of its own, since every commit blocks.

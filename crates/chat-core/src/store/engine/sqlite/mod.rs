@@ -45,6 +45,8 @@ pub(crate) struct SqliteLog {
     syncer: Syncer,
     /// Rows that only the journal has, of sessions for the most part.
     owed: Vec<Batch>,
+    /// How many batches' rows came from the journal when this was opened.
+    caught_up: usize,
     /// Whether the database says what must be known at the next start.
     in_use: bool,
     /// Which file this is: see [`open::file_identity`].
@@ -62,7 +64,7 @@ impl SqliteLog {
         let path = options.directory.join(FILE);
         let journal = options.directory.join(JOURNAL);
         let connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
-        let mut journal = checkpoint::settle(&connection)
+        let (mut journal, caught_up) = checkpoint::settle(&connection)
             .map_err(engine_error)
             .and_then(|()| open_journal(&connection, journal))
             .map_err(|error| error.on_opening(options.directory.clone()))?;
@@ -78,6 +80,7 @@ impl SqliteLog {
             journal,
             syncer: Syncer::default(),
             owed,
+            caught_up,
             in_use: false,
             identity,
             pages,
@@ -167,12 +170,12 @@ impl SqliteLog {
     }
 }
 
-/// Opens the journal, and puts what the database lacks of it.
-fn open_journal(connection: &Connection, directory: PathBuf) -> Result<Journal, LogError> {
+/// Opens the journal, and puts what the database lacks of it: the rows of so many batches.
+fn open_journal(connection: &Connection, directory: PathBuf) -> Result<(Journal, usize), LogError> {
     let opening = view::opening(connection, directory).map_err(engine_error)?;
     let (journal, owed) = Journal::open(&opening)?;
     write::put_rows(connection, &owed, journal.mark()).map_err(engine_error)?;
-    Ok(journal)
+    Ok((journal, owed.len()))
 }
 
 #[cfg(test)]
@@ -205,6 +208,7 @@ impl Log for SqliteLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
         let mut recovered = self.view()?.recover(&self.owed).map_err(engine_error)?;
         let known = self.view()?.file_identity().map_err(engine_error)?;
+        recovered.caught_up = self.caught_up;
         // A copy that was put in place of the original is as old as it is.
         recovered.may_have_lost |= known.is_some_and(|known| known != self.identity);
         Ok(recovered)

@@ -46,6 +46,7 @@ impl SqliteView<'_> {
             running: Duration::from_secs(
                 number("SELECT value FROM meta WHERE name = 'running'")?.unwrap_or(0),
             ),
+            caught_up: 0,
             secret: self.0.query_row(
                 "SELECT value FROM meta WHERE name = 'secret'",
                 [],
