@@ -28,7 +28,7 @@ pub(crate) trait Backend: Send + 'static {
     /// Where pages are read.
     fn pages(&self) -> Arc<dyn Pages>;
     /// Syncs and lets go of everything. After an error what was acknowledged is safe all the same, but the next start
-    /// finds an unclean end.
+    /// finds an unclean end; unless the error is [`StoreError::Lost`].
     fn close(&mut self) -> Result<(), StoreError>;
 }
 

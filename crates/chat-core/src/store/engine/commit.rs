@@ -98,8 +98,9 @@ impl<L: Log> Engine<L> {
         appended: Result<(), LogError>,
     ) -> Result<(), StoreError> {
         if let Err(error) = appended {
+            let refusal = error.refusal();
             self.fail(error);
-            return Err(StoreError::Unavailable);
+            return Err(refusal);
         }
         let state = self.state.as_mut().ok_or(StoreError::Unavailable)?;
         for record in &batch.records {

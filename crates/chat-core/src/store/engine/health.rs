@@ -16,6 +16,10 @@ pub(super) enum Health {
     Poor {
         retry: Instant,
         backoff: Duration,
+        /// There is no room.
+        full: bool,
+        /// When the log last said that it lasts.
+        told: Instant,
     },
 }
 
@@ -33,6 +37,7 @@ impl<L: Log> Engine<L> {
     pub(super) fn can_write(&self) -> Result<(), StoreError> {
         match self.health {
             Health::Good => Ok(()),
+            Health::Poor { full: true, .. } => Err(StoreError::NoSpace),
             Health::Poor { .. } => Err(StoreError::Unavailable),
         }
     }
@@ -40,13 +45,21 @@ impl<L: Log> Engine<L> {
     /// Takes writes no more, and makes the state anew from what the log kept.
     pub(super) fn fail(&mut self, error: LogError) {
         let backoff = self.health.next_backoff();
-        tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
-        self.health = Health::Poor { retry: Instant::now() + backoff, backoff };
+        match &error {
+            LogError::NoSpace(_) => {
+                tracing::error!(%error, "the disk is full: changes are refused until there is room; reading goes on");
+            }
+            _ => {
+                tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
+            }
+        }
+        let (now, full) = (Instant::now(), matches!(error, LogError::NoSpace(_)));
+        self.health = Health::Poor { retry: now + backoff, backoff, full, told: now };
         self.watchers.unsettle_all();
         self.state = None;
         let restored = match error {
             LogError::NoSpace(_) => self.rebuild(),
-            LogError::Failed(_) => self.log.reopen().and_then(|()| self.rebuild()),
+            _ => self.log.reopen().and_then(|()| self.rebuild()),
         };
         if let Err(error) = restored {
             tracing::error!(%error, "cannot reopen the store; trying again");
@@ -56,7 +69,7 @@ impl<L: Log> Engine<L> {
 
     /// Tries whether writes go through again, once it is time to.
     pub(super) fn probe(&mut self) -> Option<Duration> {
-        let Health::Poor { retry, .. } = self.health else { return None };
+        let Health::Poor { retry, mut told, .. } = self.health else { return None };
         let now = Instant::now();
         if now < retry {
             return Some(retry - now);
@@ -72,9 +85,13 @@ impl<L: Log> Engine<L> {
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "writes still fail");
+                if told + TELL_EVERY <= now {
+                    tracing::warn!(%error, "writes still fail");
+                    told = now;
+                }
                 let backoff = self.health.next_backoff();
-                self.health = Health::Poor { retry: now + backoff, backoff };
+                let full = matches!(error, LogError::NoSpace(_));
+                self.health = Health::Poor { retry: now + backoff, backoff, full, told };
                 Some(backoff)
             }
         }
@@ -85,3 +102,5 @@ impl<L: Log> Engine<L> {
 pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// How often the log says that writes still fail.
+const TELL_EVERY: Duration = Duration::from_secs(60);

@@ -58,7 +58,7 @@ impl PlannedHistory for HistoryPlan {
             Ok(())
         });
         read.map_err(|error| {
-            tracing::error!(%error, "cannot read a conversation");
+            error.tell_unreadable("cannot read a conversation");
             PageError::Store(StoreError::Unavailable)
         })?;
         page

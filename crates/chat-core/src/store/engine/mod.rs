@@ -107,6 +107,16 @@ pub(crate) struct Engine<L> {
     calm: Calm,
     under_way: Option<UnderWay>,
     ahead: Ahead,
+    replayed: Replayed,
+}
+
+/// What the log had that was not where it is looked for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Replayed {
+    /// Changes that the index does not have yet, and memory has again.
+    records: usize,
+    /// Batches whose rows the tables have again.
+    batches: usize,
 }
 
 /// Everything in memory. After a failed commit it is thrown away and made anew from the log.
@@ -131,6 +141,8 @@ struct State {
     next_account: u64,
     /// The position of the oldest record in the log, or one past the end.
     start: u64,
+    /// Records before that are missing, and may come back: nothing is trimmed.
+    lacks_oldest: bool,
     /// The log was told that it needs nothing before this position; `None` since it was opened.
     needed_from: Option<u64>,
     /// Everything up to this position is in the index.
@@ -186,9 +198,19 @@ impl<L: Log> Engine<L> {
             calm: Calm::new(),
             under_way: None,
             ahead: Ahead::default(),
+            replayed: Replayed::default(),
         };
         engine.rebuild()?;
         Ok(engine)
+    }
+
+    /// Says in the log what was replayed at the start, if anything was.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn tell_replayed(&self, took: Duration) {
+        let Replayed { records, batches } = self.replayed;
+        if records > 0 || batches > 0 {
+            tracing::info!(records, batches, ?took, "replayed the end of the journal");
+        }
     }
 
     /// How long the store has been running, over all its lives; after a crash a little less is known.
@@ -206,7 +228,7 @@ impl<L: Log> Engine<L> {
 
     /// Logs why reading failed; the caller's operation is refused.
     fn unreadable(error: LogError) -> StoreError {
-        tracing::error!(%error, "cannot read the store");
+        error.tell_unreadable("cannot read the store");
         StoreError::Unavailable
     }
 }
@@ -243,9 +265,18 @@ impl<L: Log> Backend for Engine<L> {
                 tracing::warn!(%error, "cannot note how long the store was running");
             }
         }
-        self.log.rest().and_then(|()| self.log.close()).map_err(|error| {
-            tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
-            StoreError::Unavailable
+        self.log.rest().and_then(|()| self.log.close()).map_err(|error| match error {
+            LogError::Unreadable { damaged: true, .. } => {
+                tracing::error!(
+                    %error,
+                    "what was acknowledged and is only in this file is lost with the end of this process"
+                );
+                StoreError::Lost
+            }
+            error => {
+                tracing::error!(%error, "cannot close the store cleanly; what was acknowledged is safe");
+                error.refusal()
+            }
         })
     }
 }

@@ -16,7 +16,7 @@ use super::runs::Runs;
 use super::sessions::Sessions;
 use super::stretch::Stretch;
 use super::timer::Timer;
-use super::{Engine, State};
+use super::{Engine, Replayed, State};
 use crate::Timestamp;
 use crate::store::AccountNumber;
 
@@ -28,9 +28,9 @@ impl<L: Log> Engine<L> {
         self.running.get_or_insert((recovered.running, Instant::now()));
         let numbers = recovered.runs.iter().map(|run| run.number);
         self.run_numbers = numbers.max().unwrap_or(0).max(self.run_numbers);
-        let may_have_lost = recovered.may_have_lost;
+        let (may_have_lost, batches) = (recovered.may_have_lost, recovered.caught_up);
         let mut state = self.state_of(recovered, now)?;
-        state.replay(&self.log)?;
+        self.replayed = Replayed { records: state.replay(&self.log)?, batches };
         if may_have_lost {
             tracing::warn!("acknowledged messages may be missing: mailboxes get a new incarnation");
         }
@@ -64,6 +64,7 @@ impl<L: Log> Engine<L> {
             runs: Runs::recover(&recovered.runs)?,
             next_account: recovered.next_account,
             start: recovered.start,
+            lacks_oldest: recovered.lacks_oldest,
             needed_from: None,
             covered: recovered.covered,
             flush: None,
@@ -75,13 +76,14 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    /// Takes note of the records that the index does not cover.
-    fn replay(&mut self, log: &impl View) -> Result<(), LogError> {
-        let mut from = self.covered + 1;
+    /// Takes note of the records that the index does not cover; how many there are.
+    fn replay(&mut self, log: &impl View) -> Result<usize, LogError> {
+        let (mut from, mut count) = (self.covered + 1, 0);
         loop {
             let records = log.records(from, REPLAY_CHUNK)?;
-            let Some((last, _)) = records.last() else { return Ok(()) };
+            let Some((last, _)) = records.last() else { return Ok(count) };
             from = last + 1;
+            count += records.len();
             self.mailboxes.replay(&records);
             for (position, record) in &records {
                 self.stretch.push(*position, record, &mut self.runs);

@@ -63,7 +63,7 @@ impl Talk {
         self.rig.engine.prepare(now);
         self.log.fail(Some(Fault::NoSpace));
         let outcome = self.rig.engine.settle().pop().unwrap();
-        assert_eq!(outcome.unwrap_err(), StoreError::Unavailable);
+        assert_eq!(outcome.unwrap_err(), StoreError::NoSpace);
         self.log.fail(None);
         self.rig.engine.work(now);
     }
@@ -110,7 +110,7 @@ async fn while_nothing_can_be_written_no_step_is_lost() {
             for _ in 0..refusals {
                 let refused = Operation::Send(vec![talk.message("refused")]);
                 let outcome = talk.rig.run_ahead(vec![refused]).pop().unwrap();
-                assert_eq!(outcome.unwrap_err(), StoreError::Unavailable);
+                assert_eq!(outcome.unwrap_err(), StoreError::NoSpace);
             }
             talk.heal().await;
             talk.check();

@@ -297,7 +297,7 @@ async fn what_was_not_committed_does_not_block() {
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     for (on, expected) in [(true, Ok(())), (false, REFUSED)] {
         log.fail(Some(Fault::NoSpace));
-        assert_eq!(block(&mut rig, lineker, "messi", on), Err(StoreError::Unavailable));
+        assert_eq!(block(&mut rig, lineker, "messi", on), Err(StoreError::NoSpace));
         log.fail(None);
         tokio::time::advance(std::time::Duration::from_secs(10)).await;
         rig.work(1);
