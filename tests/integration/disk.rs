@@ -11,6 +11,33 @@ async fn a_full_disk_is_answered_as_unavailable_and_heals() {
 }
 
 #[tokio::test]
+async fn a_full_disk_is_called_by_its_name() {
+    let mut site = Site::new("");
+    let recorder = Recorder::install(&mut site);
+    site.import(["ana"]).await;
+    let daemon = site.start().await;
+    let (mut ana, token) = TextClient::login(daemon.address(), "ana", PASSWORD).await;
+    recorder.fail(Fault::Full);
+    let said = "the server's disk is full: no change is taken until there is room";
+    for request in [format!("send {token} ana x"), format!("auth ana {PASSWORD}")] {
+        let refused = ana.request(&request).await;
+        assert_eq!((&refused["code"], &refused["message"]), (&"unavailable".into(), &said.into()));
+    }
+    let added = site.run(&["user", "add", "budi", "--password-stdin"], PASSWORD).await;
+    assert_eq!(added.status.code(), Some(74));
+    assert!(String::from_utf8(added.stderr).unwrap().contains(said));
+    recorder.heal(Fault::Full);
+    within("the store to heal", async {
+        while ana.request(&format!("send {token} ana x")).await["status"] != "OK" {}
+    })
+    .await;
+    let log = daemon.logged();
+    let begins = log.find("the disk is full: changes are refused until there is room");
+    assert!(begins.is_some() && begins < log.find("writes go through again"), "{log}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_failing_sync_is_never_acknowledged_and_the_store_reopens() {
     an_outage(Fault::Sync).await;
 }
@@ -29,6 +56,9 @@ async fn an_outage(fault: Fault) {
     for attempt in 0..20 {
         let code = ana.error(&format!("send {ana_token} budi during {attempt}")).await;
         assert_eq!(code, "unavailable");
+        let login = budi.request(&format!("auth budi {PASSWORD}")).await;
+        assert_eq!(login["code"], "unavailable");
+        assert!(!login["message"].as_str().unwrap().contains("whether a change"), "{login}");
         check_read(&mut budi, &budi_token, fault).await;
     }
     recorder.heal(fault);

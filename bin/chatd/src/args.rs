@@ -203,9 +203,11 @@ Exit codes:
        it should
   70   a fault in the program
   71   the system refuses something that is needed
-  73   the data directory, or the control socket, cannot be made or used
-  74   the disk refuses: a change, of which it is not known whether it took
-       place, or the output
+  73   the data directory, or the control socket, cannot be made or used; or
+       what is in it is damaged: put back a backup
+  74   the disk refuses: to be read, a change, of which it is not known whether
+       it took place, or the output; or files of the store were deleted under
+       the daemon, and it ended without them
   75   the data directory is in use by another process, or the server is busy:
        try again
   77   the files belong to somebody else

@@ -59,6 +59,28 @@ impl DataDir {
         }
     }
 
+    /// Warns if there is less room for it than the store may need before it can give any back: for the next file of the journal,
+    /// and for a write-ahead log that grows to its bound.
+    pub(crate) fn check_room(&self, config: &Config) {
+        let wanted = config.store.segment.bytes().saturating_add(config.store.wal.bytes());
+        if let Some(free) = self.free_bytes()
+            && free < wanted
+        {
+            tracing::warn!(
+                path = %self.path.display(),
+                free_kib = free / 1024,
+                wanted_kib = wanted / 1024,
+                "little room for the data directory: once its disk is full, changes are refused until there is room again"
+            );
+        }
+    }
+
+    /// How much room there is for it, if the system tells.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        let found = rustix::fs::statvfs(&self.path).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     /// Makes the directory with mode 0700 if it is missing, and refuses one of the other kind.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
         self.check_kind()?;
@@ -123,11 +145,16 @@ impl DataDir {
     }
 
     fn unusable(&self, error: &io::Error) -> Failure {
+        let path = self.path.display();
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            // Unlike the rest, trying again mends it once there is room.
+            let why = format!("the disk that {path} is on is full: make room");
+            return Failure::new(Exit::Io, why);
+        }
         Failure::new(
             Exit::CannotCreate,
             format!(
-                "cannot use the data directory {}: {error}; give one this user may write to with --data",
-                self.path.display()
+                "cannot use the data directory {path}: {error}; give one this user may write to with --data"
             ),
         )
     }

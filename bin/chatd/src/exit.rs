@@ -20,9 +20,9 @@ pub(crate) enum Exit {
     Software = 70,
     /// The system refuses something that is needed.
     System = 71,
-    /// The data directory, or the control socket, cannot be made or used.
+    /// The data directory, or the control socket, cannot be made or used, or what is in it is damaged.
     CannotCreate = 73,
-    /// The disk refuses.
+    /// The disk refuses, or files were deleted under the daemon.
     Io = 74,
     /// Another process has the data directory; or the server is busy.
     TryAgain = 75,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::store::Store;
+use chat_core::store::{Store, StoreError};
 use chat_server::Server;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -44,6 +44,7 @@ pub(crate) async fn run(
         }
     };
     directory.check_mode();
+    directory.check_room(&config);
     let outcome = match Daemon::start(&config, listeners, &store, place) {
         Ok(daemon) => {
             announce(directory, &addresses, &store, environment).await;
@@ -155,6 +156,10 @@ async fn close(store: &Store) -> Result<(), Failure> {
             tracing::info!("the store is synced and closed");
             Ok(())
         }
+        Ok(Err(error @ StoreError::Lost)) => Err(Failure::new(
+            Exit::Io,
+            format!("{error} (the log names one): put back a backup of the whole data directory"),
+        )),
         Ok(Err(error)) => Err(Failure::new(
             Exit::Io,
             format!("{error}; it did not close cleanly, and what was acknowledged is safe"),

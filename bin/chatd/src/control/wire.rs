@@ -156,7 +156,7 @@ impl From<StoreError> for Refusal {
         let kind = match &error {
             StoreError::NoSuchUser => RefusalKind::NoSuchUser,
             StoreError::Busy { .. } => RefusalKind::Busy,
-            StoreError::Unavailable => RefusalKind::Unavailable,
+            StoreError::Unavailable | StoreError::NoSpace => RefusalKind::Unavailable,
             StoreError::Internal => RefusalKind::Internal,
             _ => RefusalKind::Invalid,
         };

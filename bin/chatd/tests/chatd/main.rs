@@ -9,6 +9,7 @@
 
 mod config;
 mod control;
+mod damage;
 mod demo;
 mod import;
 mod output;

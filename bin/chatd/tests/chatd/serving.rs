@@ -216,6 +216,17 @@ fn an_open_data_directory_is_warned_of_when_serving() {
 }
 
 #[test]
+fn little_room_is_warned_of_at_the_start() {
+    let home = Home::new();
+    let config = home.write("c.toml", "[store]\nwal = \"8000000 GiB\"\n");
+    let log = home.serve(&["--config", config.to_str().unwrap()]).stop();
+    assert!(log.contains("little room for the data directory"), "{log}");
+    let config = home.write("c.toml", "[store]\nwal = 1\nsegment = 1\n");
+    let log = home.serve(&["--config", config.to_str().unwrap()]).stop();
+    assert!(!log.contains("little room"), "{log}");
+}
+
+#[test]
 fn a_data_directory_that_cannot_be_made() {
     // Not even root makes directories there.
     let ended = Home::new().run(&["--listen", "127.0.0.1:0", "--data", "/proc/chatd"]);

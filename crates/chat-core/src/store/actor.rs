@@ -224,25 +224,4 @@ const PAUSE_REQUESTS: usize = 4;
 const PAUSE_WEIGHT: usize = 256;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COMMIT: Duration = Duration::from_micros(400);
-
-    fn pause(requests: usize, weight: usize, took: Duration) -> Option<Duration> {
-        Served { requests, weight }.pause(took)
-    }
-
-    #[test]
-    fn many_small_requests_are_given_time_to_come_again() {
-        assert_eq!(pause(40, 40, COMMIT), Some(COMMIT / 8));
-        assert_eq!(pause(40, 40, Duration::from_secs(1)), Some(LONGEST_PAUSE));
-    }
-
-    #[test]
-    fn nobody_waits_where_it_does_not_pay() {
-        assert_eq!(pause(1, 1, COMMIT), None, "one caller");
-        assert_eq!(pause(40, 640, COMMIT), None, "a commit that is full of messages");
-        assert_eq!(pause(40, 40, COMMIT / 4), None, "a commit that costs little");
-    }
-}
+mod tests;

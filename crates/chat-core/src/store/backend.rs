@@ -17,8 +17,8 @@ pub(crate) trait Backend: Send + 'static {
     /// The same for operations that send, which are carried out while the changes of those before may still be on their way
     /// to the disk, and whose own may be when it returns. Gives what [`settle`](Self::settle) would have given.
     fn run_ahead(&mut self, operations: Vec<Operation>, now: Timestamp) -> Vec<Outcome>;
-    /// Makes ready what the next step of [`work`](Self::work) needs, while what was begun is on its way to the disk. Nothing
-    /// but [`settle`](Self::settle) may come between the two.
+    /// Makes ready what the next step of [`work`](Self::work) needs, unless it is, while what was begun is on its way to the
+    /// disk. Nothing but [`settle`](Self::settle) may come between the two.
     fn prepare(&mut self, now: Timestamp);
     /// Waits until what was begun last is durable; gives its outcomes, none if nothing was begun. Comes before anything but
     /// [`run_ahead`](Self::run_ahead) and [`prepare`](Self::prepare).
@@ -28,7 +28,7 @@ pub(crate) trait Backend: Send + 'static {
     /// Where pages are read.
     fn pages(&self) -> Arc<dyn Pages>;
     /// Syncs and lets go of everything. After an error what was acknowledged is safe all the same, but the next start
-    /// finds an unclean end.
+    /// finds an unclean end; unless the error is [`StoreError::Lost`].
     fn close(&mut self) -> Result<(), StoreError>;
 }
 

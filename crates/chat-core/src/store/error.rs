@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::protocol::ErrorCode;
 
-/// Why an operation was not carried out. Every variant but [`Unavailable`](Self::Unavailable) and
-/// [`Internal`](Self::Internal) means that nothing was changed.
+/// Why an operation was not carried out. Every variant but [`Unavailable`](Self::Unavailable),
+/// [`NoSpace`](Self::NoSpace) and [`Internal`](Self::Internal) means that nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -73,6 +73,12 @@ pub enum StoreError {
     /// The disk refuses. Whether a write took place is not known.
     #[error("the store is unavailable")]
     Unavailable,
+    /// The disk is full. Whether a write took place is not known; those that follow are refused until there is room.
+    #[error("the server's disk is full: no change is taken until there is room")]
+    NoSpace,
+    /// On closing: files of the store were deleted while it was open, and what was acknowledged and is in them is gone.
+    #[error("files of the store were deleted while it was open, and what was in them is lost")]
+    Lost,
     /// The store was closed.
     #[error("the store was closed")]
     Closed,
@@ -103,7 +109,7 @@ impl StoreError {
             Self::InboxFull => ErrorCode::InboxFull,
             Self::StaleIncarnation => ErrorCode::StaleIncarnation,
             Self::Busy { .. } => ErrorCode::Busy,
-            Self::Unavailable | Self::Closed => ErrorCode::Unavailable,
+            Self::Unavailable | Self::NoSpace | Self::Lost | Self::Closed => ErrorCode::Unavailable,
             Self::Internal => ErrorCode::Internal,
         }
     }
@@ -139,6 +145,14 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// What was kept is missing, or is not what was written. Nothing of it was changed, and trying again does not mend it.
+    #[error("{} is missing or damaged: {reason}; nothing of it was changed, and starting again does not mend it: put back a backup of the whole data directory", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and at which offset.
+        reason: String,
+    },
     /// The file was written by a newer version.
     #[error("{} has schema version {found}, this program knows up to {known}: use a newer one", path.display())]
     Newer {
@@ -148,6 +162,12 @@ pub enum OpenError {
         found: i64,
         /// The newest this program knows.
         known: i64,
+    },
+    /// There is no room for what opening writes.
+    #[error("the disk that {} is on is full: make room; nothing is lost", path.display())]
+    NoSpace {
+        /// The directory.
+        path: PathBuf,
     },
     /// The engine failed.
     #[error("cannot open the store {}: {reason}", path.display())]

@@ -30,6 +30,16 @@ async fn pour(store: Store, session: SessionKey, who: usize) {
     }
 }
 
+/// Has all senders do so, each by a session of its own.
+async fn pour_all(store: &Store) -> JoinSet<()> {
+    let mut senders = JoinSet::new();
+    for who in 0..SENDERS {
+        let session = join(store, &format!("sender{who}")).await;
+        senders.spawn(pour(store.clone(), session, who));
+    }
+    senders
+}
+
 /// Takes everything from the first message to the last; every now and then opens another watch in place of this one.
 async fn follow(store: Store, session: SessionKey, reopen: u64) -> Vec<String> {
     let incarnation = store.whoami(session).await.unwrap().incarnation.as_str().into();
@@ -65,11 +75,7 @@ fn check_order(bodies: &[String]) {
 async fn sends_that_race_the_switch_from_replay_to_live_are_seen_once() {
     let store = store();
     let messi = join(&store, "messi").await;
-    let mut senders = JoinSet::new();
-    for who in 0..SENDERS {
-        let session = join(&store, &format!("sender{who}")).await;
-        senders.spawn(pour(store.clone(), session, who));
-    }
+    let senders = pour_all(&store).await;
     let mut watchers = JoinSet::new();
     for reopen in [0, 0, 1, 7, 100] {
         watchers.spawn(follow(store.clone(), messi, reopen));
@@ -85,11 +91,7 @@ async fn sends_that_race_the_switch_from_replay_to_live_are_seen_once() {
 async fn two_watches_an_ack_and_an_inbox_race() {
     let store = store();
     let messi = join(&store, "messi").await;
-    let mut senders = JoinSet::new();
-    for who in 0..SENDERS {
-        let session = join(&store, &format!("sender{who}")).await;
-        senders.spawn(pour(store.clone(), session, who));
-    }
+    let senders = pour_all(&store).await;
     let mut watchers = JoinSet::new();
     watchers.spawn(follow(store.clone(), messi, 0));
     watchers.spawn(follow(store.clone(), log_in(&store, "messi").await, 50));

@@ -1,7 +1,9 @@
 //! Accounts and sessions: `auth`, `logout`, `register`, `passwd`, `whoami`, `sessions`, `revoke`.
 
+use std::borrow::Cow;
+
 use chat_core::account::check_new_password;
-use chat_core::protocol::{ErrorCode, Reply, SessionEntry, Whoami};
+use chat_core::protocol::{ErrorCode, ErrorReply, Reply, SessionEntry, Whoami};
 use chat_core::store::{NewAccount, SessionInfo, StoreError};
 use chat_core::{FullName, Username};
 use tracing::{debug, info};
@@ -13,9 +15,15 @@ impl Exchange<'_> {
     pub(super) async fn auth(&mut self, username: &str, password: &str) -> Result<(), StoreError> {
         let login = self.store.login(username, password).await;
         // Without the name: a password typed in its place would be in the log.
-        let token = login.inspect_err(|error| {
+        let login = login.inspect_err(|error| {
             self.peer.name.log(|| info!(%error, "a login was refused"));
-        })?;
+        });
+        if login == Err(StoreError::Unavailable) {
+            let message = Cow::Borrowed("nobody can log in at the moment, try again later");
+            return self
+                .reply(&Reply::Error(ErrorReply { message, ..ErrorCode::Unavailable.into() }));
+        }
+        let token = login?;
         self.peer.logged_in = true;
         if let Err(error) = self.attach(KnownSession::of(token)).await {
             // The login stands; the first use of the token tries again.

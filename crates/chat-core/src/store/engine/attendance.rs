@@ -8,7 +8,8 @@ use foldhash::fast::FixedState;
 use super::index::entries;
 use super::log::{Log, LogError};
 use super::sessions::Sessions;
-use super::{Engine, State, Timer};
+use super::timer::Timer;
+use super::{Engine, State};
 use crate::store::{AccountNumber, PrivacyChoice, SessionKey, StoreError};
 use crate::{MessageId, Timestamp};
 

@@ -1,10 +1,8 @@
 //! Committing what a batch of operations changed, at once or while the next batch is carried out.
 
-use tokio::time::Instant;
-
+use super::Engine;
 use super::accounts::Overlay;
 use super::log::{Batch, Log, LogError};
-use super::{Engine, FIRST_BACKOFF, Health, LONGEST_BACKOFF};
 use crate::Timestamp;
 use crate::store::StoreError;
 use crate::store::request::{Operation, Outcome};
@@ -100,8 +98,9 @@ impl<L: Log> Engine<L> {
         appended: Result<(), LogError>,
     ) -> Result<(), StoreError> {
         if let Err(error) = appended {
+            let refusal = error.refusal();
             self.fail(error);
-            return Err(StoreError::Unavailable);
+            return Err(refusal);
         }
         let state = self.state.as_mut().ok_or(StoreError::Unavailable)?;
         for record in &batch.records {
@@ -110,26 +109,6 @@ impl<L: Log> Engine<L> {
         self.watchers.publish(state, batch);
         state.overlay = Overlay::default();
         Ok(())
-    }
-
-    /// Takes writes no more, and makes the state anew from what the log kept.
-    pub(super) fn fail(&mut self, error: LogError) {
-        let backoff = match self.health {
-            Health::Good => FIRST_BACKOFF,
-            Health::Poor { backoff, .. } => (backoff * 2).min(LONGEST_BACKOFF),
-        };
-        tracing::error!(%error, retry_in = ?backoff, "a write failed; refusing writes until one goes through");
-        self.health = Health::Poor { retry: Instant::now() + backoff, backoff };
-        self.watchers.unsettle_all();
-        self.state = None;
-        let restored = match error {
-            LogError::NoSpace(_) => self.rebuild(),
-            LogError::Failed(_) => self.log.reopen().and_then(|()| self.rebuild()),
-        };
-        if let Err(error) = restored {
-            tracing::error!(%error, "cannot reopen the store; trying again");
-            self.state = None;
-        }
     }
 }
 

@@ -9,7 +9,8 @@ use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailboxes::Mailboxes;
 use super::runs::{ENTRIES_A_SLICE, Run, Runs, Writer};
 use super::stretch::{Stretch, StretchWriter};
-use super::{Engine, FLUSH_EVERY, State, Timer};
+use super::timer::Timer;
+use super::{Engine, State};
 use crate::store::AccountNumber;
 use crate::{MessageId, Timestamp};
 
@@ -46,10 +47,13 @@ enum Step {
 }
 
 impl<L: Log> Engine<L> {
-    /// Makes one step ready, if a flush is under way or due. It may tell of messages whose commit can still fail, so it is put,
-    /// by [`flush_step`](Self::flush_step), once that has not, and before anything else is carried out.
+    /// Makes one step ready, if a flush is under way or due and none is ready yet. It may tell of messages whose commit can
+    /// still fail, so it is put, by [`flush_step`](Self::flush_step), once that has not, and before anything else is carried out.
     pub(super) fn prepare_flush(&mut self, now: Timestamp) {
         let Some(state) = &mut self.state else { return };
+        if state.flush.as_ref().is_some_and(|flush| flush.prepared.is_some()) {
+            return;
+        }
         let end = state.pending.first - 1;
         if state.flush.is_none() {
             let short = if self.calm.follows_a_storm() { CALM_SHARE } else { 1 };
@@ -95,12 +99,9 @@ impl<L: Log> Engine<L> {
 
     /// Puts the step that is ready, or the next one; whether there is more to do.
     pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
-        let mut step = self.state.as_mut().and_then(State::take_prepared);
-        if step.is_none() {
-            self.prepare_flush(now);
-            step = self.state.as_mut().and_then(State::take_prepared);
-        }
-        let Some(step) = step else { return Ok(false) };
+        self.prepare_flush(now);
+        let flush = self.state.as_mut().and_then(|state| state.flush.as_mut());
+        let Some(step) = flush.and_then(|flush| flush.prepared.take()) else { return Ok(false) };
         let (slice, completed) = match step? {
             Step::Put(slice, completed) => (slice, completed),
             Step::Forgot { more } => {
@@ -120,10 +121,6 @@ impl<L: Log> Engine<L> {
 }
 
 impl State {
-    fn take_prepared(&mut self) -> Option<Result<Step, LogError>> {
-        self.flush.as_mut()?.prepared.take()
-    }
-
     /// Takes note of what the disk has now.
     fn put(&mut self, slice: &Slice, completed: Vec<(RunKind, Run)>, now: Timestamp) {
         let Some(flush) = &mut self.flush else { return };
@@ -313,6 +310,9 @@ fn is_due(state: &State, end: u64, stretch: u64, now: Timestamp) -> bool {
     length >= stretch || (length > 0 && state.flush_timer.is_due(now, FLUSH_EVERY))
 }
 
+/// The newest stretch is written behind at least this often, however short it is: only what the index covers can be
+/// trimmed.
+pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(60 * 60);
 /// After a storm a stretch is written when it is so much shorter than it might be: what it takes in memory and at the next
 /// start is not worth more writes.
 const CALM_SHARE: u64 = 20;

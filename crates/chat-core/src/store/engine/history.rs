@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::incarnation_tag;
+use super::incarnations::incarnation_tag;
 use super::log::{LogError, PageSource, Record, RunKind, View};
 use super::opaque::Opaque;
 use super::runs::{Backward, Key};
@@ -58,7 +58,7 @@ impl PlannedHistory for HistoryPlan {
             Ok(())
         });
         read.map_err(|error| {
-            tracing::error!(%error, "cannot read a conversation");
+            error.tell_unreadable("cannot read a conversation");
             PageError::Store(StoreError::Unavailable)
         })?;
         page

@@ -5,7 +5,7 @@
 //! ids an older one shares with the present.
 
 use super::log::{Batch, Log, LogError, Record};
-use super::{Engine, State, index};
+use super::{Engine, State, index, opaque};
 use crate::store::{AccountNumber, Incarnation, StoreError};
 use crate::{MessageId, Timestamp};
 
@@ -132,6 +132,12 @@ impl<L: Log> Engine<L> {
         let entry = index::entry(log, runs, account, mailbox, id).map_err(Self::unreadable)?;
         Ok(entry.map(|entry| entry.position))
     }
+}
+
+/// Names the store's incarnation at a position.
+pub(super) fn incarnation_tag(incarnations: &[(u64, [u8; 16])], position: u64) -> u32 {
+    let at = incarnations.iter().rev().find(|(began, _)| *began <= position);
+    at.map_or(0, |(_, name)| opaque::tag(name))
 }
 
 /// The mailbox's own incarnations by where they began, as far as they are remembered: the last two. 0 stands for what it

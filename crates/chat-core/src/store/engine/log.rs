@@ -3,14 +3,18 @@
 //! Everything that can be wrong (ids, cursors, quotas, flushing, replay, retention) lies above it and runs unchanged
 //! on both forms, SQLite and simulated.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::directory::Recipient;
 use super::heads::{HeadBytes, HeadRow};
 use super::index::IndexRow;
 use crate::account::PasswordHash;
-use crate::store::{AccountNumber, ImportId, Message, PostKey, PrivacyChoice, SessionKey};
+use crate::store::{
+    AccountNumber, ImportId, Message, OpenError, PostKey, PrivacyChoice, SessionKey, StoreError,
+};
 use crate::{MessageId, Timestamp};
 
 /// One entry of the log. Positions are numbered from 1 in commit order and never used twice.
@@ -251,6 +255,8 @@ pub(crate) struct Recovered {
     pub(crate) covered: u64,
     /// The position of the oldest record, or one past the end.
     pub(crate) start: u64,
+    /// Records before it are missing that were not trimmed. They may come back at the next start.
+    pub(crate) lacks_oldest: bool,
     /// The position of the newest record, or the one before `start`.
     pub(crate) end: u64,
     pub(crate) next_account: u64,
@@ -262,6 +268,8 @@ pub(crate) struct Recovered {
     pub(crate) runs: Vec<RunRow>,
     /// How long the store had been running when that was last written.
     pub(crate) running: Duration,
+    /// How many batches' rows the database lacked when this was opened, and got from the journal.
+    pub(crate) caught_up: usize,
     /// Random, and the same as long as the store lives.
     pub(crate) secret: [u8; 16],
     /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean, or this is a copy.
@@ -274,9 +282,63 @@ pub(crate) enum LogError {
     /// There is no room. Nothing was changed and the log goes on working.
     #[error("no space left: {0}")]
     NoSpace(String),
+    /// A file is not what was written, is missing, or cannot be read.
+    #[error("{}: {reason}", file.display())]
+    Unreadable {
+        /// Its whole path, or its name in the data directory.
+        file: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+        /// It is missing or not what was written, so that trying again does not mend it.
+        damaged: bool,
+    },
     /// Anything else. What became of a write is not known until the log was reopened.
     #[error("{0}")]
     Failed(String),
+}
+
+impl LogError {
+    /// A file is not there any more, or another one is in its place.
+    pub(crate) fn deleted(file: PathBuf) -> Self {
+        Self::Unreadable { file, reason: "it was deleted or replaced".into(), damaged: true }
+    }
+
+    /// Says in the log what could not be done for want of what was to be read. Of a file that is said once, however often
+    /// clients ask for what is in it.
+    pub(crate) fn tell_unreadable(&self, what: &'static str) {
+        let Self::Unreadable { file, .. } = self else {
+            tracing::error!(error = %self, "{what}");
+            return;
+        };
+        let is_new = TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone());
+        match is_new {
+            true => tracing::error!(
+                error = %self,
+                "{what}: what needs this file is refused until it is put back as it was, from a backup; no restart is \
+                 needed, and this is not said again"
+            ),
+            false => tracing::debug!(error = %self, "{what}"),
+        }
+    }
+
+    /// What whoever asked for a write is told.
+    pub(crate) fn refusal(&self) -> StoreError {
+        match self {
+            Self::NoSpace(_) => StoreError::NoSpace,
+            _ => StoreError::Unavailable,
+        }
+    }
+
+    /// Why the store in this directory could not be opened.
+    pub(crate) fn on_opening(self, directory: PathBuf) -> OpenError {
+        match self {
+            Self::Unreadable { file, reason, damaged: true } => {
+                OpenError::Damaged { path: directory.join(file), reason }
+            }
+            Self::NoSpace(_) => OpenError::NoSpace { path: directory },
+            error => OpenError::Engine { path: directory, reason: error.to_string() },
+        }
+    }
 }
 
 /// Appends, keeps the index, and reads. All calls block; they come from the store's own thread.
@@ -380,3 +442,6 @@ pub(crate) trait PageSource: Send + Sync {
         read: &mut dyn FnMut(&dyn View) -> Result<(), LogError>,
     ) -> Result<(), LogError>;
 }
+
+/// The files of which the log says already that they cannot be read, since the process began.
+static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());

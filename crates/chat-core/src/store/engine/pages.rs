@@ -21,7 +21,7 @@ impl Pages for LogPages {
         match read {
             Ok(()) => page.ok_or(PageError::Outdated),
             Err(error) => {
-                tracing::error!(%error, "cannot read a page");
+                error.tell_unreadable("cannot read a page");
                 Err(PageError::Store(StoreError::Unavailable))
             }
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Engine;
 use super::index::{IndexRow, ROW_IDS, last_below};
 use super::log::{Log, LogError, Parked, Record, Slice};
-use super::{Engine, Timer};
+use super::timer::Timer;
 use crate::Timestamp;
 use crate::store::{AccountNumber, Message};
 
@@ -17,12 +18,21 @@ impl<L: Log> Engine<L> {
             return Ok(false);
         };
         let every = LOOK_EVERY.min(self.options.retention);
-        if !state.retention_timer.is_due(now, every) {
+        if state.lacks_oldest || !state.retention_timer.is_due(now, every) {
             return Ok(false);
         }
-        let mut old = match state.start <= state.covered {
-            true => self.log.records(state.start, SLICE_RECORDS)?,
-            false => Vec::new(),
+        let old = match state.start <= state.covered {
+            true => self.log.records(state.start, SLICE_RECORDS),
+            false => Ok(Vec::new()),
+        };
+        let mut old = match old {
+            // No write has failed: those go on, and what is old stays until its file is back.
+            Err(error @ LogError::Unreadable { .. }) => {
+                error.tell_unreadable("cannot let go of old messages");
+                state.retention_timer = Timer::starting(now, every);
+                return Ok(false);
+            }
+            old => old?,
         };
         let (covered, retention) = (state.covered, self.options.retention);
         let count = old

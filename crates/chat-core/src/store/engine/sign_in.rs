@@ -1,9 +1,11 @@
 //! Sessions: opening, using and ending them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Engine;
-use super::log::{AccountChange, Log};
+use super::log::{AccountChange, Log, LogError};
+use super::timer::Timer;
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{
@@ -13,6 +15,20 @@ use crate::store::{
 use crate::{Timestamp, Username};
 
 impl<L: Log> Engine<L> {
+    /// Whose session it is, with this use noted.
+    pub(super) fn user(
+        &mut self,
+        session: SessionKey,
+        now: Timestamp,
+    ) -> Result<AccountNumber, StoreError> {
+        let healthy = self.can_write().is_ok();
+        let state = self.state()?;
+        let (row, change) = state.sessions.touch(session, now).ok_or(StoreError::NoSession)?;
+        // That a session was used is not worth refusing a read for when the disk is full.
+        state.pending.sessions.extend(change.filter(|_| healthy));
+        Ok(row.account)
+    }
+
     pub(super) fn credentials(&mut self, username: &str) -> Outcome {
         let row = self.live_account(username)?;
         let username: Username = row.username.parse().map_err(|_| StoreError::Internal)?;
@@ -165,6 +181,25 @@ impl<L: Log> Engine<L> {
         Ok(Answer::Count(count))
     }
 
+    /// Ends expired sessions once an hour; until then they are only refused.
+    pub(super) fn expiry_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+        let Some(state) = &mut self.state else {
+            return Ok(false);
+        };
+        if !state.expiry_timer.is_due(now, EXPIRY_EVERY) {
+            return Ok(false);
+        }
+        state.expiry_timer = Timer::starting(now, EXPIRY_EVERY);
+        let ended = state.sessions.expire(now);
+        if !ended.is_empty() {
+            self.watchers.note_expired(&ended);
+            state.pending.sessions.extend(ended);
+            // A failure has been dealt with already.
+            let _ = self.commit();
+        }
+        Ok(false)
+    }
+
     pub(super) fn list(
         &mut self,
         session: SessionKey,
@@ -235,3 +270,6 @@ fn shows(presence: PrivacyChoice, of: AccountNumber, to: AccountNumber) -> bool 
 
 /// Most names in a list of active users (`docs/protocol.md`).
 const MOST_ACTIVE: usize = 1_000;
+
+/// How often expired sessions are cleared away.
+const EXPIRY_EVERY: Duration = Duration::from_secs(60 * 60);

@@ -1,8 +1,9 @@
 //! What became of a message, for its sender.
 
+use super::incarnations::incarnation_tag;
 use super::index::{self, Entry, IndexRow, entries};
 use super::log::Log;
-use super::{Engine, State, incarnation_tag, opaque, pages};
+use super::{Engine, State, opaque, pages};
 use crate::protocol::DeliveryState;
 use crate::store::request::{Answer, Outcome};
 use crate::store::{AccountNumber, DeliveryStatus, SentId, SessionKey, StoreError};

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use super::Engine;
 use super::log::{Log, LogError};
-use super::{Engine, Timer};
+use super::timer::Timer;
 use crate::protocol::Resume;
 use crate::store::backend::{Replay, Watching};
 use crate::store::feed::Feed;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
+use super::State;
 use super::log::{Batch, Record, SessionChange};
-use super::{State, Timer};
+use super::timer::Timer;
 use crate::store::feed::{Feed, Marks};
 use crate::store::{
     AccountNumber, Message, SentCopy, SessionEnd, SessionKey, StoreError, WatchEvent, WatchId,

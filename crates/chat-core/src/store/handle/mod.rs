@@ -28,8 +28,8 @@ use crate::{Clock, Timestamp};
 /// answer durable; when the queue is full that wait is what slows the caller down. Dropping the future before it is
 /// done leaves it unknown whether a change takes place; nothing is ever half done.
 ///
-/// Every method can fail with [`StoreError::Unavailable`] (the disk refuses, or the store was closed) or
-/// [`StoreError::Internal`]; those that take a session with [`StoreError::NoSession`]. Further errors are named where
+/// Every method can fail with [`StoreError::Unavailable`] (the disk refuses, or the store was closed),
+/// [`StoreError::NoSpace`] if it changes something, or [`StoreError::Internal`]; those that take a session with [`StoreError::NoSession`]. Further errors are named where
 /// they occur.
 #[derive(Clone)]
 pub struct Store {
@@ -110,7 +110,8 @@ impl Store {
     /// Cancel safe: the store closes all the same, and any handle may wait for it again.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the end was not clean. What was acknowledged is safe even so.
+    /// [`StoreError::Unavailable`] or [`StoreError::NoSpace`] if the end was not clean; what was acknowledged is safe even so. [`StoreError::Lost`] if it is
+    /// not, because somebody deleted the store's files.
     pub async fn close(&self) -> Result<(), StoreError> {
         // An error means that it is closed, or about to be.
         let _ = self.requests.send(Request::Close).await;
@@ -143,9 +144,11 @@ impl Store {
         options: &StoreOptions,
     ) -> Result<Engine<engine::SqliteLog>, OpenError> {
         let path = sqlite.directory.clone();
+        let begun = tokio::time::Instant::now();
         let log = engine::SqliteLog::open(sqlite)?;
-        Engine::new(log, options)
-            .map_err(|error| OpenError::Engine { path, reason: error.to_string() })
+        let engine = Engine::new(log, options).map_err(|error| error.on_opening(path))?;
+        engine.tell_replayed(begun.elapsed());
+        Ok(engine)
     }
 
     /// Runs the actor on a thread of its own, since every commit blocks.

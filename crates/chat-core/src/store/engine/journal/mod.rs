@@ -253,6 +253,14 @@ impl Journal {
         }
     }
 
+    /// Whether the newest file has a name, under which the next process will find it.
+    pub(crate) fn check_newest(&self) -> Result<(), LogError> {
+        match links(&self.file) {
+            Ok(0) => Err(LogError::deleted(self.name.path(&self.directory))),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the newest segment and begins another.
     fn begin_segment(&mut self) -> io::Result<()> {
         self.buffer.clear();

@@ -40,38 +40,44 @@ impl Journal {
     /// # Errors
     /// It is damaged, or not the one that the mark is from.
     pub(crate) fn open(opening: &Opening) -> Result<(Self, Vec<Batch>), LogError> {
-        let names = Found::new(opening)?;
+        let found = Found::new(opening)?;
         let mut owed = Vec::new();
-        let mut sequence = opening.mark.sequence;
+        let mut last_sequence = found.last_before(opening)?;
         let mut newest = None;
-        for name in names.0.iter().filter(|name| name.number >= opening.mark.segment) {
-            let scan = names.scan(*name, opening, &mut |sequence, rows| {
+        for name in found.names.iter().filter(|name| name.number >= opening.mark.segment) {
+            let scan = found.scan(*name, opening, &mut |sequence, rows| {
                 if sequence >= opening.mark.sequence {
                     owed.push(rows);
                 }
             })?;
-            if let Some(last) = scan.last_sequence {
-                if last + 1 < opening.mark.sequence {
-                    return Err(missing(&opening.directory));
-                }
-                sequence = last + 1;
+            last_sequence = scan.last_sequence.or(last_sequence);
+            if last_sequence.is_some_and(|last| last + 1 < opening.mark.sequence) {
+                return Err(too_old(opening, *name, &scan));
             }
             newest = Some((*name, scan));
         }
-        let (name, scan) = newest.ok_or_else(|| missing(&opening.directory))?;
-        let journal = Self::go_on(opening, &names, name, scan, sequence)?;
+        let (name, scan) = newest.ok_or_else(|| missing(opening, opening.mark.segment))?;
+        // From here on the files are changed.
+        if let Some(begun) = found.just_begun {
+            fs::remove_file(begun.path(&opening.directory)).map_err(failed)?;
+        }
+        let sequence = last_sequence.map_or(opening.mark.sequence, |last| last + 1);
+        let journal = Self::go_on(opening, &found.names, name, scan, sequence)?;
+        if let Some(error) = journal.segments.lacks_oldest() {
+            error.tell_unreadable("old messages are missing");
+        }
         Ok((journal, owed))
     }
 
     fn go_on(
         opening: &Opening,
-        names: &Found,
+        names: &[Name],
         name: Name,
         scan: Scan,
         sequence: u64,
     ) -> Result<Self, LogError> {
         let (directory, store) = (&opening.directory, opening.store);
-        let mut full: Vec<_> = names.0.iter().copied().filter(|other| *other != name).collect();
+        let mut full: Vec<_> = names.iter().copied().filter(|other| *other != name).collect();
         let newest = if scan.ended {
             // Whoever ended it may have been killed before it was synced, and another follows it from now on.
             let ended = File::open(name.path(directory)).and_then(|file| sync_all(&file));
@@ -117,24 +123,47 @@ impl Journal {
 }
 
 /// The segments that are there.
-struct Found(Vec<Name>);
+struct Found {
+    /// In order, without a hole.
+    names: Vec<Name>,
+    /// One more that a crash left before anything was put into it.
+    just_begun: Option<Name>,
+}
 
 impl Found {
     fn new(opening: &Opening) -> Result<Self, LogError> {
         let directory = &opening.directory;
         let mut names = segment::list(directory).map_err(failed)?;
+        let mut just_begun = None;
         if let Some(last) = names.last().copied()
             && names.len() > 1
             && is_just_begun(directory, opening.store, last).map_err(failed)?
         {
-            fs::remove_file(last.path(directory)).map_err(failed)?;
-            names.pop();
+            just_begun = names.pop();
         }
-        let follow = |pair: &[Name]| matches!(pair, [a, b] if b.number == a.number + 1 && b.first >= a.first);
-        let has_mark = names.iter().any(|name| name.number == opening.mark.segment);
-        match has_mark && names.windows(2).all(follow) {
-            true => Ok(Self(names)),
-            false => Err(missing(directory)),
+        let follow = |a: &Name, b: &Name| b.number == a.number + 1 && b.first >= a.first;
+        let mut pairs = names.iter().zip(names.iter().skip(1));
+        if let Some((before, _)) = pairs.find(|(a, b)| !follow(a, b)) {
+            return Err(missing(opening, before.number + 1));
+        }
+        match names.iter().any(|name| name.number == opening.mark.segment) {
+            true => Ok(Self { names, just_begun }),
+            false => Err(missing(opening, opening.mark.segment)),
+        }
+    }
+
+    /// Sequence of the last frame before those of the mark's segment, should that have none; `None` if it was trimmed.
+    fn last_before(&self, opening: &Opening) -> Result<Option<u64>, LogError> {
+        let is_empty = |name: &Name| {
+            let file = fs::metadata(name.path(&opening.directory));
+            file.map(|file| file.len() <= HEAD_BYTES).map_err(failed)
+        };
+        let at = self.names.iter().position(|name| name.number == opening.mark.segment);
+        let before = at.and_then(|at| self.names.get(at.checked_sub(1)?));
+        match (at.and_then(|at| self.names.get(at)), before) {
+            (Some(marked), _) if !is_empty(marked)? => Ok(None),
+            (_, Some(before)) => Ok(self.scan(*before, opening, &mut |_, _| ())?.last_sequence),
+            _ => Ok((opening.mark.segment == 1).then_some(0)),
         }
     }
 
@@ -145,17 +174,26 @@ impl Found {
         visit: &mut dyn FnMut(u64, Batch),
     ) -> Result<Scan, LogError> {
         let path = name.path(&opening.directory);
-        let damaged = || LogError::Failed(format!("{} is damaged", path.display()));
+        let damaged = |reason: String| damaged(path.clone(), reason);
         let mut file = File::open(&path).map_err(failed)?;
         let scan = scan(&mut file, opening.store, name, visit).map_err(failed)?;
-        let scan = scan.ok_or_else(damaged)?;
-        let is_last = self.0.last() == Some(&name);
+        let scan =
+            scan.ok_or_else(|| damaged("at offset 0 it is not a file of this store".into()))?;
+        let is_last = self.names.last() == Some(&name);
         // Syncs that were promised come one after the other, so behind a torn frame there is no whole one.
-        let torn = scan.torn_inside && !opening.was_relaxed;
-        match torn || (!is_last && !scan.ended) {
-            true => Err(damaged()),
-            false => Ok(scan),
+        if scan.torn_inside && !opening.was_relaxed {
+            let end = scan.end;
+            return Err(damaged(format!(
+                "at offset {end} is no whole batch, and whole ones follow"
+            )));
         }
+        if !is_last && !scan.ended {
+            let end = scan.end;
+            return Err(damaged(format!(
+                "it goes no further than offset {end}, and a file follows"
+            )));
+        }
+        Ok(scan)
     }
 }
 
@@ -177,9 +215,17 @@ fn cut_and_open(directory: &Path, name: Name, scan: Scan) -> std::io::Result<(Fi
     Ok((file, Newest { name, file: reading, places, end, next }))
 }
 
-fn missing(directory: &Path) -> LogError {
-    LogError::Failed(format!(
-        "{} lacks what chat.db builds on; put both back from the same backup",
-        directory.display()
-    ))
+fn missing(opening: &Opening, number: u64) -> LogError {
+    let file = opening.directory.join(format!("{number:08}-*.journal"));
+    damaged(file, "it is not there, and chat.db or another file builds on it".into())
+}
+
+fn too_old(opening: &Opening, name: Name, scan: &Scan) -> LogError {
+    let (end, needed) = (scan.end, opening.mark.sequence - 1);
+    let reason = format!("it ends at offset {end}, before batch {needed}, which chat.db builds on");
+    damaged(name.path(&opening.directory), reason)
+}
+
+fn damaged(file: PathBuf, reason: String) -> LogError {
+    LogError::Unreadable { file, reason, damaged: true }
 }

@@ -90,13 +90,12 @@ pub(super) fn read_end(file: &mut File) -> io::Result<Option<(Vec<Place>, u64)>>
     if crc32fast::hash(&end) != checksum {
         return Ok(None);
     }
-    let mut fields = Fields(end.get(ITEM_HEAD..).unwrap_or_default());
-    let mut places = Vec::with_capacity(fields.0.len() / 8);
-    while let (Some(position), Some(offset)) = (fields.array(), fields.array()) {
-        let (position, offset) = (u32::from_le_bytes(position), u32::from_le_bytes(offset));
-        places.push(Place { position, offset });
-    }
-    Ok(Some((places, start)))
+    let (places, _) = end.get(ITEM_HEAD..).unwrap_or_default().as_chunks();
+    Ok(Some((places.iter().map(place).collect(), start)))
+}
+
+fn place(&[a, b, c, d, e, f, g, h]: &[u8; 8]) -> Place {
+    Place { position: u32::from_le_bytes([a, b, c, d]), offset: u32::from_le_bytes([e, f, g, h]) }
 }
 
 fn end_tail(tail: &[u8]) -> Option<(u32, u32)> {
@@ -107,7 +106,7 @@ fn end_tail(tail: &[u8]) -> Option<(u32, u32)> {
 }
 
 fn read_exact_at(file: &mut File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.seek(SeekFrom::Start(offset))?;
     file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)

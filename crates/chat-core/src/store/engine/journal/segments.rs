@@ -58,6 +58,7 @@ struct Full {
 
 /// Where to begin to read for a position.
 struct Begin {
+    name: Name,
     file: Arc<File>,
     /// Of the record at `offset`.
     position: u64,
@@ -87,6 +88,26 @@ impl Segments {
         state.start.max(oldest).min(state.newest.next)
     }
 
+    /// Says so if the file before the oldest one is missing, though not all in it was trimmed.
+    pub(crate) fn lacks_oldest(&self) -> Option<LogError> {
+        let state = self.state();
+        let oldest = state.full.first().unwrap_or(&state.newest.name);
+        (state.start < oldest.first).then(|| {
+            let number = oldest.number.saturating_sub(1);
+            let file = self.directory.join(format!("{number:08}-*.journal"));
+            let reason = "it is not there".into();
+            LogError::Unreadable { file, reason, damaged: true }
+        })
+    }
+
+    /// Whether the files of the full segments are there still.
+    pub(crate) fn check_there(&self) -> Result<(), LogError> {
+        let state = self.state();
+        let mut paths = state.full.iter().map(|name| name.path(&self.directory));
+        let gone = paths.find(|path| path.try_exists().is_ok_and(|exists| !exists));
+        gone.map_or(Ok(()), |path| Err(LogError::deleted(path)))
+    }
+
     /// The position that the next record gets.
     pub(crate) fn next(&self) -> u64 {
         self.state().newest.next
@@ -94,7 +115,7 @@ impl Segments {
 
     /// The record at a position, unless it is gone.
     pub(crate) fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
-        match position < self.start() {
+        match position < self.state().start {
             true => Ok(None),
             false => self.posted(position),
         }
@@ -131,7 +152,9 @@ impl Segments {
                 records.len() < limit
             })?;
             if next == before {
-                return Err(damaged(next));
+                let reason = format!("position {next} is in none of its files");
+                let file = self.directory.clone();
+                return Err(LogError::Unreadable { file, reason, damaged: true });
             }
         }
         Ok(records)
@@ -144,19 +167,21 @@ impl Segments {
         chunk: usize,
         take: &mut dyn FnMut(u64, Record) -> bool,
     ) -> Result<(), LogError> {
-        let Some(Begin { file, mut position, offset, end, beyond }) = self.begin(from)? else {
+        let Some(Begin { name, file, mut position, offset, end, beyond }) = self.begin(from)?
+        else {
             return Ok(());
         };
         let mut window = Window { file: &file, bytes: Vec::new(), used: 0, offset, end, chunk };
         while position < beyond {
-            let Some((kind, body)) = window.item().map_err(unreadable)? else {
-                return Err(damaged(position));
-            };
+            let at = window.at();
+            let damaged = || self.damaged(name, at);
+            let item = window.item().map_err(|error| self.unreadable(name, &error))?;
+            let (kind, body) = item.ok_or_else(damaged)?;
             if !is_record(kind) {
                 continue;
             }
             if position >= from {
-                let record = record(kind, body).ok_or_else(|| damaged(position))?;
+                let record = record(kind, body).ok_or_else(damaged)?;
                 if !take(position, record) {
                     return Ok(());
                 }
@@ -168,7 +193,7 @@ impl Segments {
 
     fn begin(&self, position: u64) -> Result<Option<Begin>, LogError> {
         let state = self.state();
-        let newest = &state.newest;
+        let (start, newest) = (state.start, &state.newest);
         if position >= newest.next {
             return Ok(None);
         }
@@ -185,7 +210,8 @@ impl Segments {
         }
         let after = state.full.partition_point(|name| name.first <= position);
         let Some(name) = after.checked_sub(1).and_then(|at| state.full.get(at)).copied() else {
-            return Ok(None);
+            drop(state);
+            return self.lacks_oldest().filter(|_| position >= start).map_or(Ok(None), Err);
         };
         let beyond = state.full.get(after).map_or(newest.name.first, |name| name.first);
         drop(state);
@@ -198,7 +224,7 @@ impl Segments {
             Err(error) if error.kind() == io::ErrorKind::NotFound && name.first < self.start() => {
                 Ok(None)
             }
-            Err(error) => Err(unreadable(error)),
+            Err(error) => Err(self.unreadable(name, &error)),
         }
     }
 
@@ -283,6 +309,19 @@ impl Segments {
         state.full.push(before.name);
     }
 
+    fn unreadable(&self, name: Name, error: &io::Error) -> LogError {
+        let (reason, damaged) = match error.kind() {
+            io::ErrorKind::NotFound => ("it is not there".to_owned(), true),
+            kind => (error.to_string(), kind == io::ErrorKind::InvalidData),
+        };
+        LogError::Unreadable { file: name.path(&self.directory), reason, damaged }
+    }
+
+    fn damaged(&self, name: Name, offset: u64) -> LogError {
+        let reason = format!("at offset {offset} is not what was written");
+        LogError::Unreadable { file: name.path(&self.directory), reason, damaged: true }
+    }
+
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -305,7 +344,14 @@ fn begin(
     let place = after.checked_sub(1).and_then(|at| places.get(at)).copied();
     // The first record has a place: it is found from any position.
     let Place { position, offset } = place.unwrap_or(Place { position: 0, offset: u32::MAX });
-    Begin { file, position: name.first + u64::from(position), offset: offset.into(), end, beyond }
+    Begin {
+        name,
+        file,
+        position: name.first + u64::from(position),
+        offset: offset.into(),
+        end,
+        beyond,
+    }
 }
 
 /// What is read of a file at a time.
@@ -321,6 +367,11 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
+    /// Where in the file the next item begins.
+    fn at(&self) -> u64 {
+        self.offset - u64::try_from(self.bytes.len() - self.used).unwrap_or(0)
+    }
+
     /// The next item; `None` at the end.
     fn item(&mut self) -> io::Result<Option<(u8, &[u8])>> {
         while self.bytes.get(self.used..).and_then(item).is_none() {
@@ -371,14 +422,6 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
 #[cfg(windows)]
 fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
-}
-
-fn unreadable(error: io::Error) -> LogError {
-    LogError::Failed(format!("cannot read the journal: {error}"))
-}
-
-fn damaged(position: u64) -> LogError {
-    LogError::Failed(format!("the journal is damaged at position {position}"))
 }
 
 /// Read at once for one record: it begins within so much but for what is longer.

@@ -50,6 +50,14 @@ impl Rig {
         Journal::open(&self.opening(mark))
     }
 
+    /// Which file keeps it from being opened, and why.
+    fn damage(&self) -> (PathBuf, String) {
+        match self.open(BEGINNING).unwrap_err() {
+            LogError::Unreadable { file, reason, damaged: true } => (file, reason),
+            error => panic!("{error}"),
+        }
+    }
+
     fn reopen(&mut self) {
         self.journal = self.open(BEGINNING).unwrap().0;
     }
@@ -224,12 +232,37 @@ fn what_is_damaged_inside_is_an_error_and_not_cut_off() {
     let mut bytes = fs::read(rig.newest()).unwrap();
     bytes[at + 60] ^= 1;
     fs::write(rig.newest(), &bytes).unwrap();
-    assert!(rig.open(BEGINNING).unwrap_err().to_string().contains("is damaged"));
+    assert_eq!(
+        rig.damage(),
+        (rig.newest(), format!("at offset {at} is no whole batch, and whole ones follow"))
+    );
     assert_eq!(fs::read(rig.newest()).unwrap(), bytes);
     // Without syncs a later frame may have been written before an earlier one.
     rig.was_relaxed = true;
     rig.reopen();
     assert_eq!(rig.all(), [message("one")]);
+}
+
+#[test]
+fn a_segment_that_was_emptied_is_missed() {
+    let mut rig = Rig::new();
+    let refused = |rig: &Rig, mark| {
+        let whole = fs::read(rig.newest()).unwrap();
+        fs::write(rig.newest(), &whole[..HEAD]).unwrap();
+        let refused = rig.open(mark).unwrap_err().to_string();
+        assert!(refused.contains("which chat.db builds on"), "{refused}");
+        fs::write(rig.newest(), whole).unwrap();
+    };
+    rig.append(vec![message("one")]);
+    refused(&rig, rig.journal.mark());
+    while rig.segments() < 3 {
+        rig.append(vec![message(&"x".repeat(300))]);
+    }
+    refused(&rig, rig.journal.mark());
+    // One that is empty because nothing was put into it yet is none of these.
+    rig.journal.begin_segment().unwrap();
+    let mark = rig.journal.mark();
+    assert_eq!(rig.open(mark).unwrap().0.mark(), mark);
 }
 
 #[test]
@@ -265,7 +298,7 @@ fn a_full_segment_is_followed_by_another_whatever_a_crash_leaves() {
     // One in the middle is missed.
     let second = list(&rig.journal.directory).unwrap()[1].path(&rig.journal.directory);
     fs::remove_file(second).unwrap();
-    assert!(rig.open(BEGINNING).is_err());
+    assert_eq!(rig.damage().0, rig.journal.directory.join("00000002-*.journal"));
 }
 
 #[test]

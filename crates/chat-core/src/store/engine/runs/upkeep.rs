@@ -12,9 +12,12 @@ impl<L: Log> Engine<L> {
         self.put_runs()
     }
 
-    /// Makes one slice of work on the runs ready, which [`put_runs`](Self::put_runs) puts before any other work. While the
-    /// store is busy, only of what there is too much already, kind by kind.
+    /// Makes one slice of work on the runs ready, if none is, which [`put_runs`](Self::put_runs) puts before any other work.
+    /// While the store is busy, only of what there is too much already, kind by kind.
     pub(in super::super) fn prepare_runs(&mut self) {
+        if self.state.as_ref().is_some_and(|state| state.runs.prepared.is_some()) {
+            return;
+        }
         let prepared = self.next_slice().transpose();
         if let Some(state) = &mut self.state {
             state.runs.prepared = prepared;

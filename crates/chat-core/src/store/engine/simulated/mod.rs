@@ -148,6 +148,8 @@ impl Log for SimulatedLog {
         Ok(Recovered {
             covered: tables.covered,
             start: tables.log.keys().next().copied().unwrap_or(next),
+            lacks_oldest: false,
+            caught_up: 0,
             end: next - 1,
             next_account: tables.accounts.keys().next_back().map_or(1, |number| number.0 + 1),
             sessions: tables.sessions.iter().map(|(key, row)| (SessionKey(*key), *row)).collect(),

@@ -45,6 +45,8 @@ pub(crate) struct SqliteLog {
     syncer: Syncer,
     /// Rows that only the journal has, of sessions for the most part.
     owed: Vec<Batch>,
+    /// How many batches' rows came from the journal when this was opened.
+    caught_up: usize,
     /// Whether the database says what must be known at the next start.
     in_use: bool,
     /// Which file this is: see [`open::file_identity`].
@@ -62,10 +64,10 @@ impl SqliteLog {
         let path = options.directory.join(FILE);
         let journal = options.directory.join(JOURNAL);
         let connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
-        let failed = |reason: String| OpenError::Engine { path: path.clone(), reason };
-        checkpoint::settle(&connection).map_err(|error| failed(error.to_string()))?;
-        let mut journal =
-            open_journal(&connection, journal).map_err(|error| failed(error.to_string()))?;
+        let (mut journal, caught_up) = checkpoint::settle(&connection)
+            .map_err(engine_error)
+            .and_then(|()| open_journal(&connection, journal))
+            .map_err(|error| error.on_opening(options.directory.clone()))?;
         journal.set_segment_bytes(options.segment_bytes);
         open::mark(&mut lock, &options.directory)?;
         let identity = open::file_identity(&path);
@@ -78,6 +80,7 @@ impl SqliteLog {
             journal,
             syncer: Syncer::default(),
             owed,
+            caught_up,
             in_use: false,
             identity,
             pages,
@@ -143,6 +146,21 @@ impl SqliteLog {
         self.checkpointer.after_commit(&self.connection).map_err(gone)
     }
 
+    /// Whether the next process will find what this one has.
+    fn check_whole(&self) -> Result<(), LogError> {
+        self.journal.check_newest()?;
+        if !open::is_locked_here(&self.options.directory) {
+            // The directory was moved, with all that is in it.
+            return Ok(());
+        }
+        self.journal.segments().check_there()?;
+        let file = self.options.directory.join(FILE);
+        match open::file_identity(&file) == self.identity {
+            true => Ok(()),
+            false => Err(LogError::deleted(file)),
+        }
+    }
+
     /// Makes the database durable as it is.
     fn sync_database(&self) -> Result<(), LogError> {
         open::set_synced(&self.connection, true)
@@ -152,12 +170,12 @@ impl SqliteLog {
     }
 }
 
-/// Opens the journal, and puts what the database lacks of it.
-fn open_journal(connection: &Connection, directory: PathBuf) -> Result<Journal, LogError> {
+/// Opens the journal, and puts what the database lacks of it: the rows of so many batches.
+fn open_journal(connection: &Connection, directory: PathBuf) -> Result<(Journal, usize), LogError> {
     let opening = view::opening(connection, directory).map_err(engine_error)?;
     let (journal, owed) = Journal::open(&opening)?;
     write::put_rows(connection, &owed, journal.mark()).map_err(engine_error)?;
-    Ok(journal)
+    Ok((journal, owed.len()))
 }
 
 #[cfg(test)]
@@ -190,6 +208,7 @@ impl Log for SqliteLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
         let mut recovered = self.view()?.recover(&self.owed).map_err(engine_error)?;
         let known = self.view()?.file_identity().map_err(engine_error)?;
+        recovered.caught_up = self.caught_up;
         // A copy that was put in place of the original is as old as it is.
         recovered.may_have_lost |= known.is_some_and(|known| known != self.identity);
         Ok(recovered)
@@ -290,9 +309,12 @@ impl Log for SqliteLog {
     fn close(&mut self) -> Result<(), LogError> {
         self.checkpointer.stop();
         self.pages.drop_idle();
-        self.pay()?;
-        self.set_meta("relaxed", false)?;
-        checkpoint::truncate(&self.connection).map_err(engine_error)
+        let whole = self.check_whole();
+        let closed = self
+            .pay()
+            .and_then(|()| self.set_meta("relaxed", false))
+            .and_then(|()| checkpoint::truncate(&self.connection).map_err(engine_error));
+        whole.and(closed)
     }
 }
 
@@ -369,6 +391,9 @@ impl View for SqliteLog {
 fn engine_error(error: rusqlite::Error) -> LogError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => LogError::NoSpace(error.to_string()),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            LogError::Unreadable { file: FILE.into(), reason: error.to_string(), damaged: true }
+        }
         _ => LogError::Failed(error.to_string()),
     }
 }

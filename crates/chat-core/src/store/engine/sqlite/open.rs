@@ -7,9 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::engine_error;
 use super::schema::{self, Header};
 use crate::store::OpenError;
 use crate::store::engine::journal;
+use crate::store::engine::log::LogError;
 
 /// What a lock file says once there is a store beside it.
 const MARK: &[u8] =
@@ -19,7 +21,7 @@ const LOCK_FILE: &str = "lock";
 
 /// Makes the directory if it is missing, for its owner alone, and locks it.
 pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
-    let unusable = |source| OpenError::Directory { path: directory.into(), source };
+    let unusable = |source| unusable(directory, source);
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -39,6 +41,19 @@ pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Whether the lock is where it was made.
+pub(super) fn is_locked_here(directory: &Path) -> bool {
+    directory.join(LOCK_FILE).exists()
+}
+
+fn unusable(directory: &Path, source: io::Error) -> OpenError {
+    let path = directory.into();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::NoSpace { path },
+        _ => OpenError::Directory { path, source },
+    }
+}
+
 /// Whether a store was made in the locked directory before.
 pub(super) fn is_marked(lock: &File) -> bool {
     lock.metadata().is_ok_and(|metadata| metadata.len() > 0)
@@ -49,7 +64,7 @@ pub(super) fn mark(lock: &mut File, directory: &Path) -> Result<(), OpenError> {
     if is_marked(lock) {
         return Ok(());
     }
-    let unusable = |source| OpenError::Directory { path: directory.into(), source };
+    let unusable = |source| unusable(directory, source);
     sync_way_to(directory).map_err(unusable)?;
     lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(unusable)
 }
@@ -84,9 +99,10 @@ pub(super) fn open_writer(
     journal: &Path,
     was_there: bool,
 ) -> Result<Connection, OpenError> {
+    let unusable = |error: LogError| error.on_opening(path.parent().unwrap_or(path).to_path_buf());
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
-        _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
+        _ => unusable(engine_error(error)),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -111,8 +127,7 @@ pub(super) fn open_writer(
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
-    schema::migrate(&mut connection, version, journal)
-        .map_err(|error| OpenError::Engine { path: path.into(), reason: error.to_string() })?;
+    schema::migrate(&mut connection, version, journal).map_err(unusable)?;
     Ok(connection)
 }
 

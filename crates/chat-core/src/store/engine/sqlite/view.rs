@@ -33,6 +33,7 @@ impl SqliteView<'_> {
         Ok(Recovered {
             covered: number("SELECT value FROM meta WHERE name = 'covered'")?.unwrap_or(0),
             start: self.1.start(),
+            lacks_oldest: self.1.lacks_oldest().is_some(),
             end: self.1.next() - 1,
             next_account: number("SELECT max(number) FROM accounts")?.unwrap_or(0) + 1,
             sessions: self.sessions(owed)?,
@@ -45,6 +46,7 @@ impl SqliteView<'_> {
             running: Duration::from_secs(
                 number("SELECT value FROM meta WHERE name = 'running'")?.unwrap_or(0),
             ),
+            caught_up: 0,
             secret: self.0.query_row(
                 "SELECT value FROM meta WHERE name = 'secret'",
                 [],

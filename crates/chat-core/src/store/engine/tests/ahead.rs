@@ -75,13 +75,15 @@ fn what_was_answered_survives_and_what_was_not_may() {
 
 #[test]
 fn what_was_built_on_a_batch_that_failed_fails_with_it() {
-    for fault in [Fault::NoSpace, Fault::SyncFailed] {
+    for (fault, refusal) in
+        [(Fault::NoSpace, StoreError::NoSpace), (Fault::SyncFailed, StoreError::Unavailable)]
+    {
         let (mut rig, log) = Rig::simulated();
         let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
         rig.send_ahead(messi, "lost");
         log.fail(Some(fault));
-        assert_eq!(rig.send_ahead(messi, "built on it"), Some(Err(StoreError::Unavailable)));
-        assert_eq!(rig.settle(), Some(Err(StoreError::Unavailable)), "{fault:?}");
+        assert_eq!(rig.send_ahead(messi, "built on it"), Some(Err(refusal.clone())));
+        assert_eq!(rig.settle(), Some(Err(refusal)), "{fault:?}");
         log.fail(None);
         let mut rig = Rig::new(log, TestClock::default());
         rig.send(messi, "lineker", "later").unwrap();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, TestClock, options, outgoing, posted};
+use super::rig::{Rig, TestClock, outgoing, posted, roomy};
 use crate::Clock as _;
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::simulated::Fault;
 use crate::store::request::Operation;
-use crate::store::{Outgoing, Receipt, SessionKey, StoreError, StoreOptions};
+use crate::store::{Outgoing, Receipt, SessionKey, StoreError};
 
 struct Talk {
     rig: Rig<SimulatedLog>,
@@ -63,7 +63,7 @@ impl Talk {
         self.rig.engine.prepare(now);
         self.log.fail(Some(Fault::NoSpace));
         let outcome = self.rig.engine.settle().pop().unwrap();
-        assert_eq!(outcome.unwrap_err(), StoreError::Unavailable);
+        assert_eq!(outcome.unwrap_err(), StoreError::NoSpace);
         self.log.fail(None);
         self.rig.engine.work(now);
     }
@@ -74,16 +74,21 @@ impl Talk {
         self.rig.work(10_000);
     }
 
-    /// What was acknowledged is there once, and keys lead to it, now and after another start; nothing has the id of another.
+    /// What was acknowledged is there once.
+    fn check_pages(&mut self) {
+        let found = self.rig.peek_all(self.lineker).unwrap();
+        assert!(found.iter().map(|message| message.id.get()).eq((1..).take(found.len())));
+        let texts: Vec<_> = found.iter().map(|message| &*message.body).collect();
+        let posted: Vec<_> = self.posted.iter().map(|(text, _)| &**text).collect();
+        assert_eq!(texts, posted);
+    }
+
+    /// The same, and keys lead to it, now and after another start; nothing has the id of another.
     fn check(mut self) {
         for _ in 0..3 {
             let number = self.posted.len();
             self.post(&format!("later{number}"));
-            let found = self.rig.peek_all(self.lineker).unwrap();
-            assert!(found.iter().map(|message| message.id.get()).eq((1..).take(found.len())));
-            let texts: Vec<_> = found.iter().map(|message| &*message.body).collect();
-            let posted: Vec<_> = self.posted.iter().map(|(text, _)| &**text).collect();
-            assert_eq!(texts, posted);
+            self.check_pages();
             for (text, first) in &self.posted {
                 let again = self.rig.post(self.messi, text, "lineker", text);
                 assert_eq!(again, Ok(Receipt { duplicate: true, ..*first }), "{text}");
@@ -93,10 +98,6 @@ impl Talk {
             self.rig = self.rig.restart_with(&options);
         }
     }
-}
-
-fn roomy(clock: &TestClock) -> StoreOptions {
-    StoreOptions { mailbox_messages: 1_000, mailbox_bytes: 1_000_000, ..options(clock) }
 }
 
 /// While writes are refused, commits that hold nothing come all the same, and no step is put.
@@ -109,11 +110,27 @@ async fn while_nothing_can_be_written_no_step_is_lost() {
             for _ in 0..refusals {
                 let refused = Operation::Send(vec![talk.message("refused")]);
                 let outcome = talk.rig.run_ahead(vec![refused]).pop().unwrap();
-                assert_eq!(outcome.unwrap_err(), StoreError::Unavailable);
+                assert_eq!(outcome.unwrap_err(), StoreError::NoSpace);
             }
             talk.heal().await;
             talk.check();
         }
+    }
+}
+
+/// Whoever asks for a step that is ready already loses nothing of it.
+#[test]
+fn a_step_made_ready_twice_is_put_once() {
+    for flushed in [0, 28] {
+        let mut talk = Talk::new(flushed);
+        let now = talk.rig.clock.now();
+        for n in 0..100 {
+            talk.post(&format!("beside{n}"));
+            talk.rig.engine.prepare(now);
+            talk.rig.engine.prepare(now);
+            talk.rig.engine.work(now);
+        }
+        talk.check();
     }
 }
 
@@ -128,6 +145,12 @@ async fn a_step_made_ready_beside_a_commit_that_fails_goes_with_it() {
             }
             talk.rig.work(steps);
             talk.fail_beside_work();
+            tokio::time::advance(Duration::from_secs(10)).await;
+            // Work ends what it would have done wrong: so a look after each step.
+            for _ in 0..20 {
+                talk.rig.work(1);
+                talk.check_pages();
+            }
             talk.heal().await;
             talk.check();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, TestClock, options, outgoing};
+use super::rig::{Rig, TestClock, outgoing, roomy};
 use crate::Clock as _;
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
@@ -11,10 +11,9 @@ use crate::store::request::Operation;
 use crate::store::{SessionKey, StoreOptions};
 
 /// A store that keeps long stretches in memory.
-fn roomy<L: Log>(log: L) -> Rig<L> {
+fn large<L: Log>(log: L) -> Rig<L> {
     let clock = TestClock::default();
-    let options = StoreOptions { stretch: 100_000, mailbox_messages: 50_000, ..options(&clock) };
-    let options = StoreOptions { mailbox_bytes: 1 << 20, ..options };
+    let options = StoreOptions { stretch: 100_000, ..roomy(&clock) };
     Rig::with(log, clock, &options).unwrap()
 }
 
@@ -39,13 +38,11 @@ async fn what_a_storm_left_in_memory_is_written_behind_once_it_is_over() {
 #[tokio::test(start_paused = true)]
 async fn it_is_on_sqlite() {
     let directory = tempfile::tempdir().unwrap();
-    let mut options = crate::store::SqliteOptions::new(directory.path());
-    options.durability = crate::store::Durability::ProcessCrash;
-    storm_and_calm(crate::store::engine::SqliteLog::open(options).unwrap()).await;
+    storm_and_calm(super::rig::relaxed(directory.path())).await;
 }
 
 async fn storm_and_calm<L: Log>(log: L) {
-    let mut rig = roomy(log);
+    let mut rig = large(log);
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     storm(&mut rig, messi, 10_000);
     for _ in 0..2 {

@@ -1,7 +1,7 @@
 //! What a client may go on from: older lives of a mailbox, copies that came back, and what retention took.
 
-use super::rig::{Rig, TestClock};
-use super::served::{Served, after, roomy, stale};
+use super::rig::{Rig, TestClock, roomy};
+use super::served::{Served, after, stale};
 use crate::protocol::Resume;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::log::Log;

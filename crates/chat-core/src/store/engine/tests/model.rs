@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 
 use super::follower::Follower;
-use super::rig::{Rig, TestClock, hashed, outgoing};
-use crate::store::engine::SimulatedLog;
+use super::rig::{Rig, TestClock, hashed, holds_on_every_log, outgoing};
 use crate::store::engine::log::Log;
 use crate::store::request::{Answer, Operation};
 use crate::store::{
@@ -366,37 +365,4 @@ fn check<L: Log>(log: L, steps: Vec<Step>) {
     compare(&mut rig.restart(), &model);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
-    #[test]
-    fn simulated(steps in steps()) {
-        check(SimulatedLog::new(), steps);
-    }
-}
-
-#[cfg(feature = "embedded")]
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
-
-    #[test]
-    fn sqlite(steps in steps()) {
-        use crate::store::SqliteOptions;
-        use crate::store::engine::SqliteLog;
-        let directory = tempfile::tempdir().unwrap();
-        let mut options = SqliteOptions::new(directory.path());
-        options.durability = crate::store::Durability::ProcessCrash;
-        check(SqliteLog::open(options).unwrap(), steps);
-    }
-}
-
-#[cfg(feature = "embedded")]
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
-
-    #[test]
-    fn synced(steps in steps()) {
-        let directory = tempfile::tempdir().unwrap();
-        check(super::rig::synced(directory.path()), steps);
-    }
-}
+holds_on_every_log!(check(steps()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::rig::{Rig, TestClock, options, outgoing};
+use super::rig::{Rig, TestClock, outgoing, roomy};
 use crate::store::backend::{Pages, PlannedHistory as _};
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::heads::HeadRow;
@@ -109,12 +109,7 @@ impl View for CountingView<'_> {
 /// How many reads a page of 50 after an id takes, in a mailbox of that many.
 fn reads(size: u64, after: u64) -> usize {
     let clock = TestClock::default();
-    let options = StoreOptions {
-        stretch: 1_000,
-        mailbox_messages: u64::MAX,
-        mailbox_bytes: u64::MAX,
-        ..options(&clock)
-    };
+    let options = StoreOptions { stretch: 1_000, ..roomy(&clock) };
     let mut rig = Rig::with(SimulatedLog::new(), clock, &options).unwrap();
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     for _ in 0..size / 100 {
@@ -148,13 +143,7 @@ fn a_page_costs_the_page_and_three_reads_of_a_few_runs_at_any_place_in_any_mailb
 /// one behind so many messages.
 fn history_reads(size: u64, behind: usize) -> usize {
     let clock = TestClock::default();
-    let options = StoreOptions {
-        stretch: 1_000,
-        recent_bytes: 0,
-        mailbox_messages: u64::MAX,
-        mailbox_bytes: u64::MAX,
-        ..options(&clock)
-    };
+    let options = StoreOptions { stretch: 1_000, recent_bytes: 0, ..roomy(&clock) };
     let mut rig = Rig::with(SimulatedLog::new(), clock, &options).unwrap();
     let [messi, lineker, arini] = ["messi", "lineker", "arini"].map(|name| rig.join(name));
     for round in 0..size / 100 {

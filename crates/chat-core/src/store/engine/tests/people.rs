@@ -239,45 +239,40 @@ fn who_is_blocked_learns_nothing<L: Log>(mut rig: Rig<L>) {
     assert_eq!(state_of(&mut rig, messi, id), Ok(Delivered));
 }
 
+/// Whether messi is listed among the active, and as active in the directory.
+fn lists_messi<L: Log>(rig: &mut Rig<L>, session: SessionKey) -> (bool, bool) {
+    let directory = Some(("".into(), 10));
+    match rig.run(Operation::List { session, directory }).unwrap() {
+        Answer::Listing(listing) => {
+            let entries = listing.directory.unwrap().entries;
+            let messi = entries.iter().find(|entry| &*entry.username == "messi").unwrap();
+            (listing.active.iter().any(|user| &**user == "messi"), messi.active)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 fn lists_leave_out_who_wants_nobody_to_know<L: Log>(mut rig: Rig<L>) {
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
-    let mut listed = |session, choice| {
+    let choose = |rig: &mut Rig<L>, choice| {
         let subject = PrivacySubject::Presence;
         rig.run(Operation::SetPrivacy { session: messi, subject, choice }).unwrap();
-        let directory = Some(("".into(), 10));
-        match rig.run(Operation::List { session, directory }).unwrap() {
-            Answer::Listing(listing) => {
-                let entries = listing.directory.unwrap().entries;
-                let messi = entries.iter().find(|entry| &*entry.username == "messi").unwrap();
-                (listing.active.iter().any(|user| &**user == "messi"), messi.active)
-            }
-            other => panic!("{other:?}"),
-        }
     };
-    assert_eq!(listed(lineker, PrivacyChoice::Off), (false, false));
-    assert_eq!(listed(messi, PrivacyChoice::Off), (true, true), "to oneself");
-    assert_eq!(listed(lineker, PrivacyChoice::Default), (true, true));
+    choose(&mut rig, PrivacyChoice::Off);
+    assert_eq!(lists_messi(&mut rig, lineker), (false, false));
+    assert_eq!(lists_messi(&mut rig, messi), (true, true), "to oneself");
+    choose(&mut rig, PrivacyChoice::Default);
+    assert_eq!(lists_messi(&mut rig, lineker), (true, true));
 }
 
 fn lists_do_not_tell_who_is_blocked<L: Log>(mut rig: Rig<L>) {
     let (messi, lineker, arini) = (rig.join("messi"), rig.join("lineker"), rig.join("arini"));
-    let listed = |rig: &mut Rig<L>, session| {
-        let directory = Some(("".into(), 10));
-        match rig.run(Operation::List { session, directory }).unwrap() {
-            Answer::Listing(listing) => {
-                let entries = listing.directory.unwrap().entries;
-                let messi = entries.iter().find(|entry| &*entry.username == "messi").unwrap();
-                (listing.active.iter().any(|user| &**user == "messi"), messi.active)
-            }
-            other => panic!("{other:?}"),
-        }
-    };
     block(&mut rig, messi, "lineker", true).unwrap();
-    assert_eq!(listed(&mut rig, lineker), (false, false));
-    assert_eq!(listed(&mut rig, arini), (true, true));
-    assert_eq!(listed(&mut rig, messi), (true, true), "to oneself");
+    assert_eq!(lists_messi(&mut rig, lineker), (false, false));
+    assert_eq!(lists_messi(&mut rig, arini), (true, true));
+    assert_eq!(lists_messi(&mut rig, messi), (true, true), "to oneself");
     block(&mut rig, messi, "lineker", false).unwrap();
-    assert_eq!(listed(&mut rig, lineker), (true, true));
+    assert_eq!(lists_messi(&mut rig, lineker), (true, true));
 }
 
 on_both_logs! {
@@ -302,7 +297,7 @@ async fn what_was_not_committed_does_not_block() {
     let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
     for (on, expected) in [(true, Ok(())), (false, REFUSED)] {
         log.fail(Some(Fault::NoSpace));
-        assert_eq!(block(&mut rig, lineker, "messi", on), Err(StoreError::Unavailable));
+        assert_eq!(block(&mut rig, lineker, "messi", on), Err(StoreError::NoSpace));
         log.fail(None);
         tokio::time::advance(std::time::Duration::from_secs(10)).await;
         rig.work(1);

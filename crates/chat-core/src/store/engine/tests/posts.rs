@@ -411,7 +411,7 @@ async fn what_was_not_committed_uses_no_key_up() {
     log.fail(Some(Fault::NoSpace));
     for _ in 0..2 {
         let refused = rig.post(messi, "key", "lineker", "halo");
-        assert_eq!(refused, Err(StoreError::Unavailable));
+        assert_eq!(refused, Err(StoreError::NoSpace));
     }
     log.fail(None);
     tokio::time::advance(Duration::from_secs(10)).await;

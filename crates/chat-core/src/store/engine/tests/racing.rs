@@ -7,8 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
-use super::rig::{Rig, TestClock, outgoing};
-use super::served::roomy;
+use super::rig::{Rig, TestClock, holds_on_every_log, outgoing, roomy};
 use crate::MessageId;
 use crate::store::backend::Backend;
 use crate::store::engine::SimulatedLog;
@@ -325,25 +324,4 @@ fn race<L: Disk>(log: L, steps: Vec<Step>) {
     });
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
-    #[test]
-    fn simulated(steps in steps()) {
-        race(SimulatedLog::new(), steps);
-    }
-}
-
-#[cfg(feature = "embedded")]
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
-
-    #[test]
-    fn sqlite(steps in steps()) {
-        let directory = tempfile::tempdir().unwrap();
-        let mut options = crate::store::SqliteOptions::new(directory.path());
-        // What a sync is worth is tested elsewhere.
-        options.durability = crate::store::Durability::ProcessCrash;
-        race(crate::store::engine::SqliteLog::open(options).unwrap(), steps);
-    }
-}
+holds_on_every_log!(race(steps()));

@@ -97,15 +97,10 @@ fn the_count_limit_is_a_floor_and_never_touches_what_waits() {
 #[cfg(feature = "embedded")]
 #[test]
 fn dormant_accounts_do_not_keep_the_file_large() {
-    use crate::store::engine::SqliteLog;
-    use crate::store::{Durability, SqliteOptions};
-
     let directory = tempfile::tempdir().unwrap();
-    let mut sqlite = SqliteOptions::new(directory.path());
-    sqlite.durability = Durability::ProcessCrash;
     let clock = TestClock::default();
     let options = StoreOptions { stretch: 5_000, cached_mailboxes: 10_000, ..options(&clock) };
-    let mut rig = Rig::with(SqliteLog::open(sqlite).unwrap(), clock, &options).unwrap();
+    let mut rig = Rig::with(super::rig::relaxed(directory.path()), clock, &options).unwrap();
     let users: Vec<_> = (0..1_000).map(|n| rig.join(&format!("user{n}"))).collect();
     for day in 0..40_usize {
         for n in 0..10 {

@@ -72,6 +72,11 @@ pub(super) fn options(clock: &TestClock) -> StoreOptions {
     }
 }
 
+/// Room for everything: what is refused is tested elsewhere.
+pub(super) fn roomy(clock: &TestClock) -> StoreOptions {
+    StoreOptions { mailbox_messages: u64::MAX, mailbox_bytes: u64::MAX, ..options(clock) }
+}
+
 impl Rig<SimulatedLog> {
     pub(super) fn simulated() -> (Self, SimulatedLog) {
         let log = SimulatedLog::with_power_switch();
@@ -345,13 +350,10 @@ macro_rules! on_both_logs {
         #[cfg(feature = "embedded")]
         mod sqlite {
             use super::{Rig, TestClock};
-            use crate::store::{Durability, SqliteOptions, engine::SqliteLog};
             $(#[test]
             fn $test() {
                 let directory = tempfile::tempdir().unwrap();
-                let mut options = SqliteOptions::new(directory.path());
-                options.durability = Durability::ProcessCrash;
-                super::$test(Rig::new(SqliteLog::open(options).unwrap(), TestClock::default()));
+                super::$test(Rig::new(super::super::rig::relaxed(directory.path()), TestClock::default()));
             })*
         }
     };
@@ -374,6 +376,51 @@ macro_rules! on_a_synced_journal {
     };
 }
 pub(super) use on_a_synced_journal;
+
+/// Makes property tests of a function that takes a log and what the strategy gives: many cases in memory, a few on the disk.
+macro_rules! holds_on_every_log {
+    ($function:ident($strategy:expr)) => {
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+            #[test]
+            fn simulated(given in $strategy) {
+                $function(crate::store::engine::SimulatedLog::new(), given);
+            }
+        }
+
+        #[cfg(feature = "embedded")]
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
+
+            #[test]
+            fn sqlite(given in $strategy) {
+                let directory = tempfile::tempdir().unwrap();
+                $function(super::rig::relaxed(directory.path()), given);
+            }
+        }
+
+        #[cfg(feature = "embedded")]
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+            #[test]
+            fn synced(given in $strategy) {
+                let directory = tempfile::tempdir().unwrap();
+                $function(super::rig::synced(directory.path()), given);
+            }
+        }
+    };
+}
+pub(super) use holds_on_every_log;
+
+/// A store on the disk without syncs: what they are worth is tested elsewhere.
+#[cfg(feature = "embedded")]
+pub(super) fn relaxed(directory: &std::path::Path) -> crate::store::engine::SqliteLog {
+    let mut options = crate::store::SqliteOptions::new(directory);
+    options.durability = crate::store::Durability::ProcessCrash;
+    crate::store::engine::SqliteLog::open(options).expect("opens")
+}
 
 /// A store on the disk that keeps what a default one promises.
 #[cfg(feature = "embedded")]

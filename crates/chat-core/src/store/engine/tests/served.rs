@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::rig::{Rig, TestClock, options};
+use super::rig::{Rig, TestClock, roomy};
 use crate::store::backend::Backend;
 use crate::store::engine::log::Log;
 use crate::store::request::Request;
@@ -83,11 +83,6 @@ impl<L: Log> Served<L> {
             self.rig.send(from, to, body).unwrap();
         }
     }
-}
-
-/// Room for everything: what is refused is tested elsewhere.
-pub(super) fn roomy(clock: &TestClock) -> StoreOptions {
-    StoreOptions { mailbox_messages: u64::MAX, mailbox_bytes: u64::MAX, ..options(clock) }
 }
 
 pub(super) fn after(id: u64, incarnation: &str) -> WatchFrom {

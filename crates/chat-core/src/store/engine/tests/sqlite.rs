@@ -7,7 +7,9 @@ use crate::store::engine::SqliteLog;
 use crate::store::engine::index::{Entry, IndexRow};
 use crate::store::engine::log::{Log, RunChange, Slice};
 use crate::store::request::Operation;
-use crate::store::{AccountNumber, Durability, Incarnation, OpenError, SqliteOptions};
+use crate::store::{
+    AccountNumber, Durability, Incarnation, OpenError, SqliteOptions, StoreOptions,
+};
 
 fn open(directory: &tempfile::TempDir) -> Result<SqliteLog, OpenError> {
     SqliteLog::open(SqliteOptions::new(directory.path()))
@@ -78,9 +80,63 @@ fn a_database_without_its_journal_is_refused() {
     drop(rig);
     let journal = directory.path().join("journal");
     fs::remove_dir_all(&journal).unwrap();
-    assert!(open(&directory).unwrap_err().to_string().contains("put both back"));
+    let damaged = || match open(&directory).unwrap_err() {
+        OpenError::Damaged { path, .. } => path,
+        error => panic!("{error}"),
+    };
+    assert_eq!(damaged(), journal.join("00000001-*.journal"));
     fs::rename(older.path().join("journal"), &journal).unwrap();
-    assert!(open(&directory).unwrap_err().to_string().contains("put both back"));
+    assert_eq!(
+        damaged(),
+        journal.join(fs::read_dir(&journal).unwrap().next().unwrap().unwrap().file_name())
+    );
+}
+
+#[test]
+fn an_old_file_that_is_gone_stops_nobody_but_who_asks_for_what_was_in_it() {
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+    let directory = tempfile::tempdir().unwrap();
+    let clock = TestClock::default();
+    let options = StoreOptions { mailbox_bytes: 1_000_000, ..options(&clock) };
+    let mut rig = Rig::with(open(&directory).unwrap(), clock, &options).unwrap();
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    let waiting: Vec<_> = (0..10).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+    for text in &waiting {
+        rig.send(messi, "lineker", text).unwrap();
+    }
+    let entries = fs::read_dir(directory.path().join("journal")).unwrap();
+    let oldest = entries.map(|entry| entry.unwrap().path()).min().unwrap();
+    let aside = directory.path().join("aside");
+    fs::rename(&oldest, &aside).unwrap();
+    // Not even when all in it is old enough to go.
+    for _ in 0..2 {
+        rig.clock.advance(20 * DAY);
+        rig.work(1_000);
+        rig.send(messi, "messi", "goes on").unwrap();
+        assert_eq!(rig.peek_all(lineker).unwrap_err(), crate::store::StoreError::Unavailable);
+        rig.take(messi, 10).unwrap();
+    }
+    rig = rig.restart_with(&options);
+    rig.work(1_000);
+    rig.send(messi, "messi", "goes on").unwrap();
+    assert_eq!(rig.peek_all(lineker).unwrap_err(), crate::store::StoreError::Unavailable);
+    fs::rename(&aside, &oldest).unwrap();
+    rig = rig.restart_with(&options);
+    rig.work(1_000);
+    assert_eq!(bodies(&rig.peek_all(lineker).unwrap()), waiting);
+}
+
+#[test]
+fn a_damaged_database_is_refused_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Rig::new(open(&directory).unwrap(), TestClock::default()));
+    let file = directory.path().join("chat.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let (header, pages) = bytes.split_at_mut(100);
+    pages.fill(0xff);
+    assert!(header.starts_with(b"SQLite"));
+    fs::write(&file, bytes).unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::Damaged { path, .. }) if path == file));
 }
 
 #[test]
@@ -199,7 +255,7 @@ async fn a_full_database_refuses_writes_and_heals() {
     rig.engine.log.set_pragma("max_page_count", pages);
     // An account's row goes into the database with its commit.
     let full = (0..300).find_map(|n| rig.try_join(&format!("user{n}")).err());
-    assert_eq!(full, Some(crate::store::StoreError::Unavailable));
+    assert_eq!(full, Some(crate::store::StoreError::NoSpace));
     assert!(rig.send(messi, "lineker", "refused").is_err());
     assert_eq!(bodies(&rig.peek_all(lineker).unwrap())[0], "before");
     rig.engine.log.set_pragma("max_page_count", 1_000_000);

@@ -287,19 +287,12 @@ fn ids_from_before_a_copy_was_put_back_tell_of_no_other_message() {
     use crate::store::backend::Backend as _;
     use crate::store::engine::SqliteLog;
     use crate::store::engine::log::View as _;
-    use crate::store::engine::tests::rig::{copy_store, remove_store};
-    use crate::store::{Durability, SqliteOptions};
+    use crate::store::engine::tests::rig::{copy_store, relaxed, remove_store, roomy};
 
     let directory = tempfile::tempdir().unwrap();
     let backup = tempfile::tempdir().unwrap();
     let clock = TestClock::default();
-    let open = || {
-        let mut sqlite = SqliteOptions::new(directory.path());
-        sqlite.durability = Durability::ProcessCrash;
-        let mut options = options(&clock);
-        options.mailbox_messages = 1_000;
-        Rig::with(SqliteLog::open(sqlite).unwrap(), clock.clone(), &options).unwrap()
-    };
+    let open = || Rig::with(relaxed(directory.path()), clock.clone(), &roomy(&clock)).unwrap();
     let mut rig = open();
     let (messi, _) = two(&mut rig);
     let kept = send(&mut rig, messi, "lineker");

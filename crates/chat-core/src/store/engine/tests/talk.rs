@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::rig::{Rig, TestClock, options};
+use super::rig::{Rig, TestClock, holds_on_every_log, roomy};
 use crate::store::backend::Backend;
-use crate::store::engine::SimulatedLog;
 use crate::store::engine::log::Log;
 use crate::store::request::Operation;
-use crate::store::{EntryId, Receipt, SentId, SessionKey, StoreError, StoreOptions};
+use crate::store::{EntryId, Receipt, SentId, SessionKey, StoreError};
 
 const NAMES: [&str; 4] = ["messi", "lineker", "henderson", "arini"];
 
@@ -197,15 +196,11 @@ fn read<L: Log>(rig: &mut Rig<L>, model: &Model, user: usize, with: usize, most:
     }
 }
 
-fn roomy(clock: &TestClock) -> StoreOptions {
-    StoreOptions { mailbox_messages: 10_000, mailbox_bytes: 1_000_000, ..options(clock) }
-}
-
-fn check<L: Log>(log: L, steps: &[Step]) {
+fn check<L: Log>(log: L, steps: Vec<Step>) {
     let (clock, mut model) = (TestClock::default(), Model::default());
     let mut rig = Rig::with(log, clock.clone(), &roomy(&clock)).unwrap();
     for one in steps {
-        rig = step(rig, &mut model, one);
+        rig = step(rig, &mut model, &one);
     }
     for restart in [false, true] {
         if restart {
@@ -220,37 +215,4 @@ fn check<L: Log>(log: L, steps: &[Step]) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
-    #[test]
-    fn simulated(steps in steps()) {
-        check(SimulatedLog::new(), &steps);
-    }
-}
-
-#[cfg(feature = "embedded")]
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
-
-    #[test]
-    fn sqlite(steps in steps()) {
-        use crate::store::SqliteOptions;
-        use crate::store::engine::SqliteLog;
-        let directory = tempfile::tempdir().unwrap();
-        let mut options = SqliteOptions::new(directory.path());
-        options.durability = crate::store::Durability::ProcessCrash;
-        check(SqliteLog::open(options).unwrap(), &steps);
-    }
-}
-
-#[cfg(feature = "embedded")]
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
-
-    #[test]
-    fn synced(steps in steps()) {
-        let directory = tempfile::tempdir().unwrap();
-        check(super::rig::synced(directory.path()), &steps);
-    }
-}
+holds_on_every_log!(check(steps()));

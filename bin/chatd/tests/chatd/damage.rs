@@ -1,0 +1,178 @@
+//! What the daemon does where its files are damaged or gone.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::{Daemon, Home, ask};
+
+/// Makes two users, and serves them.
+fn serve(home: &Home, arguments: &[&str]) -> Daemon {
+    for user in ["messi", "lineker"] {
+        home.run_with(&["user", "add", user, "--password-stdin"], "surabaya\n").done();
+    }
+    home.serve(arguments)
+}
+
+/// Files of the journal, the oldest first.
+fn journal(home: &Home) -> Vec<PathBuf> {
+    let entries = fs::read_dir(home.data().join("journal")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Logs messi in and sends so many messages; the last was answered.
+fn send(daemon: &Daemon, count: usize) {
+    let mut stream = daemon.connect();
+    let token = login(&mut stream, "messi");
+    for n in 0..count {
+        assert!(ask(&mut stream, &format!("send {token} lineker {n}")).contains("OK"));
+    }
+}
+
+fn login(stream: &mut std::net::TcpStream, user: &str) -> String {
+    let reply = ask(stream, &format!("auth {user} surabaya"));
+    let reply: serde_json::Value = serde_json::from_str(&reply).unwrap();
+    reply["tokenid"].as_str().unwrap().to_owned()
+}
+
+/// It refuses to start, says where the damage is, and systemd does not start it again; nothing was changed.
+fn refused(home: &Home, reasons: &[&str]) {
+    let before: Vec<_> = journal(home).into_iter().map(|file| fs::read(file).unwrap()).collect();
+    let unit = include_str!("../../../../deploy/chatd.service");
+    assert!(unit.contains("\nRestartPreventExitStatus=64 66 73 77\n"));
+    for _ in 0..2 {
+        let ended = home.run(&["--listen", "127.0.0.1:0"]);
+        for reason in reasons.iter().chain(&["put back a backup of the whole data directory"]) {
+            ended.refused(73, reason);
+        }
+    }
+    let after: Vec<_> = journal(home).into_iter().map(|file| fs::read(file).unwrap()).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_journal_damaged_in_its_middle_is_refused_for_good() {
+    let home = Home::new();
+    let daemon = serve(&home, &[]);
+    send(&daemon, 10);
+    daemon.stop();
+    let [file] = journal(&home).try_into().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    // Behind its batches there are zeros.
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end / 2] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    refused(&home, &[file.to_str().unwrap(), "at offset ", "is no whole batch"]);
+}
+
+#[test]
+fn a_journal_that_is_gone_or_older_than_the_database_is_refused_for_good() {
+    let home = Home::new();
+    let daemon = serve(&home, &[]);
+    daemon.stop();
+    let [file] = journal(&home).try_into().unwrap();
+    let older = fs::read(&file).unwrap();
+    let daemon = home.serve(&[]);
+    send(&daemon, 10);
+    daemon.stop();
+    fs::write(&file, older).unwrap();
+    refused(&home, &[file.to_str().unwrap(), "which chat.db builds on"]);
+    fs::remove_file(&file).unwrap();
+    refused(&home, &["00000001-*.journal", "it is not there"]);
+}
+
+#[test]
+fn older_files_that_cannot_be_read_are_named_once_and_read_again_once_they_are_back() {
+    let home = Home::new();
+    let small = "[store]\nsegment = \"1 KiB\"\nrecent = 1\nstretch = 10\n";
+    let config = home.write("c.toml", small);
+    let daemon = serve(&home, &["--config", config.to_str().unwrap()]);
+    send(&daemon, 100);
+    let files = journal(&home);
+    let (missing, damaged) = (&files[2], &files[4]);
+    let kept = [fs::read(missing).unwrap(), fs::read(damaged).unwrap()];
+    fs::remove_file(missing).unwrap();
+    fs::write(damaged, vec![0; kept[1].len()]).unwrap();
+    let mut stream = daemon.connect();
+    let token = login(&mut stream, "lineker");
+    let mut page = || ask(&mut stream, &format!("peek {token} - 1000"));
+    for _ in 0..5 {
+        assert!(page().contains(r#""code": "unavailable""#));
+        send(&daemon, 1);
+    }
+    fs::write(missing, &kept[0]).unwrap();
+    for _ in 0..5 {
+        assert!(page().contains(r#""code": "unavailable""#));
+    }
+    fs::write(damaged, &kept[1]).unwrap();
+    assert_eq!(page().matches(r#""body""#).count(), 105);
+    let log = daemon.stop();
+    for (file, reason) in [(missing, "it is not there"), (damaged, "damaged")] {
+        let lines = log.lines().filter(|line| line.contains(file.to_str().unwrap()));
+        let [line] = lines.collect::<Vec<_>>().try_into().expect(&log);
+        assert!(line.contains("ERROR") && line.contains(reason), "{line}");
+        assert!(line.contains("put back as it was, from a backup"), "{line}");
+    }
+    assert!(!log.contains("refusing writes"), "{log}");
+}
+
+#[test]
+fn a_directory_that_was_moved_has_all_that_was_acknowledged() {
+    let home = Home::new();
+    let daemon = serve(&home, &[]);
+    send(&daemon, 10);
+    let elsewhere = home.path().join("elsewhere");
+    fs::rename(home.data(), &elsewhere).unwrap();
+    let log = daemon.stop();
+    assert!(log.contains("synced and closed"), "{log}");
+    let daemon = home.serve(&["--data", elsewhere.to_str().unwrap()]);
+    let mut stream = daemon.connect();
+    let token = login(&mut stream, "lineker");
+    assert_eq!(ask(&mut stream, &format!("peek {token}")).matches(r#""body""#).count(), 10);
+}
+
+#[test]
+fn an_end_without_its_files_is_told_and_is_no_clean_one() {
+    for deleted in ["newest", "older", "chat.db", "all"] {
+        let home = Home::new();
+        let small = home.write("c.toml", "[store]\nsegment = \"1 KiB\"\n");
+        let daemon = serve(&home, &["--config", small.to_str().unwrap()]);
+        send(&daemon, 50);
+        let files = journal(&home);
+        let file = match deleted {
+            "older" => files[1].clone(),
+            "chat.db" => home.data().join("chat.db"),
+            _ => files.last().unwrap().clone(),
+        };
+        match deleted {
+            "all" => fs::remove_dir_all(home.data()).unwrap(),
+            _ => fs::remove_file(&file).unwrap(),
+        }
+        daemon.signal(rustix::process::Signal::TERM);
+        let (code, log) = daemon.wait();
+        assert_eq!(code, Some(74), "{deleted}: {log}");
+        let told = log.lines().find(|line| line.contains("is lost with the end of this process"));
+        let told = told.unwrap_or_else(|| panic!("{deleted}: {log}"));
+        assert!(told.contains("ERROR") && told.contains(file.to_str().unwrap()), "{told}");
+        assert!(log.contains("put back a backup of the whole data directory"), "{log}");
+        assert!(!log.contains("safe") && !log.contains("synced and closed"), "{deleted}: {log}");
+    }
+}
+
+#[test]
+fn what_a_start_replays_is_told() {
+    let home = Home::new();
+    let daemon = serve(&home, &[]);
+    send(&daemon, 10);
+    // Killed.
+    drop(daemon);
+    let log = home.serve(&[]).stop();
+    let line = log.lines().find(|line| line.contains("replayed the end of the journal"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("INFO") && line.contains(" took="), "{line}");
+    // Two accounts and ten messages; a session is a row that is put later.
+    assert!(line.contains(" records=12 batches="), "{line}");
+    let log = Home::new().serve(&[]).stop();
+    assert!(!log.contains("replayed"), "{log}");
+}
