@@ -314,8 +314,8 @@ impl LogError {
         match is_new {
             true => tracing::error!(
                 error = %self,
-                "{what}: what needs this file is refused until it is put back as it was, from a backup; no restart is \
-                 needed, and this is not said again"
+                "{what}: what needs this file is refused until it is put back as it was, from a backup; this is not said \
+                 again"
             ),
             false => tracing::debug!(error = %self, "{what}"),
         }
