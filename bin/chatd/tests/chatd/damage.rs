@@ -83,6 +83,19 @@ fn a_journal_that_is_gone_or_older_than_the_database_is_refused_for_good() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_read_is_worth_another_try() {
+    let home = Home::new();
+    serve(&home, &[]).stop();
+    let [file] = journal(&home).try_into().unwrap();
+    fs::remove_file(&file).unwrap();
+    // What the system refuses to read, whoever asks.
+    fs::create_dir(&file).unwrap();
+    let ended = home.run(&["--listen", "127.0.0.1:0"]);
+    ended.refused(74, "cannot open the store");
+    assert!(!ended.stderr.contains("put back a backup"), "{ended:?}");
+}
+
+#[test]
 fn older_files_that_cannot_be_read_are_named_once_and_read_again_once_they_are_back() {
     let home = Home::new();
     let small = "[store]\nsegment = \"1 KiB\"\nrecent = 1\nstretch = 10\n";

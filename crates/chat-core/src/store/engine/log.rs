@@ -283,6 +283,10 @@ pub(crate) enum LogError {
     #[error("no space left: {0}")]
     NoSpace(String),
     /// A file is not what was written, is missing, or cannot be read.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(dead_code, reason = "a log in memory has no files")
+    )]
     #[error("{}: {reason}", file.display())]
     Unreadable {
         /// Its whole path, or its name in the data directory.
@@ -299,6 +303,7 @@ pub(crate) enum LogError {
 
 impl LogError {
     /// A file is not there any more, or another one is in its place.
+    #[cfg(feature = "embedded")]
     pub(crate) fn deleted(file: PathBuf) -> Self {
         Self::Unreadable { file, reason: "it was deleted or replaced".into(), damaged: true }
     }
@@ -314,8 +319,8 @@ impl LogError {
         match is_new {
             true => tracing::error!(
                 error = %self,
-                "{what}: what needs this file is refused until it is put back as it was, from a backup; no restart is \
-                 needed, and this is not said again"
+                "{what}: what needs this file is refused until it is put back as it was, from a backup; this is not said \
+                 again"
             ),
             false => tracing::debug!(error = %self, "{what}"),
         }

@@ -116,6 +116,10 @@ struct Replayed {
     /// Changes that the index does not have yet, and memory has again.
     records: usize,
     /// Batches whose rows the tables have again.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(dead_code, reason = "a store in memory has none")
+    )]
     batches: usize,
 }
 

@@ -66,9 +66,8 @@ impl Store {
     /// # Errors
     /// [`OpenError::Engine`] if no thread can be started.
     pub fn in_memory(options: StoreOptions) -> Result<Self, OpenError> {
-        let engine = Engine::new(SimulatedLog::new(), &options).map_err(|error| {
-            OpenError::Engine { path: "(memory)".into(), reason: error.to_string() }
-        })?;
+        let engine = Engine::new(SimulatedLog::new(), &options)
+            .map_err(|error| error.on_opening("(memory)".into()))?;
         Self::start(engine, &options, None)
     }
 

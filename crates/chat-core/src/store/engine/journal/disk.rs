@@ -68,10 +68,19 @@ pub(super) fn sync_all(file: &File) -> io::Result<()> {
     file.sync_all().map_err(io::Error::other)
 }
 
+/// Takes a file's name away. A loss of power may bring it back until the directory is synced.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    #[cfg(all(test, unix))]
+    faults::removed(path);
+    fs::remove_file(path)
+}
+
 /// Makes the names in a directory durable.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    match cfg!(unix) {
-        true => sync_all(&File::open(directory)?),
-        false => Ok(()),
+    if cfg!(unix) {
+        sync_all(&File::open(directory)?)?;
     }
+    #[cfg(all(test, unix))]
+    faults::directory_synced();
+    Ok(())
 }

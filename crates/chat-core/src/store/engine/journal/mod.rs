@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::log::{Batch, LogError};
-use disk::{create, set_len, sync_all, sync_data, sync_directory, write_all_at};
+use disk::{create, remove, set_len, sync_all, sync_data, sync_directory, write_all_at};
 use frame::{Place, frame_head, places, put_frame};
 use segment::{HEAD, Name};
 use segments::Newest;
@@ -273,7 +273,7 @@ impl Journal {
                 Ok(())
             }
             Err(error) => {
-                let _ = fs::remove_file(name.path(&self.directory));
+                let _ = remove(&name.path(&self.directory));
                 self.cut_off()?;
                 Err(error)
             }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{set_len, sync_all};
+use super::disk::{remove, set_len, sync_all};
 use super::segment::{self, Name, Scan, scan};
 use super::segments::{Newest, Segments};
 use super::{HEAD_BYTES, Journal, Mark, begin_file, failed, make_directory};
@@ -50,6 +50,11 @@ impl Journal {
                     owed.push(rows);
                 }
             })?;
+            let ends_at = newest.as_ref().map(|(_, before): &(Name, Scan)| before.next);
+            if ends_at.is_some_and(|next| next != name.first) {
+                let reason = "it does not go on where the file before it ends".into();
+                return Err(damaged(name.path(&opening.directory), reason));
+            }
             last_sequence = scan.last_sequence.or(last_sequence);
             if last_sequence.is_some_and(|last| last + 1 < opening.mark.sequence) {
                 return Err(too_old(opening, *name, &scan));
@@ -58,8 +63,8 @@ impl Journal {
         }
         let (name, scan) = newest.ok_or_else(|| missing(opening, opening.mark.segment))?;
         // From here on the files are changed.
-        if let Some(begun) = found.just_begun {
-            fs::remove_file(begun.path(&opening.directory)).map_err(failed)?;
+        for name in &found.unused {
+            remove(&name.path(&opening.directory)).map_err(failed)?;
         }
         let sequence = last_sequence.map_or(opening.mark.sequence, |last| last + 1);
         let journal = Self::go_on(opening, &found.names, name, scan, sequence)?;
@@ -126,42 +131,32 @@ impl Journal {
 struct Found {
     /// In order, without a hole.
     names: Vec<Name>,
-    /// One more that a crash left before anything was put into it.
-    just_begun: Option<Name>,
+    /// Others that a crash left, into which nothing was ever put.
+    unused: Vec<Name>,
 }
 
 impl Found {
     fn new(opening: &Opening) -> Result<Self, LogError> {
         let directory = &opening.directory;
         let mut names = segment::list(directory).map_err(failed)?;
-        let mut just_begun = None;
-        if let Some(last) = names.last().copied()
-            && names.len() > 1
-            && is_just_begun(directory, opening.store, last).map_err(failed)?
-        {
-            just_begun = names.pop();
-        }
+        let unused = take_unused(opening, &mut names).map_err(failed)?;
         let follow = |a: &Name, b: &Name| b.number == a.number + 1 && b.first >= a.first;
         let mut pairs = names.iter().zip(names.iter().skip(1));
         if let Some((before, _)) = pairs.find(|(a, b)| !follow(a, b)) {
             return Err(missing(opening, before.number + 1));
         }
         match names.iter().any(|name| name.number == opening.mark.segment) {
-            true => Ok(Self { names, just_begun }),
+            true => Ok(Self { names, unused }),
             false => Err(missing(opening, opening.mark.segment)),
         }
     }
 
     /// Sequence of the last frame before those of the mark's segment, should that have none; `None` if it was trimmed.
     fn last_before(&self, opening: &Opening) -> Result<Option<u64>, LogError> {
-        let is_empty = |name: &Name| {
-            let file = fs::metadata(name.path(&opening.directory));
-            file.map(|file| file.len() <= HEAD_BYTES).map_err(failed)
-        };
         let at = self.names.iter().position(|name| name.number == opening.mark.segment);
         let before = at.and_then(|at| self.names.get(at.checked_sub(1)?));
         match (at.and_then(|at| self.names.get(at)), before) {
-            (Some(marked), _) if !is_empty(marked)? => Ok(None),
+            (Some(marked), _) if !holds_nothing(opening, *marked).map_err(failed)? => Ok(None),
             (_, Some(before)) => Ok(self.scan(*before, opening, &mut |_, _| ())?.last_sequence),
             _ => Ok((opening.mark.segment == 1).then_some(0)),
         }
@@ -197,11 +192,45 @@ impl Found {
     }
 }
 
-/// Whether a crash left the segment before its head was whole, which is before anything was put into it.
-fn is_just_begun(directory: &Path, store: [u8; 16], name: Name) -> std::io::Result<bool> {
-    let bytes = fs::metadata(name.path(directory))?.len();
-    Ok(bytes < HEAD_BYTES
-        || (bytes == HEAD_BYTES && fs::read(name.path(directory))? != segment::head(store, name)))
+/// Takes out the segments behind the last one that is in use. A crash left them while they were made; or they were withdrawn, as
+/// making them failed, and the power went before their names were gone for good.
+///
+/// Before anything is put into a segment the one before it is ended, for good. So of those that hold nothing only that one counts
+/// which goes on where the one before it ends, or which the database knows.
+fn take_unused(opening: &Opening, names: &mut Vec<Name>) -> std::io::Result<Vec<Name>> {
+    let highest = names.last().map_or(0, |name| name.number);
+    let at = names.partition_point(|name| name.number < highest);
+    let Some(before) = at.checked_sub(1).and_then(|at| names.get(at)).copied() else {
+        return Ok(Vec::new());
+    };
+    let (mut used, mut unused) = (Vec::new(), Vec::new());
+    for name in names.drain(at..) {
+        match holds_nothing(opening, name)? {
+            true => unused.push(name),
+            false => used.push(name),
+        }
+    }
+    if used.is_empty() {
+        let mut file = File::open(before.path(&opening.directory))?;
+        let scan = scan(&mut file, opening.store, before, &mut |_, _| ())?;
+        let next = scan.filter(|scan| scan.ended).map(|scan| scan.next);
+        let counts = |name: &Name| next == Some(name.first) || name.number == opening.mark.segment;
+        let counting = unused.iter().rposition(|name| counts(name) && is_whole(opening, *name));
+        used.extend(counting.map(|at| unused.remove(at)));
+    }
+    names.append(&mut used);
+    Ok(unused)
+}
+
+/// Whether the head of a segment is as it was written.
+fn is_whole(opening: &Opening, name: Name) -> bool {
+    let head = segment::head(opening.store, name);
+    fs::read(name.path(&opening.directory)).is_ok_and(|bytes| bytes == head)
+}
+
+/// Whether nothing was put into a segment, not even zeros.
+fn holds_nothing(opening: &Opening, name: Name) -> std::io::Result<bool> {
+    Ok(fs::metadata(name.path(&opening.directory))?.len() <= HEAD_BYTES)
 }
 
 /// Opens the newest segment and removes what is torn. All that is shown from now on is durable.

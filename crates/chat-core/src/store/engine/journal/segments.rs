@@ -95,7 +95,7 @@ impl Segments {
         (state.start < oldest.first).then(|| {
             let number = oldest.number.saturating_sub(1);
             let file = self.directory.join(format!("{number:08}-*.journal"));
-            let reason = "it is not there".into();
+            let reason = "it is not there; once it is, start the daemon again".into();
             LogError::Unreadable { file, reason, damaged: true }
         })
     }

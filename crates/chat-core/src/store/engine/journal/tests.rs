@@ -266,6 +266,35 @@ fn a_segment_that_was_emptied_is_missed() {
 }
 
 #[test]
+fn of_segments_with_nothing_in_them_only_the_one_that_follows_counts() {
+    let mut rig = Rig::new();
+    rig.append(vec![message("one"), message("two")]);
+    rig.journal.begin_segment().unwrap();
+    let (real, kept) = (rig.newest(), rig.all());
+    let withdrawn = Name { number: 2, first: rig.journal.next - 1 };
+    let path = withdrawn.path(&rig.journal.directory);
+    for real_is_there in [true, false] {
+        fs::write(&path, segment::head(STORE, withdrawn)).unwrap();
+        if !real_is_there {
+            fs::remove_file(&real).unwrap();
+        }
+        rig.reopen();
+        assert_eq!((rig.newest(), rig.all(), rig.segments()), (real.clone(), kept.clone(), 2));
+    }
+    // Also once there is something in the real one.
+    rig.append(vec![message("three")]);
+    fs::write(&path, segment::head(STORE, withdrawn)).unwrap();
+    rig.reopen();
+    assert_eq!((rig.all().len(), rig.segments()), (3, 2));
+    // One with something in it is never taken for withdrawn.
+    let before = list(&rig.journal.directory).unwrap()[0].path(&rig.journal.directory);
+    let mut bytes = fs::read(&before).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&before, bytes).unwrap();
+    assert_eq!(rig.damage().0, before);
+}
+
+#[test]
 fn a_full_segment_is_followed_by_another_whatever_a_crash_leaves() {
     let mut rig = Rig::new();
     let body = "x".repeat(300);

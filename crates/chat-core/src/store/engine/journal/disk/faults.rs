@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a disk fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,15 @@ pub(crate) fn heal() {
     DISK.with_borrow_mut(|disk| disk.fault = None);
 }
 
-/// Leaves of the files in a directory what was synced. All of them were made while somebody looked.
+/// Leaves of the files in a directory what was synced. All of them were made while somebody looked. Of names that were made and
+/// taken away since the directory was synced the disk has the first half.
 pub(crate) fn lose_power(directory: &Path) {
+    let removed = DISK.with_borrow_mut(|disk| std::mem::take(&mut disk.removed));
+    for (path, durable) in removed.into_iter().filter(|(path, _)| !path.exists()) {
+        let back = identity(&File::create(path).unwrap());
+        let kept = Kept { durable, changes: Vec::new() };
+        DISK.with_borrow_mut(|disk| drop(disk.files.insert(back, kept)));
+    }
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let file = identity(&File::open(&path).unwrap());
@@ -53,6 +60,8 @@ struct Disk {
     lasts: bool,
     struck: u64,
     files: HashMap<u64, Kept>,
+    /// Paths of files whose removal is not durable, and what the disk has of them.
+    removed: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// What is on the disk of a file, and what is not yet.
@@ -107,6 +116,19 @@ pub(super) fn before_change() -> io::Result<()> {
 
 pub(super) fn created(file: &File) {
     DISK.with_borrow_mut(|disk| drop(disk.files.insert(identity(file), Kept::default())));
+}
+
+pub(super) fn removed(path: &Path) {
+    let Ok(file) = File::open(path) else { return };
+    DISK.with_borrow_mut(|disk| {
+        if let Some(kept) = disk.files.remove(&identity(&file)) {
+            disk.removed.push((path.to_path_buf(), kept.durable));
+        }
+    });
+}
+
+pub(super) fn directory_synced() {
+    DISK.with_borrow_mut(|disk| disk.removed.clear());
 }
 
 pub(super) fn written(file: &File, bytes: &[u8], offset: u64) {

@@ -119,6 +119,44 @@ fn what_a_failed_sync_may_have_lost_is_not_counted_on_once_the_power_goes() {
     }
 }
 
+/// Runs into the n-th failure, goes on for so many records, and loses power, as often as there are operations that can fail. Files
+/// are begun, and withdrawn as that fails, at all moments.
+fn lose_power_after(fault: Fault, more: usize) {
+    for n in 1.. {
+        let context = format!("operation {n}, {fault:?}, {more} more");
+        let (mut rig, mut said) = (Rig::new(), Said::default());
+        faults::fail_at(n, fault, false);
+        let text = |at: usize| format!("{at}:{}", "x".repeat(100));
+        let mut at = 0;
+        while at < 25 && faults::struck() == 0 {
+            rig.put(&mut said, &text(at), false);
+            at += 1;
+        }
+        let struck = faults::struck();
+        (0..more).for_each(|more| rig.put(&mut said, &text(at + more), false));
+        faults::heal();
+        for life in ["the next", "the one after it"] {
+            faults::lose_power(&rig.journal.directory);
+            rig.reopen();
+            assert_eq!(rig.all(), said.acknowledged, "{context}, {life}");
+            rig.put(&mut said, "later", false);
+        }
+        if struck == 0 {
+            assert!(rig.segments() > 2);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_withdrawn_may_come_back_with_the_power() {
+    for fault in [Fault::NoSpace, Fault::Sync] {
+        for more in [0, 3] {
+            lose_power_after(fault, more);
+        }
+    }
+}
+
 #[test]
 fn what_may_be_lost_stays_until_it_is_written_again() {
     let mut rig = Rig::new();
