@@ -186,7 +186,8 @@ impl Feed {
 
     /// Why the session ended, if it did, whatever is in the queue.
     pub(crate) fn ended(&self) -> Option<SessionEnd> {
-        match self.lock().end {
+        let end = self.lock().end;
+        match end {
             Some(End::Session(why)) => Some(why),
             _ => None,
         }

@@ -115,7 +115,10 @@ impl Segments {
 
     /// The record at a position, unless it is gone.
     pub(crate) fn record(&self, position: u64) -> Result<Option<Record>, LogError> {
-        match position < self.state().start {
+        // Not in the condition itself, which would keep the lock while the record is read: a second look beside a writer that
+        // waits for it would wait for ever.
+        let start = self.state().start;
+        match position < start {
             true => Ok(None),
             false => self.posted(position),
         }

@@ -101,6 +101,29 @@ fn message(body: &str) -> Record {
     Record::Message { mailbox: AccountNumber(1), message: Arc::new(message), key: None }
 }
 
+#[test]
+fn records_are_read_while_others_are_appended() {
+    let mut rig = Rig::new();
+    let batch = rig.append(vec![incarnation()]);
+    let segments = rig.journal.segments().clone();
+    let reader = std::thread::spawn(move || {
+        for _ in 0..READS {
+            assert!(segments.record(batch.first).unwrap().is_some());
+        }
+    });
+    while !reader.is_finished() {
+        rig.append(vec![incarnation()]);
+    }
+    reader.join().unwrap();
+}
+
+fn incarnation() -> Record {
+    Record::Incarnation { mailbox: AccountNumber(1), time: Timestamp::from_millis(1) }
+}
+
+/// So many that a look at what a writer waits for, while it is looked at already, does not go well each time.
+const READS: usize = 20_000;
+
 fn records() -> impl Strategy<Value = Record> {
     let time = || any::<i64>().prop_map(Timestamp::from_millis);
     let keyed = prop::option::of((any::<[u8; 16]>(), any::<[u8; 8]>()))

@@ -198,7 +198,8 @@ impl Log for SimulatedLog {
     }
 
     fn probe(&mut self) -> Result<(), LogError> {
-        match self.lock().fault {
+        let fault = self.lock().fault;
+        match fault {
             None => Ok(()),
             Some(_) => Err(LogError::NoSpace("simulated".into())),
         }
