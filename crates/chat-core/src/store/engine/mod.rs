@@ -112,14 +112,11 @@ pub(crate) struct Engine<L> {
 
 /// What the log had that was not where it is looked for.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "a store in memory tells none"))]
 struct Replayed {
     /// Changes that the index does not have yet, and memory has again.
     records: usize,
     /// Batches whose rows the tables have again.
-    #[cfg_attr(
-        not(feature = "embedded"),
-        expect(dead_code, reason = "a store in memory has none")
-    )]
     batches: usize,
 }
 
