@@ -102,6 +102,10 @@ pub(super) fn open_writer(
     let unusable = |error: LogError| error.on_opening(path.parent().unwrap_or(path).to_path_buf());
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
+        // Of statements that are right it says so where it cannot make anything of the file's header.
+        Some(rusqlite::ErrorCode::Unknown) if was_there => {
+            OpenError::Damaged { path: path.into(), reason: error.to_string() }
+        }
         _ => unusable(engine_error(error)),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE

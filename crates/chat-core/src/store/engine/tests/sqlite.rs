@@ -49,6 +49,18 @@ fn foreign_and_newer_files_are_refused() {
 }
 
 #[test]
+fn a_header_of_an_unknown_format_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    open(&directory).unwrap().close().unwrap();
+    let file = directory.path().join("chat.db");
+    let mut bytes = fs::read(&file).unwrap();
+    // The schema format number (sqlite.org/fileformat2.html, "The Database Header").
+    bytes[44..48].fill(0xff);
+    fs::write(&file, bytes).unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::Damaged { path, .. }) if path == file));
+}
+
+#[test]
 fn a_store_whose_file_went_is_missed() {
     let directory = tempfile::tempdir().unwrap();
     drop(Rig::new(open(&directory).unwrap(), TestClock::default()));
