@@ -8,7 +8,7 @@ use chat_core::store::{NewAccount, Store, StoreOptions};
 use chat_server::{Served, Server, ServerConfig};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ pub(crate) struct World {
     stop: CancellationToken,
     server: JoinHandle<Served>,
     pub(crate) address: String,
+    /// Bound and not listening: while the server is down no other connection gets its port.
+    _port: TcpSocket,
     pub(crate) home: TempDir,
 }
 
@@ -27,15 +29,20 @@ impl World {
     pub(crate) fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let store = runtime.block_on(new_store());
-        let (stop, server, address) = serve(&runtime, store.clone(), "127.0.0.1:0");
-        Self { runtime, store, stop, server, address, home: tempfile::tempdir().unwrap() }
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = port.local_addr().unwrap().to_string();
+        let (stop, server) = serve(&runtime, store.clone(), &address);
+        let home = tempfile::tempdir().unwrap();
+        Self { runtime, store, stop, server, address, _port: port, home }
     }
 
     /// Stops the server and starts it again, with the same store at the same address.
     pub(crate) fn restart_server(&mut self) {
         self.stop.cancel();
         self.runtime.block_on(&mut self.server).unwrap();
-        (self.stop, self.server, _) = serve(&self.runtime, self.store.clone(), &self.address);
+        (self.stop, self.server) = serve(&self.runtime, self.store.clone(), &self.address);
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -78,14 +85,13 @@ fn serve(
     runtime: &Runtime,
     store: Store,
     address: &str,
-) -> (CancellationToken, JoinHandle<Served>, String) {
+) -> (CancellationToken, JoinHandle<Served>) {
     let server = Server::new(store, ServerConfig::default()).unwrap();
     let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let task = runtime.spawn(async move { server.serve(listener, stopped).await });
-    (stop, task, address)
+    (stop, task)
 }
 
 #[derive(Debug)]
