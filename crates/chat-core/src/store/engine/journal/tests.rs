@@ -121,7 +121,7 @@ fn incarnation() -> Record {
     Record::Incarnation { mailbox: AccountNumber(1), time: Timestamp::from_millis(1) }
 }
 
-/// So many that a look at what a writer waits for, while it is looked at already, does not go well each time.
+/// Enough that a reader who took the lock twice would meet a writer who waits for it in between.
 const READS: usize = 20_000;
 
 fn records() -> impl Strategy<Value = Record> {
