@@ -83,6 +83,23 @@ fn a_journal_that_is_gone_or_older_than_the_database_is_refused_for_good() {
 }
 
 #[test]
+fn a_journal_that_was_emptied_is_said_to_be_empty() {
+    for segment in ["64 MiB", "1 KiB"] {
+        let home = Home::new();
+        let config = home.write("c.toml", format!("[store]\nsegment = \"{segment}\"\n"));
+        let daemon = serve(&home, &["--config", config.to_str().unwrap()]);
+        send(&daemon, 50);
+        daemon.stop();
+        let newest = journal(&home).pop().unwrap();
+        let length = fs::metadata(&newest).unwrap().len();
+        for (length, reason) in [(0, "it is empty"), (10, "only zeros"), (length, "only zeros")] {
+            fs::write(&newest, vec![0; usize::try_from(length).unwrap()]).unwrap();
+            refused(&home, &[newest.to_str().unwrap(), reason, "chat.db builds on"]);
+        }
+    }
+}
+
+#[test]
 fn a_disk_that_cannot_be_read_is_worth_another_try() {
     let home = Home::new();
     serve(&home, &[]).stop();

@@ -147,7 +147,10 @@ impl Found {
         }
         match names.iter().any(|name| name.number == opening.mark.segment) {
             true => Ok(Self { names, unused }),
-            false => Err(missing(opening, opening.mark.segment)),
+            false => match unused.iter().find(|name| name.number == opening.mark.segment) {
+                Some(name) => Err(not_ours(opening, *name)),
+                None => Err(missing(opening, opening.mark.segment)),
+            },
         }
     }
 
@@ -172,8 +175,7 @@ impl Found {
         let damaged = |reason: String| damaged(path.clone(), reason);
         let mut file = File::open(&path).map_err(failed)?;
         let scan = scan(&mut file, opening.store, name, visit).map_err(failed)?;
-        let scan =
-            scan.ok_or_else(|| damaged("at offset 0 it is not a file of this store".into()))?;
+        let scan = scan.ok_or_else(|| not_ours(opening, name))?;
         let is_last = self.names.last() == Some(&name);
         // Syncs that were promised come one after the other, so behind a torn frame there is no whole one.
         if scan.torn_inside && !opening.was_relaxed {
@@ -247,6 +249,19 @@ fn cut_and_open(directory: &Path, name: Name, scan: Scan) -> std::io::Result<(Fi
 fn missing(opening: &Opening, number: u64) -> LogError {
     let file = opening.directory.join(format!("{number:08}-*.journal"));
     damaged(file, "it is not there, and chat.db or another file builds on it".into())
+}
+
+/// A file that does not begin as it should.
+fn not_ours(opening: &Opening, name: Name) -> LogError {
+    let path = name.path(&opening.directory);
+    let reason = match fs::read(&path) {
+        Ok(bytes) if bytes.is_empty() => "it is empty, and chat.db builds on what was in it",
+        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => {
+            "there are only zeros in it, and chat.db builds on what was in it"
+        }
+        _ => "at offset 0 it is not a file of this store",
+    };
+    damaged(path, reason.into())
 }
 
 fn too_old(opening: &Opening, name: Name, scan: &Scan) -> LogError {
