@@ -1,7 +1,8 @@
 //! What the daemon does where its files are damaged or gone.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::support::{Daemon, Home, ask};
 
@@ -19,6 +20,38 @@ fn journal(home: &Home) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
+}
+
+/// Kills a daemon that has ten messages, and an account in the write-ahead log of its database.
+fn kill_with_log(home: &Home) {
+    let daemon = serve(home, &[]);
+    send(&daemon, 10);
+    home.run_with(&["user", "add", "arini", "--password-stdin"], "surabaya\n").done();
+    drop(daemon);
+    assert_ne!(files(&home.data())["chat.db-wal"].len(), 0);
+}
+
+/// The store's files in a directory, but for the index of the write-ahead log, which is made anew.
+fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for directory in [data, &data.join("journal")] {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_file() && name != "chat.db-shm" {
+                files.insert(name, fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Copies the store's files.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.join("journal")).unwrap();
+    for (name, bytes) in files(from) {
+        let directory = if name.ends_with(".journal") { to.join("journal") } else { to.into() };
+        fs::write(directory.join(name), bytes).unwrap();
+    }
 }
 
 /// Logs messi in and sends so many messages; the last was answered.
@@ -97,6 +130,29 @@ fn a_journal_that_was_emptied_is_said_to_be_empty() {
             refused(&home, &[newest.to_str().unwrap(), reason, "chat.db builds on"]);
         }
     }
+}
+
+#[test]
+fn a_database_that_was_emptied_is_missed_and_what_is_said_of_it_helps() {
+    let home = Home::new();
+    kill_with_log(&home);
+    let backup = home.path().join("backup");
+    copy(&home.data(), &backup);
+    fs::write(home.data().join("chat.db"), "").unwrap();
+    let before = files(&home.data());
+    refused(&home, &["chat.db is missing or empty", "or move everything in it away"]);
+    assert_eq!(files(&home.data()), before);
+    fs::remove_file(home.data().join("lock")).unwrap();
+    refused(&home, &["chat.db is missing or empty"]);
+
+    fs::rename(home.data(), home.path().join("away")).unwrap();
+    home.serve(&[]).stop();
+    fs::remove_dir_all(home.data()).unwrap();
+    copy(&backup, &home.data());
+    let daemon = home.serve(&[]);
+    let mut stream = daemon.connect();
+    let token = login(&mut stream, "lineker");
+    assert_eq!(ask(&mut stream, &format!("peek {token}")).matches(r#""body""#).count(), 10);
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// There was a store here, and its file is missing or empty.
-    #[error("{} is missing or empty, and there was a store here: put a backup in its place, or remove the file `lock` beside it to begin anew", path.display())]
+    #[error("{} is missing or empty, and there was a store here: put back a backup of the whole data directory, or move everything in it away to begin anew", path.display())]
     Missing {
         /// The file.
         path: PathBuf,

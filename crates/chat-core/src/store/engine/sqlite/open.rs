@@ -99,6 +99,8 @@ pub(super) fn open_writer(
     journal: &Path,
     was_there: bool,
 ) -> Result<Connection, OpenError> {
+    // Whatever a journal holds, it is not for a new store to throw away.
+    let was_there = was_there || journal::any_segment(journal).unwrap_or(true);
     let unusable = |error: LogError| error.on_opening(path.parent().unwrap_or(path).to_path_buf());
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
@@ -108,6 +110,11 @@ pub(super) fn open_writer(
         }
         _ => unusable(engine_error(error)),
     };
+    let missing = || Err(OpenError::Missing { path: path.into() });
+    // SQLite would make the file, and delete the write-ahead log beside an empty one.
+    if was_there && is_missing_or_empty(path) {
+        return missing();
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -115,10 +122,7 @@ pub(super) fn open_writer(
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let version = match schema::header(&connection).map_err(failed)? {
-        // Whatever a journal holds, it is not for a new store to throw away.
-        Header::Empty if was_there || journal::any_segment(journal).unwrap_or(true) => {
-            return Err(OpenError::Missing { path: path.into() });
-        }
+        Header::Empty if was_there => return missing(),
         Header::Empty => 0,
         Header::Ours { version } if version <= schema::newest() => version,
         Header::Ours { version: found } => {
@@ -133,6 +137,13 @@ pub(super) fn open_writer(
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     schema::migrate(&mut connection, version, journal).map_err(unusable)?;
     Ok(connection)
+}
+
+fn is_missing_or_empty(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => metadata.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Whether commits are synced. Those of a running store need not be: the journal has what they write.
