@@ -28,7 +28,7 @@ use segments::Newest;
 
 #[cfg(all(test, unix))]
 pub(crate) use disk::faults;
-pub(crate) use open::Opening;
+pub(crate) use open::{Opening, Whole};
 pub(crate) use rows::{has_more_than_sessions, rows_of};
 pub(crate) use segment::any as any_segment;
 pub(crate) use segments::Segments;

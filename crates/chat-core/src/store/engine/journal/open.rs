@@ -35,17 +35,17 @@ impl Journal {
         Ok(Self::new(directory, store, (file, newest), Vec::new(), first, 1))
     }
 
-    /// Opens a journal, cuts off what is torn, and gives the rows that the database does not have, oldest first.
+    /// Looks at a journal, and changes nothing.
     ///
     /// # Errors
     /// It is damaged, or not the one that the mark is from.
-    pub(crate) fn open(opening: &Opening) -> Result<(Self, Vec<Batch>), LogError> {
-        let found = Found::new(opening)?;
+    pub(crate) fn look(opening: Opening) -> Result<Whole, LogError> {
+        let found = Found::new(&opening)?;
         let mut owed = Vec::new();
-        let mut last_sequence = found.last_before(opening)?;
+        let mut last_sequence = found.last_before(&opening)?;
         let mut newest = None;
         for name in found.names.iter().filter(|name| name.number >= opening.mark.segment) {
-            let scan = found.scan(*name, opening, &mut |sequence, rows| {
+            let scan = found.scan(*name, &opening, &mut |sequence, rows| {
                 if sequence >= opening.mark.sequence {
                     owed.push(rows);
                 }
@@ -57,21 +57,13 @@ impl Journal {
             }
             last_sequence = scan.last_sequence.or(last_sequence);
             if last_sequence.is_some_and(|last| last + 1 < opening.mark.sequence) {
-                return Err(too_old(opening, *name, &scan));
+                return Err(too_old(&opening, *name, &scan));
             }
             newest = Some((*name, scan));
         }
-        let (name, scan) = newest.ok_or_else(|| missing(opening, opening.mark.segment))?;
-        // From here on the files are changed.
-        for name in &found.unused {
-            remove(&name.path(&opening.directory)).map_err(failed)?;
-        }
+        let newest = newest.ok_or_else(|| missing(&opening, opening.mark.segment))?;
         let sequence = last_sequence.map_or(opening.mark.sequence, |last| last + 1);
-        let journal = Self::go_on(opening, &found.names, name, scan, sequence)?;
-        if let Some(error) = journal.segments.lacks_oldest() {
-            error.tell_unreadable("old messages are missing");
-        }
-        Ok((journal, owed))
+        Ok(Whole { opening, found, newest, sequence, owed })
     }
 
     fn go_on(
@@ -127,7 +119,39 @@ impl Journal {
     }
 }
 
+/// A journal that was found whole.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    opening: Opening,
+    found: Found,
+    newest: (Name, Scan),
+    /// Of the next frame.
+    sequence: u64,
+    owed: Vec<Batch>,
+}
+
+impl Whole {
+    /// The rows that the database does not have, oldest first.
+    pub(crate) fn owed(&self) -> &[Batch] {
+        &self.owed
+    }
+
+    /// Opens it and cuts off what is torn; gives the rows that are owed, too.
+    pub(crate) fn open(self) -> Result<(Journal, Vec<Batch>), LogError> {
+        let Self { opening, found, newest: (name, scan), sequence, owed } = self;
+        for name in &found.unused {
+            remove(&name.path(&opening.directory)).map_err(failed)?;
+        }
+        let journal = Journal::go_on(&opening, &found.names, name, scan, sequence)?;
+        if let Some(error) = journal.segments.lacks_oldest() {
+            error.tell_unreadable("old messages are missing");
+        }
+        Ok((journal, owed))
+    }
+}
+
 /// The segments that are there.
+#[derive(Debug)]
 struct Found {
     /// In order, without a hole.
     names: Vec<Name>,

@@ -47,7 +47,7 @@ impl Rig {
     }
 
     fn open(&self, mark: Mark) -> Result<(Journal, Vec<Batch>), LogError> {
-        Journal::open(&self.opening(mark))
+        Journal::look(self.opening(mark))?.open()
     }
 
     /// Which file keeps it from being opened, and why.
@@ -438,7 +438,7 @@ fn a_journal_of_another_store_is_refused() {
     let mut rig = Rig::new();
     rig.append(vec![message("one")]);
     let opening = Opening { store: [8; 16], ..rig.opening(BEGINNING) };
-    assert!(Journal::open(&opening).is_err());
+    assert!(Journal::look(opening).is_err());
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<Checkpointed> {
     })
 }
 
-fn wal_path(database: &Path) -> PathBuf {
+pub(super) fn wal_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push("-wal");
     name.into()

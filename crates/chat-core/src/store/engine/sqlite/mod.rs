@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::heads::HeadRow;
 use super::index::IndexRow;
-use super::journal::{Journal, has_more_than_sessions, rows_of};
+use super::journal::{Journal, Whole, has_more_than_sessions, rows_of};
 use super::log::{
     AccountRow, Batch, Block, DirectoryEntry, Log, LogError, PageSource, Parked, Record, Recovered,
     Slice, View,
@@ -45,6 +45,8 @@ pub(crate) struct SqliteLog {
     syncer: Syncer,
     /// Rows that only the journal has, of sessions for the most part.
     owed: Vec<Batch>,
+    /// What the tables held when this was opened, until that is asked for.
+    tables: Option<Recovered>,
     /// How many batches' rows came from the journal when this was opened.
     caught_up: usize,
     /// Whether the database says what must be known at the next start.
@@ -64,10 +66,9 @@ impl SqliteLog {
         let path = options.directory.join(FILE);
         let journal = options.directory.join(JOURNAL);
         let connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
-        let (mut journal, caught_up) = checkpoint::settle(&connection)
-            .map_err(engine_error)
-            .and_then(|()| open_journal(&connection, journal))
-            .map_err(|error| error.on_opening(options.directory.clone()))?;
+        let on_opening = |error: LogError| error.on_opening(options.directory.clone());
+        let (tables, whole) = look(&connection, journal).map_err(on_opening)?;
+        let (mut journal, caught_up) = open_journal(&connection, whole).map_err(on_opening)?;
         journal.set_segment_bytes(options.segment_bytes);
         open::mark(&mut lock, &options.directory)?;
         let identity = open::file_identity(&path);
@@ -80,6 +81,7 @@ impl SqliteLog {
             journal,
             syncer: Syncer::default(),
             owed,
+            tables: Some(tables),
             caught_up,
             in_use: false,
             identity,
@@ -170,10 +172,21 @@ impl SqliteLog {
     }
 }
 
+/// Looks whether all that a start needs is whole, before anything is changed.
+fn look(connection: &Connection, journal: PathBuf) -> Result<(Recovered, Whole), LogError> {
+    let opening = view::opening(connection, journal).map_err(engine_error)?;
+    let whole = Journal::look(opening)?;
+    let read = || view::tables(connection, &[]);
+    let tables = write::with_rows(connection, whole.owed(), read).map_err(engine_error)?;
+    Ok((tables, whole))
+}
+
 /// Opens the journal, and puts what the database lacks of it: the rows of so many batches.
-fn open_journal(connection: &Connection, directory: PathBuf) -> Result<(Journal, usize), LogError> {
-    let opening = view::opening(connection, directory).map_err(engine_error)?;
-    let (journal, owed) = Journal::open(&opening)?;
+fn open_journal(connection: &Connection, whole: Whole) -> Result<(Journal, usize), LogError> {
+    checkpoint::settle(connection)
+        .and_then(|()| open::set_kept(connection, false))
+        .map_err(engine_error)?;
+    let (journal, owed) = whole.open()?;
     write::put_rows(connection, &owed, journal.mark()).map_err(engine_error)?;
     Ok((journal, owed.len()))
 }
@@ -206,7 +219,17 @@ impl SqliteLog {
 
 impl Log for SqliteLog {
     fn recover(&mut self) -> Result<Recovered, LogError> {
-        let mut recovered = self.view()?.recover(&self.owed).map_err(engine_error)?;
+        let mut recovered = match self.tables.take() {
+            Some(tables) => tables,
+            None => {
+                write::begin(&self.connection).map_err(engine_error)?;
+                view::tables(&self.connection, &self.owed).map_err(engine_error)?
+            }
+        };
+        let segments = self.journal.segments();
+        recovered.start = segments.start();
+        recovered.lacks_oldest = segments.lacks_oldest().is_some();
+        recovered.end = segments.next() - 1;
         let known = self.view()?.file_identity().map_err(engine_error)?;
         recovered.caught_up = self.caught_up;
         // A copy that was put in place of the original is as old as it is.
@@ -291,6 +314,7 @@ impl Log for SqliteLog {
         // A failed sync may have left pages of the write-ahead log that look written and are not. Moving all of it to
         // the database, with a sync of its own, and starting the log anew leaves nothing to trust in them.
         checkpoint::truncate(&self.connection).map_err(engine_error)?;
+        open::set_kept(&self.connection, false).map_err(engine_error)?;
         open::set_synced(&self.connection, false).map_err(engine_error)?;
         self.pay()
     }

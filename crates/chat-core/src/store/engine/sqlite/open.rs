@@ -5,8 +5,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::checkpoint::wal_path;
 use super::engine_error;
 use super::schema::{self, Header};
 use crate::store::OpenError;
@@ -93,7 +95,7 @@ pub(super) fn file_identity(path: &Path) -> String {
 }
 
 /// Opens the writer's connection, makes or migrates the tables, and sets what every commit relies on. Commits are synced
-/// until [`set_synced`].
+/// until [`set_synced`], and what is in the write-ahead log stays there until [`set_kept`].
 pub(super) fn open_writer(
     path: &Path,
     journal: &Path,
@@ -118,7 +120,11 @@ pub(super) fn open_writer(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let has_log = fs::metadata(wal_path(path)).is_ok_and(|log| log.len() > 0);
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    if has_log {
+        set_kept(&connection, true).map_err(failed)?;
+    }
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let version = match schema::header(&connection).map_err(failed)? {
@@ -151,6 +157,12 @@ pub(super) fn set_synced(writer: &Connection, synced: bool) -> rusqlite::Result<
     // FULL syncs the write-ahead log at every commit, NORMAL only at checkpoints
     // (sqlite.org/pragma.html#pragma_synchronous).
     writer.pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })
+}
+
+/// Whether closing the connection leaves the write-ahead log as it is, and does not move it into the database. So a start that
+/// is refused leaves them as it found them.
+pub(super) fn set_kept(writer: &Connection, kept: bool) -> rusqlite::Result<()> {
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, kept).map(drop)
 }
 
 /// How long the writer waits for a foreign process that has the database locked, such as a shell.

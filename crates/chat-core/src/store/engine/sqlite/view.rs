@@ -27,71 +27,11 @@ use crate::{MessageId, Timestamp};
 pub(super) struct SqliteView<'a>(pub(super) &'a Connection, pub(super) &'a Segments);
 
 impl SqliteView<'_> {
-    /// What is there, with changes of sessions that only the journal has.
-    pub(super) fn recover(&self, owed: &[Batch]) -> Result<Recovered> {
-        let number = |sql| self.0.query_row(sql, [], |row| row.get::<_, Option<u64>>(0));
-        Ok(Recovered {
-            covered: number("SELECT value FROM meta WHERE name = 'covered'")?.unwrap_or(0),
-            start: self.1.start(),
-            lacks_oldest: self.1.lacks_oldest().is_some(),
-            end: self.1.next() - 1,
-            next_account: number("SELECT max(number) FROM accounts")?.unwrap_or(0) + 1,
-            sessions: self.sessions(owed)?,
-            imports: self.imports()?,
-            incarnations: self
-                .rows("SELECT began, name FROM incarnations ORDER BY began", |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?,
-            runs: self.rows("SELECT * FROM runs ORDER BY number", run)?,
-            running: Duration::from_secs(
-                number("SELECT value FROM meta WHERE name = 'running'")?.unwrap_or(0),
-            ),
-            caught_up: 0,
-            secret: self.0.query_row(
-                "SELECT value FROM meta WHERE name = 'secret'",
-                [],
-                |row| row.get(0),
-            )?,
-            may_have_lost: number("SELECT value FROM meta WHERE name = 'relaxed'")?.unwrap_or(0)
-                != 0,
-        })
-    }
-
     /// The identity of the file that was last opened as this store; `None` if none was.
     pub(super) fn file_identity(&self) -> Result<Option<String>> {
         self.0
             .query_row("SELECT value FROM meta WHERE name = 'file'", [], |row| row.get(0))
             .optional()
-    }
-
-    fn sessions(&self, owed: &[Batch]) -> Result<Vec<(SessionKey, SessionRow)>> {
-        let sql = "SELECT key, number, account, created, last_used FROM sessions";
-        let there = self.rows(sql, |row| {
-            let session = SessionRow {
-                number: row.get(1)?,
-                account: AccountNumber(row.get(2)?),
-                created: Timestamp::from_millis(row.get(3)?),
-                last_used: Timestamp::from_millis(row.get(4)?),
-            };
-            Ok((SessionKey(row.get(0)?), session))
-        })?;
-        if owed.is_empty() {
-            return Ok(there);
-        }
-        let mut sessions: HashMap<_, _> = there.into_iter().collect();
-        for change in owed.iter().flat_map(|batch| &batch.sessions) {
-            match change {
-                SessionChange::Put(key, row) => drop(sessions.insert(*key, *row)),
-                SessionChange::Delete(key) => drop(sessions.remove(key)),
-            }
-        }
-        Ok(sessions.into_iter().collect())
-    }
-
-    fn imports(&self) -> Result<Vec<(ImportId, AccountNumber)>> {
-        self.rows("SELECT id, first_account FROM imports", |row| {
-            Ok((ImportId(row.get(0)?), AccountNumber(row.get(1)?)))
-        })
     }
 
     /// What earlier versions wrote, a row for each head. It counts until the heads are written anew.
@@ -112,10 +52,6 @@ impl SqliteView<'_> {
             Ok(statement.query_row([mailbox.0], one).optional()?.unwrap_or_default())
         });
         heads.collect::<Result<_>>().map(HeadRow)
-    }
-
-    fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
-        self.0.prepare(sql)?.query_map([], read)?.collect()
     }
 
     fn block(
@@ -293,6 +229,63 @@ impl View for SqliteView<'_> {
         };
         read().map_err(engine_error)
     }
+}
+
+/// What the tables hold, with changes of sessions that only the journal has. What is to be known of the journal is left out.
+pub(super) fn tables(connection: &Connection, owed: &[Batch]) -> Result<Recovered> {
+    let highest = "SELECT coalesce(max(number), 0) FROM accounts";
+    let meta = |name| {
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        connection.query_row(sql, [name], |row| row.get::<_, u64>(0))
+    };
+    let secret = "SELECT value FROM meta WHERE name = 'secret'";
+    let incarnations = "SELECT began, name FROM incarnations ORDER BY began";
+    Ok(Recovered {
+        covered: meta("covered")?,
+        next_account: connection.query_row(highest, [], |row| row.get::<_, u64>(0))? + 1,
+        sessions: sessions(connection, owed)?,
+        imports: rows(connection, "SELECT id, first_account FROM imports", |row| {
+            Ok((ImportId(row.get(0)?), AccountNumber(row.get(1)?)))
+        })?,
+        incarnations: rows(connection, incarnations, |row| Ok((row.get(0)?, row.get(1)?)))?,
+        runs: rows(connection, "SELECT * FROM runs ORDER BY number", run)?,
+        running: Duration::from_secs(meta("running")?),
+        secret: connection.query_row(secret, [], |row| row.get(0))?,
+        may_have_lost: meta("relaxed")? != 0,
+        ..Recovered::default()
+    })
+}
+
+fn sessions(connection: &Connection, owed: &[Batch]) -> Result<Vec<(SessionKey, SessionRow)>> {
+    let sql = "SELECT key, number, account, created, last_used FROM sessions";
+    let there = rows(connection, sql, |row| {
+        let session = SessionRow {
+            number: row.get(1)?,
+            account: AccountNumber(row.get(2)?),
+            created: Timestamp::from_millis(row.get(3)?),
+            last_used: Timestamp::from_millis(row.get(4)?),
+        };
+        Ok((SessionKey(row.get(0)?), session))
+    })?;
+    if owed.is_empty() {
+        return Ok(there);
+    }
+    let mut sessions: HashMap<_, _> = there.into_iter().collect();
+    for change in owed.iter().flat_map(|batch| &batch.sessions) {
+        match change {
+            SessionChange::Put(key, row) => drop(sessions.insert(*key, *row)),
+            SessionChange::Delete(key) => drop(sessions.remove(key)),
+        }
+    }
+    Ok(sessions.into_iter().collect())
+}
+
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    connection.prepare(sql)?.query_map([], read)?.collect()
 }
 
 /// What the journal is opened by.

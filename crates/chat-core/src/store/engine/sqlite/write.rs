@@ -78,6 +78,22 @@ pub(super) fn put_rows<'a>(
     })
 }
 
+/// Reads the tables as they will be with the rows of these batches, which are not put yet.
+pub(super) fn with_rows<T>(
+    connection: &Connection,
+    batches: &[Batch],
+    read: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    begin(connection)?;
+    let changed = match batches {
+        [] => Ok(()),
+        batches => lock(connection)
+            .and_then(|()| batches.iter().try_for_each(|batch| change_rows(connection, batch))),
+    };
+    let read = changed.and_then(|()| read());
+    rest(connection).and(read)
+}
+
 /// Notes how far the database is with the journal's rows.
 pub(super) fn put_mark(connection: &Connection, mark: Mark) -> Result<()> {
     let mut put = connection.prepare_cached("UPDATE meta SET value = ?2 WHERE name = ?1")?;
