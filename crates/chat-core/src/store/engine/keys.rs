@@ -227,7 +227,8 @@ impl Runs {
             let found = Forward::from(view, RunKind::KeysInFull, run.number, key)?;
             if found.key() == Some(key) {
                 let number = run.number;
-                let damaged = || LogError::Failed(format!("sorted run {number} is damaged"));
+                let damaged =
+                    || LogError::damaged_tables(format!("sorted run {number} is damaged"));
                 return InFull::from_bytes(found.value()).map(Some).ok_or_else(damaged);
             }
         }

@@ -283,10 +283,6 @@ pub(crate) enum LogError {
     #[error("no space left: {0}")]
     NoSpace(String),
     /// A file is not what was written, is missing, or cannot be read.
-    #[cfg_attr(
-        not(feature = "embedded"),
-        expect(dead_code, reason = "a log in memory has no files")
-    )]
     #[error("{}: {reason}", file.display())]
     Unreadable {
         /// Its whole path, or its name in the data directory.
@@ -302,6 +298,11 @@ pub(crate) enum LogError {
 }
 
 impl LogError {
+    /// The tables hold what nobody wrote.
+    pub(crate) fn damaged_tables(reason: impl Into<String>) -> Self {
+        Self::Unreadable { file: TABLES.into(), reason: reason.into(), damaged: true }
+    }
+
     /// A file is not there any more, or another one is in its place.
     #[cfg(feature = "embedded")]
     pub(crate) fn deleted(file: PathBuf) -> Self {
@@ -345,6 +346,9 @@ impl LogError {
         }
     }
 }
+
+/// The file in the data directory that has everything but the journal.
+pub(crate) const TABLES: &str = "chat.db";
 
 /// Appends, keeps the index, and reads. All calls block; they come from the store's own thread.
 pub(crate) trait Log: View + Send + 'static {

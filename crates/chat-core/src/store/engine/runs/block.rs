@@ -205,7 +205,7 @@ pub(crate) fn read_from(
 }
 
 fn damaged() -> LogError {
-    LogError::Failed("a block of a sorted run is damaged".into())
+    LogError::damaged_tables("a block of a sorted run is damaged")
 }
 
 /// A key behind another, the last of whose numbers is a position: how much larger the first number is, and, if it is the

@@ -108,9 +108,14 @@ impl Filter {
         &self.lines
     }
 
+    /// Whether bytes can be those of a filter.
+    pub(crate) fn are_bytes(bytes: &[u8]) -> bool {
+        !bytes.is_empty() && bytes.len().is_multiple_of(LINE)
+    }
+
     /// From its bytes; `None` if they are none of a filter.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() || !bytes.len().is_multiple_of(LINE) {
+        if !Self::are_bytes(bytes) {
             return None;
         }
         let mut lines = Memory::zeroed(bytes.len());

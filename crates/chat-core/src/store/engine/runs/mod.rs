@@ -45,8 +45,7 @@ pub(crate) struct Run {
 
 impl Run {
     fn from_row(row: &RunRow) -> Result<Self, LogError> {
-        let summary = Summary::decode(row.kind, &row.filter)
-            .ok_or_else(|| LogError::Failed(format!("sorted run {} is damaged", row.number)))?;
+        let summary = Summary::decode(row.kind, &row.filter).ok_or_else(|| damaged(row))?;
         let (number, entries, until) = (row.number, row.entries, row.until);
         Ok(Self { number, entries, until, summary })
     }
@@ -154,6 +153,17 @@ impl Runs {
     pub(crate) fn oldest_posted(&self) -> Option<u64> {
         self.keys.iter().filter_map(|run| run.summary.oldest).min()
     }
+}
+
+/// Refuses rows of complete runs of which none can be made.
+#[cfg(feature = "embedded")]
+pub(crate) fn check(rows: &[RunRow]) -> Result<(), LogError> {
+    let is_damaged = |row: &&RunRow| row.complete && !Summary::is_whole(row.kind, &row.filter);
+    rows.iter().find(is_damaged).map_or(Ok(()), |row| Err(damaged(row)))
+}
+
+fn damaged(row: &RunRow) -> LogError {
+    LogError::damaged_tables(format!("sorted run {} is damaged", row.number))
 }
 
 /// About how large a run is: runs of one level differ by less than eight times.

@@ -35,6 +35,23 @@ impl Summary {
 
     /// The same from its bytes; `None` if they are damaged.
     pub(super) fn decode(kind: RunKind, bytes: &[u8]) -> Option<Self> {
+        let (summary, filter) = Self::without_filter(kind, bytes)?;
+        let filter = match filter {
+            [] => None,
+            bytes => Some(Filter::from_bytes(bytes)?),
+        };
+        Some(Self { filter, ..summary })
+    }
+
+    /// Whether bytes can be decoded, without the memory that a filter takes.
+    #[cfg(feature = "embedded")]
+    pub(super) fn is_whole(kind: RunKind, bytes: &[u8]) -> bool {
+        Self::without_filter(kind, bytes)
+            .is_some_and(|(_, filter)| filter.is_empty() || Filter::are_bytes(filter))
+    }
+
+    /// What stands before the filter's bytes, and these.
+    fn without_filter(kind: RunKind, bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (numbers, []) = bytes.as_chunks::<8>() else { return None };
         let mut numbers = numbers.iter().copied().map(u64::from_le_bytes);
         let items = numbers.next()?;
@@ -43,11 +60,7 @@ impl Summary {
         let heavy = (0..count)
             .map(|_| Some((AccountNumber(numbers.next()?), numbers.next()?)))
             .collect::<Option<Vec<_>>>()?;
-        let rest = bytes.get(bytes.len().checked_sub(numbers.len() * 8)?..)?;
-        let filter = match rest {
-            [] => None,
-            rest => Some(Filter::from_bytes(rest)?),
-        };
-        Some(Self { items, oldest, heavy, filter })
+        let filter = bytes.get(bytes.len().checked_sub(numbers.len() * 8)?..)?;
+        Some((Self { items, oldest, heavy, filter: None }, filter))
     }
 }

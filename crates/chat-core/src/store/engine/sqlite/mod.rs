@@ -20,17 +20,16 @@ use super::index::IndexRow;
 use super::journal::{Journal, Whole, has_more_than_sessions, rows_of};
 use super::log::{
     AccountRow, Batch, Block, DirectoryEntry, Log, LogError, PageSource, Parked, Record, Recovered,
-    Slice, View,
+    Slice, TABLES, View,
 };
+use super::runs;
 use crate::store::{AccountNumber, Durability, OpenError, SqliteOptions};
 use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
 use syncer::Syncer;
 use view::{PagePool, SqliteView};
 
-/// The file in the data directory.
-const FILE: &str = "chat.db";
-/// The directory beside it.
+/// The directory in the data directory.
 const JOURNAL: &str = "journal";
 
 /// The log in a journal and SQLite.
@@ -63,7 +62,7 @@ impl SqliteLog {
     /// Opens the store in a directory, making both if they are missing.
     pub(crate) fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         let mut lock = open::lock_directory(&options.directory)?;
-        let path = options.directory.join(FILE);
+        let path = options.directory.join(TABLES);
         let journal = options.directory.join(JOURNAL);
         let connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
         let on_opening = |error: LogError| error.on_opening(options.directory.clone());
@@ -156,7 +155,7 @@ impl SqliteLog {
             return Ok(());
         }
         self.journal.segments().check_there()?;
-        let file = self.options.directory.join(FILE);
+        let file = self.options.directory.join(TABLES);
         match open::file_identity(&file) == self.identity {
             true => Ok(()),
             false => Err(LogError::deleted(file)),
@@ -174,10 +173,16 @@ impl SqliteLog {
 
 /// Looks whether all that a start needs is whole, before anything is changed.
 fn look(connection: &Connection, journal: PathBuf) -> Result<(Recovered, Whole), LogError> {
-    let opening = view::opening(connection, journal).map_err(engine_error)?;
+    // Statements that are right fail so for want of a table.
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::Unknown) => LogError::damaged_tables(error.to_string()),
+        _ => engine_error(error),
+    };
+    let opening = view::opening(connection, journal).map_err(failed)?;
     let whole = Journal::look(opening)?;
     let read = || view::tables(connection, &[]);
-    let tables = write::with_rows(connection, whole.owed(), read).map_err(engine_error)?;
+    let tables = write::with_rows(connection, whole.owed(), read).map_err(failed)?;
+    runs::check(&tables.runs)?;
     Ok((tables, whole))
 }
 
@@ -195,7 +200,7 @@ fn open_journal(connection: &Connection, whole: Whole) -> Result<(Journal, usize
 impl SqliteLog {
     /// Makes an empty store of the first schema version in a directory.
     pub(crate) fn make_first(directory: &std::path::Path) -> Connection {
-        schema::make_first(&directory.join(FILE))
+        schema::make_first(&directory.join(TABLES))
     }
 
     pub(crate) fn pragma(&self, name: &str) -> i64 {
@@ -210,6 +215,12 @@ impl SqliteLog {
     /// Writes a copy of the file that is as small as can be.
     pub(crate) fn vacuum_into(&self, path: &std::path::Path) {
         self.connection.execute("VACUUM INTO ?1", [path.to_str()]).unwrap();
+    }
+
+    /// Changes the tables beside the engine; how many rows.
+    pub(crate) fn execute(&self, sql: &str) -> usize {
+        write::rest(&self.connection).unwrap();
+        self.connection.execute(sql, []).unwrap()
     }
 
     pub(crate) fn set_pragma(&self, name: &str, value: i64) {
@@ -305,7 +316,7 @@ impl Log for SqliteLog {
     }
 
     fn reopen(&mut self) -> Result<(), LogError> {
-        let path = self.options.directory.join(FILE);
+        let path = self.options.directory.join(TABLES);
         self.pages.drop_idle();
         self.journal.reopen()?;
         let journal = self.options.directory.join(JOURNAL);
@@ -415,11 +426,23 @@ impl View for SqliteLog {
 fn engine_error(error: rusqlite::Error) -> LogError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => LogError::NoSpace(error.to_string()),
-        Some(ErrorCode::DatabaseCorrupt) => {
-            LogError::Unreadable { file: FILE.into(), reason: error.to_string(), damaged: true }
-        }
+        Some(ErrorCode::DatabaseCorrupt) => LogError::damaged_tables(error.to_string()),
+        None if is_of_a_row(&error) => LogError::damaged_tables(error.to_string()),
         _ => LogError::Failed(error.to_string()),
     }
+}
+
+/// Whether a row is not as it was written, or one that is always there is missing.
+fn is_of_a_row(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..)
+            | Error::QueryReturnedNoRows
+    )
 }
 
 /// Batches of session rows that only the journal has are put at the latest when they are so many: about 250 KiB.

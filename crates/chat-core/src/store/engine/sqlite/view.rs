@@ -110,7 +110,7 @@ impl View for SqliteView<'_> {
             self.find(sql, [row], |found| Ok(HeadRow::decode(found.get_ref(0)?.as_blob()?)))?;
         match decoded {
             Some(Some(heads)) => Ok(heads),
-            Some(None) => Err(LogError::Failed(format!("row {row} of heads is damaged"))),
+            Some(None) => Err(LogError::damaged_tables(format!("row {row} of heads is damaged"))),
             None => self.old_heads(row).map_err(engine_error),
         }
     }
@@ -125,7 +125,7 @@ impl View for SqliteView<'_> {
             Ok(IndexRow::decode(number, row.get_ref(0)?.as_blob()?))
         })?;
         match decoded {
-            Some(None) => Err(LogError::Failed(format!(
+            Some(None) => Err(LogError::damaged_tables(format!(
                 "index row {number} of mailbox {} is damaged",
                 mailbox.0
             ))),

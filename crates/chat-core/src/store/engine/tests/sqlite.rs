@@ -8,7 +8,7 @@ use crate::store::engine::index::{Entry, IndexRow};
 use crate::store::engine::log::{Log, RunChange, Slice};
 use crate::store::request::Operation;
 use crate::store::{
-    AccountNumber, Durability, Incarnation, OpenError, SqliteOptions, StoreOptions,
+    AccountNumber, Durability, Incarnation, OpenError, SqliteOptions, Store, StoreOptions,
 };
 
 fn open(directory: &tempfile::TempDir) -> Result<SqliteLog, OpenError> {
@@ -148,6 +148,49 @@ fn a_damaged_database_is_refused_as_it_is() {
     assert!(header.starts_with(b"SQLite"));
     fs::write(&file, bytes).unwrap();
     assert!(matches!(open(&directory), Err(OpenError::Damaged { path, .. }) if path == file));
+}
+
+/// Makes a store in whose write-ahead log that was done to the tables, and opens it.
+async fn open_damaged(damage: &str) -> (OpenError, bool) {
+    let made = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(open(&made).unwrap(), TestClock::default());
+    let messi = rig.join("messi");
+    for n in 0..20 {
+        rig.post(messi, &format!("key{n}"), "messi", "x").unwrap();
+        rig.take_all("messi");
+    }
+    rig.work(1_000);
+    rig.engine.log.execute(damage);
+    let copy = tempfile::tempdir().unwrap();
+    copy_store(made.path(), copy.path());
+    let log = copy.path().join("chat.db-wal");
+    fs::copy(made.path().join("chat.db-wal"), &log).unwrap();
+    let read = || [fs::read(copy.path().join("chat.db")).unwrap(), fs::read(&log).unwrap()];
+    let before = read();
+    let sqlite = SqliteOptions::new(copy.path());
+    let error = Store::open(sqlite, StoreOptions::default()).await.unwrap_err();
+    (error, read() == before)
+}
+
+#[tokio::test]
+async fn damaged_rows_that_a_start_needs_are_refused_as_they_are() {
+    for damage in [
+        "UPDATE runs SET filter = x'ff'",
+        "UPDATE runs SET filter = zeroblob(length(filter) + 8) WHERE kind = 3",
+        "UPDATE runs SET kind = 9",
+        "UPDATE runs SET entries = -1",
+        "UPDATE sessions SET key = x'00'",
+        "UPDATE incarnations SET name = x'00'",
+        "UPDATE meta SET value = x'00' WHERE name = 'secret'",
+        "UPDATE meta SET value = 'much' WHERE name = 'covered'",
+        "DELETE FROM meta WHERE name = 'segment'",
+        "DROP TABLE imports",
+    ] {
+        let (error, is_as_it_was) = open_damaged(damage).await;
+        let OpenError::Damaged { path, .. } = &error else { panic!("{damage}: {error}") };
+        assert!(path.ends_with("chat.db"), "{damage}: {error}");
+        assert!(is_as_it_was, "{damage}");
+    }
 }
 
 #[test]
