@@ -242,6 +242,21 @@ fn a_directory_that_was_moved_has_all_that_was_acknowledged() {
 }
 
 #[test]
+fn a_copy_is_told_once_and_nothing_else_for_one() {
+    let home = Home::new();
+    let told = |daemon: Daemon| daemon.stop().matches("is a copy").count();
+    assert_eq!(told(serve(&home, &[])), 0);
+    let before = home.path().join("before");
+    fs::rename(home.data(), &before).unwrap();
+    copy(&before, &home.data());
+    assert_eq!(told(home.serve(&[])), 1);
+    assert_eq!(told(home.serve(&[])), 0);
+    // Moved, and ended without a clean stop.
+    drop(home.serve(&["--data", before.to_str().unwrap()]));
+    assert_eq!(told(home.serve(&["--data", before.to_str().unwrap()])), 0);
+}
+
+#[test]
 fn an_end_without_its_files_is_told_and_is_no_clean_one() {
     for deleted in ["newest", "older", "chat.db", "all"] {
         let home = Home::new();

@@ -272,8 +272,10 @@ pub(crate) struct Recovered {
     pub(crate) caught_up: usize,
     /// Random, and the same as long as the store lives.
     pub(crate) secret: [u8; 16],
-    /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean, or this is a copy.
+    /// Acknowledged messages may be missing: durability was relaxed and the last stop was not clean.
     pub(crate) may_have_lost: bool,
+    /// The file is not the one that was opened last: a copy, and what was acknowledged since it was made may be missing.
+    pub(crate) is_copy: bool,
 }
 
 /// Why the log did not do it.

@@ -28,12 +28,11 @@ impl<L: Log> Engine<L> {
         self.running.get_or_insert((recovered.running, Instant::now()));
         let numbers = recovered.runs.iter().map(|run| run.number);
         self.run_numbers = numbers.max().unwrap_or(0).max(self.run_numbers);
-        let (may_have_lost, batches) = (recovered.may_have_lost, recovered.caught_up);
+        let batches = recovered.caught_up;
+        let may_have_lost = recovered.may_have_lost || recovered.is_copy;
+        tell_loss(&recovered);
         let mut state = self.state_of(recovered, now)?;
         self.replayed = Replayed { records: state.replay(&self.log)?, batches };
-        if may_have_lost {
-            tracing::warn!("acknowledged messages may be missing: mailboxes get a new incarnation");
-        }
         if may_have_lost || state.incarnations.is_empty() {
             let name = self.options.random.bytes();
             state.begin_incarnation(&mut self.log, name, now)?;
@@ -89,6 +88,18 @@ impl State {
                 self.stretch.push(*position, record, &mut self.runs);
             }
         }
+    }
+}
+
+/// Says in the log why acknowledged messages may be missing, if they may be.
+fn tell_loss(recovered: &Recovered) {
+    if recovered.is_copy {
+        tracing::warn!(
+            "the data directory is a copy, or was put back from a backup: what was acknowledged since that was made may be \
+             missing, so all mailboxes get a new incarnation, by which clients notice"
+        );
+    } else if recovered.may_have_lost {
+        tracing::warn!("acknowledged messages may be missing: mailboxes get a new incarnation");
     }
 }
 

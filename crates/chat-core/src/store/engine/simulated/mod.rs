@@ -158,7 +158,8 @@ impl Log for SimulatedLog {
             runs: tables.runs.values().cloned().collect(),
             running: tables.running,
             secret: [7; 16],
-            may_have_lost: disk.is_old_copy,
+            may_have_lost: false,
+            is_copy: disk.is_old_copy,
         })
     }
 

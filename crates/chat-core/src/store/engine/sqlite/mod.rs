@@ -243,8 +243,7 @@ impl Log for SqliteLog {
         recovered.end = segments.next() - 1;
         let known = self.view()?.file_identity().map_err(engine_error)?;
         recovered.caught_up = self.caught_up;
-        // A copy that was put in place of the original is as old as it is.
-        recovered.may_have_lost |= known.is_some_and(|known| known != self.identity);
+        recovered.is_copy = known.is_some_and(|known| known != self.identity);
         Ok(recovered)
     }
 
