@@ -141,6 +141,26 @@ fn a_journal_that_is_gone_or_older_than_the_database_is_refused_for_good() {
 }
 
 #[test]
+fn a_file_that_the_index_does_not_have_yet_is_missed() {
+    let home = Home::new();
+    let config = home.write("c.toml", "[store]\nsegment = \"1 KiB\"\n");
+    let daemon = serve(&home, &["--config", config.to_str().unwrap()]);
+    send(&daemon, 50);
+    // From here on the tables need nothing older than the newest file.
+    home.run_with(&["user", "add", "arini", "--password-stdin"], "surabaya\n").done();
+    drop(daemon);
+    let oldest = journal(&home).remove(0);
+    let aside = home.path().join("aside");
+    fs::rename(&oldest, &aside).unwrap();
+    refused(&home, &["00000001-*.journal", "it is not there"]);
+    fs::rename(&aside, &oldest).unwrap();
+    let daemon = home.serve(&[]);
+    let mut stream = daemon.connect();
+    let token = login(&mut stream, "lineker");
+    assert_eq!(ask(&mut stream, &format!("peek {token} - 100")).matches(r#""body""#).count(), 50);
+}
+
+#[test]
 fn a_journal_that_was_emptied_is_said_to_be_empty() {
     for segment in ["64 MiB", "1 KiB"] {
         let home = Home::new();

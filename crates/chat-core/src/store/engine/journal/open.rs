@@ -19,6 +19,8 @@ pub(crate) struct Opening {
     pub(crate) mark: Mark,
     /// The position of the oldest record that was not trimmed.
     pub(crate) start: u64,
+    /// The position of the oldest record that the index does not have.
+    pub(crate) needed_from: u64,
     /// Frames that were not synced may have been acknowledged in the life before.
     pub(crate) was_relaxed: bool,
 }
@@ -168,6 +170,10 @@ impl Found {
         let mut pairs = names.iter().zip(names.iter().skip(1));
         if let Some((before, _)) = pairs.find(|(a, b)| !follow(a, b)) {
             return Err(missing(opening, before.number + 1));
+        }
+        // Without what the index does not have, mailboxes would give ids a second time.
+        if let Some(oldest) = names.first().filter(|name| name.first > opening.needed_from) {
+            return Err(missing(opening, oldest.number.saturating_sub(1)));
         }
         match names.iter().any(|name| name.number == opening.mark.segment) {
             true => Ok(Self { names, unused }),

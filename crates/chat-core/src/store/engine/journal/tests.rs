@@ -43,7 +43,8 @@ impl Rig {
 
     fn opening(&self, mark: Mark) -> Opening {
         let directory = self.directory.path().join("journal");
-        Opening { directory, store: STORE, mark, start: 1, was_relaxed: self.was_relaxed }
+        let (needed_from, was_relaxed) = (u64::MAX, self.was_relaxed);
+        Opening { directory, store: STORE, mark, start: 1, needed_from, was_relaxed }
     }
 
     fn open(&self, mark: Mark) -> Result<(Journal, Vec<Batch>), LogError> {

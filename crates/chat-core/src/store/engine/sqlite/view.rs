@@ -297,6 +297,7 @@ pub(super) fn opening(connection: &Connection, directory: PathBuf) -> Result<Ope
         store: connection.query_row(sql, ["journal"], |row| row.get(0))?,
         mark: Mark { segment: number("segment")?, sequence: number("sequence")? },
         start: number("start")?,
+        needed_from: number("covered")?.saturating_add(1),
         was_relaxed: number("relaxed")? != 0,
     })
 }
