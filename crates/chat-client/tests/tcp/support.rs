@@ -6,7 +6,7 @@ use chat_client::Client;
 use chat_core::account::PasswordParams;
 use chat_core::store::{NewAccount, Store, StoreOptions};
 use chat_server::{Served, Server, ServerConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 /// A server of an in-memory store with the accounts `messi` and `lineker`.
 pub(crate) struct Running {
     pub(crate) at: SocketAddr,
+    /// Bound and not listening: while the server is down no other connection gets its port.
+    port: TcpSocket,
     store: Store,
     stop: CancellationToken,
     task: JoinHandle<Served>,
@@ -33,24 +35,28 @@ impl Running {
             };
             store.create_account(account).await.unwrap();
         }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::serve(store, listener)
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::serve(store, port).await
     }
 
-    fn serve(store: Store, listener: TcpListener) -> Self {
-        let at = listener.local_addr().unwrap();
+    async fn serve(store: Store, port: TcpSocket) -> Self {
+        let at = port.local_addr().unwrap();
+        let listener = TcpListener::bind(at).await.unwrap();
         let server = Server::new(store.clone(), ServerConfig::default()).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = TaskTracker::new().spawn(async move { server.serve(listener, stopped).await });
-        Self { at, store, stop, task }
+        Self { at, port, store, stop, task }
     }
 
     /// Another server of the same store, at the same address.
     pub(crate) async fn restart(self) -> Self {
-        let (store, at) = (self.store.clone(), self.at);
-        self.stop().await;
-        Self::serve(store, TcpListener::bind(at).await.unwrap())
+        let Self { port, store, stop, task, .. } = self;
+        stop.cancel();
+        task.await.unwrap();
+        Self::serve(store, port).await
     }
 
     pub(crate) async fn client_of(&self, username: &str) -> Client {
