@@ -156,7 +156,9 @@ impl From<StoreError> for Refusal {
         let kind = match &error {
             StoreError::NoSuchUser => RefusalKind::NoSuchUser,
             StoreError::Busy { .. } => RefusalKind::Busy,
-            StoreError::Unavailable | StoreError::NoSpace => RefusalKind::Unavailable,
+            StoreError::Unavailable | StoreError::NoSpace | StoreError::Closed => {
+                RefusalKind::Unavailable
+            }
             StoreError::Internal => RefusalKind::Internal,
             _ => RefusalKind::Invalid,
         };

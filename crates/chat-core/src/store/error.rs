@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::protocol::ErrorCode;
 
-/// Why an operation was not carried out. Every variant but [`Unavailable`](Self::Unavailable),
-/// [`NoSpace`](Self::NoSpace) and [`Internal`](Self::Internal) means that nothing was changed.
+/// Why an operation was not carried out.
+///
+/// After [`Unavailable`](Self::Unavailable), [`NoSpace`](Self::NoSpace) or [`Internal`](Self::Internal) it is not known
+/// whether a change took place. Every other variant means that nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -22,7 +24,7 @@ pub enum StoreError {
     /// The session is unknown, expired, or was ended.
     #[error("no such session")]
     NoSession,
-    /// No session of the user's has that name.
+    /// None of the user's sessions has that public name.
     #[error("the user has no such session")]
     NoSuchSession,
     /// An account of that name exists, or the name is reserved.
@@ -40,7 +42,7 @@ pub enum StoreError {
         /// The limit, in bytes.
         max_bytes: usize,
     },
-    /// An argument is out of its range.
+    /// An argument is out of its range; the text says which rule it breaks.
     #[error("{0}")]
     BadArguments(&'static str),
     /// The user has sent no message of that id, or it is not kept any more.
@@ -49,13 +51,14 @@ pub enum StoreError {
     /// The recipient does not take messages from the sender.
     #[error("the recipient does not allow it")]
     NotAllowed,
-    /// The key stands for another message.
+    /// The key was used for another message, with another recipient or body.
     #[error("the key was used for another message")]
     KeyConflict,
-    /// The account has as many keys as it may have at a time.
+    /// The account has as many keys as it may have at a time
+    /// ([`keys_per_account`](crate::store::StoreOptions::keys_per_account)).
     #[error("too many keys")]
     TooManyKeys {
-        /// When some will be free again.
+        /// After how long some will be free again.
         retry_after: Duration,
     },
     /// The recipient's mailbox is full, or the sender's share of it is.
@@ -67,7 +70,7 @@ pub enum StoreError {
     /// A queue is full; try again after a while.
     #[error("the server is busy")]
     Busy {
-        /// A good time to wait.
+        /// How long to wait before the next try.
         retry_after: Duration,
     },
     /// The disk refuses. Whether a write took place is not known.
@@ -76,10 +79,11 @@ pub enum StoreError {
     /// The disk is full. Whether a write took place is not known; those that follow are refused until there is room.
     #[error("the server's disk is full: no change is taken until there is room")]
     NoSpace,
-    /// On closing: files of the store were deleted while it was open, and what was acknowledged and is in them is gone.
+    /// Only from [`Store::close`](crate::store::Store::close): files of the store were deleted while it was open, and
+    /// acknowledged messages that were in them are gone.
     #[error("files of the store were deleted while it was open, and what was in them is lost")]
     Lost,
-    /// The store was closed.
+    /// The store was closed before the request reached it.
     #[error("the store was closed")]
     Closed,
     /// A fault in the store itself. Whether a write took place is not known.
@@ -88,7 +92,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The code that stands for this error on the wire.
+    /// The code that says this on the wire. [`TooManyKeys`](Self::TooManyKeys) is `rate_limited` there;
+    /// [`NoSpace`](Self::NoSpace), [`Lost`](Self::Lost) and [`Closed`](Self::Closed) are `unavailable`.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -133,7 +138,7 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
-    /// The file is no store of ours.
+    /// The file is another program's.
     #[error("{} is not a chat store", path.display())]
     Foreign {
         /// The file.

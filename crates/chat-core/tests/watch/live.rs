@@ -1,6 +1,6 @@
 //! What is stored first, and then what happens.
 
-use chat_core::store::{Outgoing, Store, WatchFrom};
+use chat_core::store::{Outgoing, Store, StoreError, WatchEvent, WatchFrom};
 
 use crate::support::{TestClock, join, log_in, next, options, send, store, take, watch};
 
@@ -36,22 +36,21 @@ async fn every_device_sees_what_comes_and_what_another_sent() {
     send(&store, lineker, "messi", "apa kabar").await;
     send(&store, phone, "messi", "to myself").await;
     assert_eq!(take(&mut desk, 2).await, ["1:apa kabar", "2:to myself"]);
-    let Ok(chat_core::store::WatchEvent::Sent(sent)) = pocket.next().await else {
-        panic!("not sent")
-    };
+    let Ok(WatchEvent::Sent(sent)) = pocket.next().await else { panic!("not sent") };
     assert_eq!((sent.id, &*sent.to, &*sent.message.body), (receipt.id, "lineker", "halo"));
     assert_eq!(take(&mut pocket, 2).await, ["1:apa kabar", "2:to myself"]);
     assert!(desk.try_next().is_none() && pocket.try_next().is_none());
 }
 
 #[tokio::test]
-async fn a_closed_store_wakes_who_waits() {
+async fn a_closed_store_wakes_who_waits_and_says_so_to_who_asks() {
     let store = store();
     let messi = join(&store, "messi").await;
     let mut watch = watch(&store, messi).await;
     let (event, closed) = tokio::join!(watch.next(), store.close());
     closed.unwrap();
-    assert_eq!(event.unwrap_err(), chat_core::store::StoreError::Closed);
+    assert_eq!(event.unwrap_err(), StoreError::Closed);
+    assert_eq!(store.whoami(messi).await.unwrap_err(), StoreError::Closed);
 }
 
 #[tokio::test]

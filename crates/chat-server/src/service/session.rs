@@ -18,7 +18,7 @@ impl Exchange<'_> {
         let login = login.inspect_err(|error| {
             self.peer.name.log(|| info!(%error, "a login was refused"));
         });
-        if login == Err(StoreError::Unavailable) {
+        if matches!(login, Err(StoreError::Unavailable | StoreError::Closed)) {
             let message = Cow::Borrowed("nobody can log in at the moment, try again later");
             return self
                 .reply(&Reply::Error(ErrorReply { message, ..ErrorCode::Unavailable.into() }));

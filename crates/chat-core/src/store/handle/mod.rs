@@ -21,16 +21,30 @@ use crate::Random;
 use crate::account::Hasher;
 use crate::{Clock, Timestamp};
 
-/// A cheap, cloneable handle to a store. Every method may be called from any task of a tokio runtime: hashing passwords
-/// and reading pages use the runtime's blocking threads. Commits run on a thread of the store's own.
+/// A cheap, cloneable handle to a store. The [module](crate::store) has an example.
 ///
-/// Unless it says otherwise a method waits for a place in the store's queue, and then for the commit that makes its
-/// answer durable; when the queue is full that wait is what slows the caller down. Dropping the future before it is
-/// done leaves it unknown whether a change takes place; nothing is ever half done.
+/// Every method may be called from any task of a tokio runtime with time enabled. Commits run on a thread of the store's
+/// own, password hashes on a few threads of low priority, and pages that are not in memory are read on the runtime's
+/// blocking threads.
 ///
-/// Every method can fail with [`StoreError::Unavailable`] (the disk refuses, or the store was closed),
-/// [`StoreError::NoSpace`] if it changes something, or [`StoreError::Internal`]; those that take a session with [`StoreError::NoSession`]. Further errors are named where
-/// they occur.
+/// # Waiting
+/// Unless it says otherwise a method waits for a place in the store's [queue](StoreOptions::queue), and then for the
+/// commit that makes its answer durable. So a full queue slows its callers down; nothing is refused or dropped.
+///
+/// # Cancel safety
+/// A future that is dropped before it is done leaves it unknown whether its change takes place. Nothing is ever half
+/// done.
+///
+/// # Errors
+/// Every method may fail with
+///
+/// - [`StoreError::Unavailable`]: the disk refuses;
+/// - [`StoreError::NoSpace`], if it changes something;
+/// - [`StoreError::NoSession`], if it takes a session: that one is unknown, expired or ended;
+/// - [`StoreError::Closed`], after [`close`](Self::close);
+/// - [`StoreError::Internal`].
+///
+/// Further errors are named at the method.
 #[derive(Clone)]
 pub struct Store {
     requests: mpsc::Sender<Request>,
@@ -61,7 +75,7 @@ impl std::fmt::Debug for Store {
 
 /// Opening and closing.
 impl Store {
-    /// A store in memory: nothing outlives the process.
+    /// A store in memory, empty at first. Nothing outlives the process.
     ///
     /// # Errors
     /// [`OpenError::Engine`] if no thread can be started.
@@ -71,10 +85,14 @@ impl Store {
         Self::start(engine, &options, None)
     }
 
-    /// Opens the store in a directory, making it if there is none. The blocking work runs off the runtime.
+    /// Opens the store in a directory, making it if there is none, and recovers what was not closed cleanly. One process
+    /// may have it open at a time. The blocking work runs off the runtime.
     ///
     /// # Errors
     /// See [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// Opening goes on in the background; the store is closed again once it is open.
     #[cfg(feature = "embedded")]
     pub async fn open(sqlite: SqliteOptions, options: StoreOptions) -> Result<Self, OpenError> {
         let path = sqlite.directory.clone();
@@ -102,15 +120,16 @@ impl Store {
         Ok(Self::with_actor(engine, options, Some(durability), on_threads))
     }
 
-    /// Takes no more requests, serves those that wait, syncs and closes the files. After that every handle answers
-    /// [`StoreError::Unavailable`], every watch [`StoreError::Closed`], and the directory can be opened again. Dropping all handles closes the store too,
-    /// but nobody knows when.
-    ///
-    /// Cancel safe: the store closes all the same, and any handle may wait for it again.
+    /// Takes no more requests, serves those that wait, syncs and closes the files. After that every handle and every
+    /// watch answers [`StoreError::Closed`], and the directory can be opened again. Dropping all handles and watches
+    /// closes the store too, but nobody learns when it is done, or whether it worked.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] or [`StoreError::NoSpace`] if the end was not clean; what was acknowledged is safe even so. [`StoreError::Lost`] if it is
-    /// not, because somebody deleted the store's files.
+    /// [`StoreError::Unavailable`] or [`StoreError::NoSpace`] if the files could not be closed cleanly; what was
+    /// acknowledged is safe even so. [`StoreError::Lost`] if it is not, because somebody deleted the store's files.
+    ///
+    /// # Cancel safety
+    /// The store closes all the same, and any handle may wait for it again.
     pub async fn close(&self) -> Result<(), StoreError> {
         // An error means that it is closed, or about to be.
         let _ = self.requests.send(Request::Close).await;
@@ -231,7 +250,7 @@ impl Store {
     pub(super) async fn ask(&self, operation: Operation) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let request = Request::Run(operation, Some(answer));
-        self.requests.send(request).await.map_err(|_| StoreError::Unavailable)?;
+        self.requests.send(request).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Unavailable)?
     }
 
