@@ -1,15 +1,22 @@
-//! The chat protocol, and a store that keeps what was acknowledged.
+//! The chat protocol, and a durable store of accounts, sessions and mailboxes.
 //!
-//! * [`protocol`] turns bytes into [`protocol::Command`]s and [`protocol::Reply`]s into bytes, and back, as a
-//!   tokio-util `Decoder` and `Encoder`. It knows no socket.
-//! * [`Clock`] and [`Random`] are where time and randomness come from, so that both can be repeated.
-//! * [`Username`], [`Token`], [`MessageId`], [`Timestamp`] are the values both sides share. Each is checked or
-//!   minted in its own module and nowhere else.
-//! * `store` (feature `store`) holds accounts, sessions and mailboxes behind an actor; `Store` is the handle.
-//!   Feature `sqlite` (default) adds the embedded engine with SQLite built in; `embedded` alone adds it on the
-//!   system's SQLite library.
+//! * [`protocol`] encodes and decodes the wire protocol: [`protocol::Command`]s and [`protocol::Reply`]s, as tokio-util
+//!   `Decoder`s and `Encoder`s. It opens no socket.
+//! * [`Username`], [`FullName`], [`Token`], [`MessageId`] and [`Timestamp`] are the values that both sides share.
+//!   Parsing one checks it, so whoever has one need not check again.
+//! * [`Clock`] and [`Random`] are where time and randomness come from, so that tests can replace them.
+//! * `store` holds accounts, sessions and mailboxes. `Store` is the handle, and the place to start for who embeds it.
+//! * `account` hashes passwords.
 //!
-//! A client builds this crate with `default-features = false` and gets the protocol alone.
+//! # Features
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | none | `protocol` and the shared values: what a client needs (`default-features = false`) |
+//! | `store` | `store` and `account`, with a store in memory |
+//! | `embedded` | the store on disk, on the system's SQLite library (3.44 or newer) |
+//! | `sqlite` (default) | the same, with SQLite built from its bundled source (needs a C compiler) |
+//! | `simulation`, `counting` | for tests and benchmarks; never in a daemon |
 
 pub mod protocol;
 

@@ -8,12 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The default limit of a message body, in bytes (`docs/protocol.md`, accounts and limits).
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// The number of a message in its recipient's mailbox: 1, 2, 3, with no hole. On the wire a decimal string.
+/// The sequence number of a message in its recipient's mailbox: 1, 2, 3 and so on, without a hole. Comparable only within
+/// one incarnation of the mailbox. On the wire, and for serde, a string of decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MessageId(u64);
 
 impl MessageId {
-    /// What lies before the first message.
+    /// Before the first message; no message has it.
     pub const ZERO: Self = Self(0);
 
     /// From its number.
@@ -58,6 +59,13 @@ impl<'de> Deserialize<'de> for MessageId {
 
 /// Checks a message body: 1 to `max_bytes` bytes, no control character (Unicode category Cc) other than tab.
 ///
+/// ```
+/// use chat_core::{MAX_MESSAGE_BYTES, MessageBodyError, check_body};
+///
+/// assert_eq!(check_body("apa kabar", MAX_MESSAGE_BYTES), Ok(()));
+/// assert_eq!(check_body("two\nlines", MAX_MESSAGE_BYTES), Err(MessageBodyError::ControlCharacter));
+/// ```
+///
 /// # Errors
 /// Which rule the body breaks. The error never quotes the body.
 pub fn check_body(body: &str, max_bytes: usize) -> Result<(), MessageBodyError> {
@@ -87,7 +95,7 @@ fn has_control_characters(body: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageBodyError {
-    /// Nothing in it.
+    /// It is empty.
     #[error("a message has at least one byte")]
     Empty,
     /// More bytes than the server takes.

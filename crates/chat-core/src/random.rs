@@ -1,8 +1,9 @@
 //! [`Random`]: where random numbers come from.
 
-/// A source of random numbers, so that a simulation can repeat them.
+/// A source of random numbers, as a trait so that a simulation can repeat them.
 ///
-/// Tokens, keys and incarnations are made from it, so two programs that meet must not get the same numbers.
+/// Tokens, keys and the names of incarnations are made from it. Outside tests it must be cryptographically secure, and no
+/// two programs may get the same numbers: use [`SystemRandom`].
 pub trait Random: Send + Sync + 'static {
     /// 64 uniformly random bits.
     fn next_u64(&self) -> u64;
@@ -14,7 +15,7 @@ pub trait Random: Send + Sync + 'static {
     }
 }
 
-/// The operating system's source.
+/// The operating system's cryptographically secure source.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemRandom;
 

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC with milliseconds.
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z. `Display`, `FromStr` and serde use RFC 3339, written in UTC
+/// with milliseconds: `2026-11-18T11:06:40.007Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
@@ -23,13 +24,13 @@ impl Timestamp {
         self.0
     }
 
-    /// How long ago `earlier` was; zero if it lies in the future (the clock went back).
+    /// How long ago `earlier` was; zero if it is later than this (the clock was set back).
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// This time moved forward, stopping at the end of the range.
+    /// This time plus a duration, at most the latest time there is.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
@@ -66,9 +67,10 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where the wall-clock time comes from, so that tests can set it.
+/// The wall clock, as a trait so that tests can set the time.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now. May go back; nothing that must only grow may be taken from it.
+    /// The time now. It may go back when the clock is set, so it is used for times that people see and for ages, never for
+    /// order.
     fn now(&self) -> Timestamp;
 }
 

@@ -20,7 +20,7 @@ impl Token {
         Self::from_random(&SystemRandom)
     }
 
-    /// A new token of that source's numbers.
+    /// A new token made from 122 bits of that source, which must be unpredictable to others.
     #[must_use]
     pub fn from_random(random: &dyn Random) -> Self {
         Self(Builder::from_random_bytes(random.bytes()).into_uuid())

@@ -8,9 +8,17 @@ const MAX_USERNAME_BYTES: usize = 64;
 /// The longest full name, in bytes: four times a username, as a name of 64 characters may need.
 const MAX_FULL_NAME_BYTES: usize = 256;
 
-/// A checked username: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, shown as it was registered.
+/// A checked username: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, and not `-` alone. It is shown as it was
+/// registered, but two usernames that differ only in case are the same account: compare their [`key`](Self::key)s.
 ///
-/// Two usernames are the same account when their [`key`](Self::key)s are equal, so case does not part them.
+/// ```
+/// use chat_core::Username;
+///
+/// let username: Username = "Messi".parse()?;
+/// assert_eq!((username.as_str(), &*username.key()), ("Messi", "messi"));
+/// assert!("gary lineker".parse::<Username>().is_err());
+/// # Ok::<(), chat_core::UsernameError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Username(Box<str>);
 
@@ -74,7 +82,7 @@ pub enum UsernameError {
     Hyphen,
 }
 
-/// A checked full name: 1 to 256 bytes of UTF-8, no control characters, no space at either end.
+/// A checked full name: 1 to 256 bytes of UTF-8 without control characters. Parsing drops white space at both ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FullName(Box<str>);
 

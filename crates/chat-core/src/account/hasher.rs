@@ -1,4 +1,4 @@
-//! [`Hasher`]: the room that hashing passwords gets.
+//! [`Hasher`]: hashes passwords on a few threads of its own.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -10,13 +10,16 @@ use tokio::sync::Semaphore;
 use super::password::{PasswordHash, PasswordHashError, PasswordParams};
 use crate::store::{Blocking, StoreError};
 
-/// Hashes and verifies off the runtime, on threads that step back behind all others: at most one less at once than there
-/// are cores, and at least one; at most 512 for each of these wait. Cheap to clone; clones share the room.
+/// Hashes and verifies passwords on threads of the lowest priority: one less than there are cores, but at least one. At
+/// most 512 hashes a thread may wait, about ten seconds of work at the default cost; more are refused. Cheap to clone;
+/// clones share the threads and the queue.
 ///
-/// The core that is left is for syncs: beside hashes on all cores, whatever their priority, Linux may let the workers
+/// One core is left for syncs: when hashes run on all cores, whatever their priority, Linux may let the kernel's workers
 /// that finish a sync wait for a core for a second (`docs/performance.md`).
 ///
-/// Its futures may be dropped: what has begun runs to its end in its place, what has not gives its place up.
+/// # Cancel safety
+/// Any of its futures may be dropped. A hash that has begun runs to its end on its thread; one that waits gives up its
+/// place.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     params: PasswordParams,
@@ -30,8 +33,8 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher that makes hashes of this cost, with room of its own. Parameters that
-    /// [`PasswordParams::check`] refuses make every hash [`StoreError::Internal`].
+    /// A hasher that makes hashes of this cost, with threads of its own. With parameters that [`PasswordParams::check`]
+    /// refuses, every hash fails with [`StoreError::Internal`].
     #[must_use]
     pub fn new(params: PasswordParams) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -71,7 +74,8 @@ impl Hasher {
         self.run(move || Self::hash_blocking(params, &password)).await
     }
 
-    /// Whether the password matches. Against `None` (no such user) it does the same work and says no.
+    /// Whether the password matches the hash. `None` stands for an unknown user: the work is the same and the answer is
+    /// no, so that the time it takes does not tell who exists.
     ///
     /// # Errors
     /// Those of [`hash`](Self::hash).
@@ -86,13 +90,13 @@ impl Hasher {
         Ok(known && matches)
     }
 
-    /// Whether a hash was made with other parameters than new ones are.
+    /// Whether a hash was made with other parameters than new ones are, and should be made again at the next login.
     #[must_use]
     pub fn is_outdated(&self, hash: &PasswordHash) -> bool {
         hash.params() != Ok(self.params)
     }
 
-    /// Hashes at once on this thread, for import tools.
+    /// Hashes on the calling thread, which it blocks: for import tools.
     ///
     /// # Errors
     /// When the parameters are out of their range, or there is no memory.

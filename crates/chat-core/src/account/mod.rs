@@ -1,4 +1,4 @@
-//! Passwords: the rules for new ones, their hashes, and the room that hashing gets.
+//! Passwords: the rules for new ones, and hashing and verifying them by Argon2id without holding others up.
 
 mod hasher;
 mod memory;

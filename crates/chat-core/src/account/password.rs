@@ -10,15 +10,15 @@ use super::memory;
 use crate::Username;
 use crate::store::StoreError;
 
-/// Cost of a hash. Default 19 MiB, 2 passes, 1 lane (OWASP password storage, Argon2id minimum): about 20 ms of one
-/// core.
+/// Cost of an Argon2id hash. Default 19 MiB, 2 passes, 1 lane (the minimum of OWASP's password storage cheat sheet): about
+/// 20 ms of one core. Tests want `PasswordParams { memory_kib: 8, passes: 1, lanes: 1 }`, the cheapest there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordParams {
     /// Memory, in KiB: at least 8 for each lane, at most 1 GiB.
     pub memory_kib: u32,
     /// Passes over it, at least 1. Memory times passes is at most 4 GiB.
     pub passes: u32,
-    /// Lanes, 1 to 255. They are computed one after the other.
+    /// Lanes, 1 to 255. They are computed one after the other, so more of them save no time.
     pub lanes: u32,
 }
 
@@ -33,7 +33,7 @@ pub struct PasswordHashError {
     reason: String,
 }
 
-/// New passwords: 8 to 1,024 bytes, no space or control character, not the username in any case.
+/// Checks a new password: 8 to 1,024 bytes, no space or control character, and not the username in any case.
 ///
 /// # Errors
 /// [`StoreError::WeakPassword`] with the rule it breaks.
@@ -55,7 +55,7 @@ pub fn check_new_password(password: &str, username: &Username) -> Result<(), Sto
 }
 
 impl PasswordParams {
-    /// Whether a server can carry hashes of this cost.
+    /// Checks that a server can afford hashes of this cost.
     ///
     /// # Errors
     /// Which parameter is out of its range.

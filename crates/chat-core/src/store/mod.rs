@@ -1,8 +1,40 @@
 //! Accounts, sessions and mailboxes, and the promise that what was acknowledged is kept.
 //!
-//! [`Store`] is the handle. Behind it an actor owns a backend: it drains the requests that wait, has them carried out
-//! in order and committed together, and only then answers. The embedded engine keeps everything in one SQLite file, or
-//! in memory.
+//! [`Store`] is the handle. `Store::open` keeps a store in a directory, [`Store::in_memory`] in memory. Behind the
+//! handle an actor takes all requests that wait, carries them out in order, commits them together, and only then
+//! answers them. So an `Ok` means that the change is as durable as [`Durability`] says.
+//!
+//! ```
+//! use chat_core::store::{NewAccount, Outgoing, PageLimit, SessionKey, Store, StoreOptions};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // On disk: Store::open(SqliteOptions::new("/var/lib/my-service/chat"), options).await?
+//! let store = Store::in_memory(StoreOptions::default())?;
+//! for username in ["messi", "lineker"] {
+//!     let (username, name) = (username.parse()?, username.parse()?);
+//!     store.create_account(NewAccount { username, name, password: "a-long-secret".into() }).await?;
+//! }
+//!
+//! // A login gives a token; every other call takes the key of its session.
+//! let messi = SessionKey::of(&store.login("messi", "a-long-secret").await?);
+//! let lineker = SessionKey::of(&store.login("lineker", "a-long-secret").await?);
+//!
+//! let outcomes = store.send(vec![Outgoing::new(lineker, "messi", "apa kabar")]).await;
+//! assert!(outcomes.iter().all(Result::is_ok));
+//!
+//! // Reading does not deliver. Confirm a page once it is safe on the reader's side; else it is given again.
+//! let page = store.inbox(messi, &[], PageLimit::bodies(50, 64 * 1024)).await?;
+//! assert_eq!(&*page.messages[0].body, "apa kabar");
+//! if let Some(shown) = page.shown() {
+//!     store.confirm(shown).await;
+//! }
+//! store.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Store::watch`] gives messages as they come.
 
 mod actor;
 mod backend;

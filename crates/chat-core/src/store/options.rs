@@ -8,49 +8,54 @@ use std::time::Duration;
 use crate::account::PasswordParams;
 use crate::{Clock, MAX_MESSAGE_BYTES, Random, SystemClock, SystemRandom};
 
-/// What any store can be told. `Default` gives the documented defaults; set what shall differ:
+/// Limits, and how much is kept in memory. `Default` gives the documented defaults; set what should differ:
 ///
 /// ```
 /// let mut options = chat_core::store::StoreOptions::default();
 /// options.mailbox_messages = 500;
 /// ```
+///
+/// Nothing of it is stored: the next start may use other values.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct StoreOptions {
     /// Longest message body, in bytes. Default 16 KiB.
     pub message_bytes: usize,
-    /// Most undelivered messages in a mailbox. Default 10,000.
+    /// Most undelivered messages in a mailbox. From half of it on, one sender may hold at most a quarter; the same holds
+    /// for `mailbox_bytes`. Default 10,000.
     pub mailbox_messages: u64,
     /// Most bytes of undelivered message bodies in a mailbox. Default 32 MiB.
     pub mailbox_bytes: u64,
-    /// Most sessions of an account; one more ends the longest unused. Default 100.
+    /// Most sessions of an account. A login beyond that ends the session that was unused the longest. Default 100.
     pub sessions_per_account: usize,
-    /// Most keys of posted messages that an account may have within 24 hours of running time. Default 1,000,000.
+    /// Most messages that an account may send with a [key](crate::store::Outgoing::key) within 24 hours of the store's
+    /// running time. Default 1,000,000.
     pub keys_per_account: u64,
     /// How long a session lives without use. Default 30 days.
     pub session_idle: Duration,
-    /// How long delivered messages are kept. Default 30 days.
+    /// How long messages are kept, counted from when they were stored. Undelivered ones stay however old they are.
+    /// Default 30 days.
     pub retention: Duration,
-    /// How many messages of a mailbox are kept once delivered. Default 10,000.
+    /// How many of its newest messages a mailbox keeps once they are delivered. Default 10,000.
     pub retention_messages: u64,
-    /// How many requests may wait for the store. When full, callers wait for a place. At least 1. Default
-    /// 4,096.
+    /// How many requests may wait for the store. When it is full, callers wait for a place. At least 1. Default 4,096.
     pub queue: usize,
-    /// How many requests go into one commit at most. At least 1. Default 1,024.
+    /// Most requests that are taken from the queue for one commit. At least 1. Default 1,024.
     pub batch: usize,
-    /// How many log positions the newest stretch may cover before it is flushed to the index. Default 200,000.
+    /// How many of the newest records (messages, acknowledgements and other changes) memory indexes before they are
+    /// flushed to the index on disk. More takes more memory, and longer to recover at a start. Default 200,000.
     pub stretch: u64,
     /// Bytes of the newest message bodies kept in memory, so that reading soon after sending costs no disk. Default 4 MiB.
     pub recent_bytes: usize,
     /// How many accounts' names and settings stay in memory once used, and for a while up to twice as many. Default 100,000.
     pub cached_mailboxes: usize,
-    /// Cost of new password hashes.
+    /// Cost of new password hashes. Default: see [`PasswordParams`].
     pub password: PasswordParams,
-    /// Answer an unknown user at login like a wrong password. Default off, as the existing servers answer.
+    /// Whether an unknown user at login is answered like a wrong password. Default off, as the existing servers answer.
     pub hide_unknown_users: bool,
-    /// The time. Default the system's clock.
+    /// The wall clock. Default [`SystemClock`].
     pub clock: Arc<dyn Clock>,
-    /// What tokens and names that must be new are made from. Default the system's source.
+    /// The source of tokens and of the names of incarnations. Default [`SystemRandom`].
     pub random: Arc<dyn Random>,
     /// What a watch holds in memory.
     pub(crate) watch: WatchBounds,
@@ -107,20 +112,27 @@ impl std::fmt::Debug for StoreOptions {
     }
 }
 
-/// Where and how the embedded engine keeps its files.
+/// Where and how a store on disk keeps its files: a journal, and a SQLite database beside it.
+///
+/// ```
+/// use chat_core::store::{Durability, SqliteOptions};
+///
+/// let mut sqlite = SqliteOptions::new("/var/lib/my-service/chat");
+/// sqlite.durability = Durability::ProcessCrash;
+/// ```
 #[cfg(feature = "embedded")]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SqliteOptions {
-    /// The directory; made with mode 0700 if it is missing.
+    /// The directory. Made with mode 0700 if it is missing, and so are those above it.
     pub directory: PathBuf,
     /// What an acknowledgement survives. Default [`Durability::PowerLoss`].
     pub durability: Durability,
     /// How large the database's write-ahead log may grow before the writer restarts it, in bytes. Default 64 MiB.
     pub wal_bytes: u64,
     /// How large a file of the journal grows before the next one is begun, in bytes. The newest one is read whole at
-    /// start, which takes about a tenth of a second; files are deleted whole once retention has passed them. Default
-    /// 64 MiB.
+    /// start, which takes about a tenth of a second for 64 MiB; a file is deleted once retention has passed all of it.
+    /// Default 64 MiB.
     pub segment_bytes: u64,
 }
 

@@ -1,13 +1,12 @@
-//! A store on a simulated disk, run by whoever simulates the rest (feature `simulation`).
+//! A store on a simulated disk, for deterministic simulation tests (feature `simulation`).
 //!
-//! [`SimulatedDisk::open`] gives a [`Store`] and the future of its actor, to be run on the simulation's own runtime. Nothing
-//! of it runs on a thread: commits block the actor for no time, passwords are hashed and pages read on the task that asks,
-//! after a wait from [`StoreOptions::random`]. With that source seeded, a clock that is told the time, and tokio's time
-//! paused, the same calls in the same order give the same answers, whatever the machine does meanwhile.
+//! [`SimulatedDisk::open`] gives a [`Store`] and the future of its actor, to be run on the simulation's own runtime. It
+//! starts no thread: commits take no time, and passwords are hashed and pages read on the task that asks, after a wait
+//! drawn from [`StoreOptions::random`]. Seed that source, set the [clock](StoreOptions::clock) yourself and pause tokio's
+//! time, and the same calls in the same order give the same answers on any machine.
 //!
-//! The disk outlives its stores. It fails when told to, and when the power goes it loses what was not synced, or part of
-//! that: writes reach it in their order, so some first ones of them are kept, the next one may be torn, which a log that
-//! checks its commits takes for missing, and those after it are gone.
+//! The disk outlives its stores. It fails when told to. When the power is lost it keeps what was synced, and of the
+//! writes after that only as many as the test says, in their order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +24,15 @@ pub struct SimulatedDisk {
 /// How a disk fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
-    /// There is no room: writes are refused whole.
+    /// The disk is full: writes are refused whole.
     NoSpace,
-    /// Writes go out but syncing them fails.
+    /// Writes succeed but syncing them fails.
     SyncFailed,
-    /// The machine goes down at the write: before it is written.
+    /// The machine goes down before the write.
     DownBeforeWrite,
-    /// The machine goes down once it is written, and before it is synced.
+    /// The machine goes down after the write and before its sync.
     DownBeforeSync,
-    /// The machine goes down once it is synced, and before anybody learns of it.
+    /// The machine goes down after the sync and before anybody learns of it.
     DownAfterSync,
 }
 
@@ -42,11 +41,11 @@ pub enum DiskFault {
 pub enum PlantedBug {
     /// One commit in sixteen is acknowledged before it is synced; the next one's sync makes up for it.
     AckBeforeSync,
-    /// The first slice written behind claims that all of the log is covered, while others are still to come.
+    /// The first slice of a flush claims that all of the log is in the index, while others are still to come.
     CoveredEarly,
-    /// What is written behind leaves out how far a mailbox was delivered.
+    /// The flush leaves out how far a mailbox was delivered.
     CursorForgotten,
-    /// The log does not keep the keys of posted messages.
+    /// The log does not keep the keys of messages.
     KeysForgotten,
 }
 
@@ -68,8 +67,8 @@ impl SimulatedDisk {
     }
 
     /// Opens the store on it, and gives the actor that must be run for the store to answer. Passwords are hashed as cheaply
-    /// as can be, and watches hold little, so that they lag. The one before must be gone: its actor dropped, or at its end
-    /// after [`Store::close`].
+    /// as can be, and watches hold few events, so that they often lag. The store opened before must be gone: its actor
+    /// dropped, or finished after [`Store::close`].
     ///
     /// # Errors
     /// [`OpenError::Engine`] if the disk fails, or holds what no store could have written.
@@ -87,17 +86,17 @@ impl SimulatedDisk {
         Ok(Store::with_actor(engine, &options, Some(Durability::PowerLoss), (hasher, blocking)))
     }
 
-    /// From now on the disk fails like this; `None` heals it, and undoes [`fail_at`](Self::fail_at).
+    /// Makes the disk fail like this from now on; `None` heals it, and undoes [`fail_at`](Self::fail_at).
     pub fn fail(&self, fault: Option<DiskFault>) {
         self.log.fail(fault.map(Fault::from));
     }
 
-    /// The n-th write from now fails like this, and all after it.
+    /// Makes the n-th write from now, counted from 1, fail like this, and all after it.
     pub fn fail_at(&self, n: u64, fault: DiskFault) {
         self.log.fail_at(n, fault.into());
     }
 
-    /// Whether the machine went down at a write. Then its store must answer nobody any more.
+    /// Whether the machine went down at a write. The test must then drop the store's actor: it may answer nobody any more.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.log.is_down()
@@ -119,14 +118,14 @@ impl SimulatedDisk {
         self.log.pull_plug(usize::MAX);
     }
 
-    /// What is synced now.
+    /// A copy of what is synced now.
     #[must_use]
     pub fn copy(&self) -> DiskCopy {
         DiskCopy(self.log.copy())
     }
 
-    /// Puts a copy in place of what is there. When `noticed` the next store to open it knows, as one does whose file is not
-    /// the one it was.
+    /// Puts a copy in place of what is there. When `noticed`, the next store to open it can tell (a real one does when the
+    /// file is another than it was).
     pub fn put_back(&self, copy: &DiskCopy, noticed: bool) {
         self.log.put_back(&copy.0, noticed);
     }

@@ -8,7 +8,7 @@ use super::mix::mix;
 use crate::protocol::DeliveryState;
 use crate::{FullName, MessageId, Timestamp, Token, Username};
 
-/// An account's number; never used again for another.
+/// An account's id. Stays the same when the account is renamed, and is never given to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountNumber(pub(crate) u64);
 
@@ -20,7 +20,8 @@ impl AccountNumber {
     }
 }
 
-/// What a session is found by: the SHA-256 of its token. `Debug` shows only its public name.
+/// What a session is found by: the SHA-256 of its token, so that the store keeps no token. Whoever has it can act for the
+/// user; `Debug` shows only its public name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey(pub(crate) [u8; 32]);
 
@@ -45,7 +46,8 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// Names one unbroken life of a mailbox: ids are comparable only within it. 16 hexadecimal digits.
+/// The epoch of a mailbox: message ids are comparable only within one. It changes when the store was restored from an
+/// older copy, or may have lost messages at [`Durability::ProcessCrash`](super::Durability). 16 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Incarnation(pub(crate) Box<str>);
 
@@ -73,14 +75,16 @@ pub struct Outgoing {
     pub to: Box<str>,
     /// The text. The store checks it, as [`check_body`](crate::check_body) does.
     pub body: Box<str>,
-    /// With a key it is stored exactly once, however often it is given. Default none.
+    /// An idempotency key: with one the message is stored once, however often it is sent within 24 hours of the store's
+    /// running time, and each repetition gets the first receipt. Default none.
     pub key: Option<PostKey>,
-    /// The watch of the connection it comes over, which is not shown what it sent itself. Default none.
+    /// The sender's own watch, which then gets no [`WatchEvent::Sent`](super::WatchEvent::Sent) for this message. Default
+    /// none.
     pub origin: Option<WatchId>,
 }
 
 impl Outgoing {
-    /// A message without a key, from nobody who watches.
+    /// A message without a key or an origin.
     #[must_use]
     pub fn new(session: SessionKey, to: impl Into<Box<str>>, body: impl Into<Box<str>>) -> Self {
         let (to, body) = (to.into(), body.into());
@@ -114,12 +118,13 @@ impl Outgoing {
     }
 }
 
-/// What a client's KEY of `post` is kept as: the first 16 bytes of its SHA-256.
+/// An idempotency key, the KEY of `post`. Kept as the first 16 bytes of its SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PostKey(pub(crate) [u8; 16]);
 
 impl PostKey {
-    /// The key a client chose: 1 to 128 printable ASCII characters without a space. `None` if it is none.
+    /// The key a client chose: 1 to 128 printable ASCII characters without a space, unique among those of one sender (128
+    /// random bits in hexadecimal, say). `None` if it breaks that rule.
     #[must_use]
     pub fn new(key: &str) -> Option<Self> {
         use sha2::Digest as _;
@@ -139,7 +144,7 @@ impl PostKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WatchId(pub(crate) u64);
 
-/// Whom a user lets know something.
+/// Whom a user lets know something; [`PrivacySubject`] says what. Users who are blocked never do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PrivacyChoice {
     /// Those the user has written to.
@@ -157,26 +162,28 @@ impl fmt::Debug for Outgoing {
     }
 }
 
-/// The store's word that a message is kept.
+/// Says that a message is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// What [`Store::status`](super::Store::status) knows it by.
+    /// The message's id for its sender, as [`Store::status`](super::Store::status) takes it.
     pub id: SentId,
     /// When it was stored.
     pub time: Timestamp,
-    /// An earlier one under the same key stored it.
+    /// Whether the message had been stored by an earlier request with the same key.
     pub duplicate: bool,
 }
 
-/// What the sender of a message knows it by. It tells nothing about the recipient's mailbox. 32 hexadecimal digits.
+/// A message's id for its sender. Encrypted, so that it tells nothing about the recipient's mailbox. 32 hexadecimal
+/// digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SentId(pub(crate) [u8; 16]);
 
-/// Where the next page of a conversation begins. Opaque, and good for that conversation alone. 32 hexadecimal digits.
+/// Where the next page of a conversation begins. Opaque, and valid for the same user and the same conversation only. 32
+/// hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HistoryCursor(pub(crate) [u8; 16]);
 
-/// A word is not 32 hexadecimal digits.
+/// The text is no [`SentId`] or [`HistoryCursor`]: not 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not 32 hexadecimal digits")]
 pub struct OpaqueIdError;
@@ -227,7 +234,8 @@ pub struct DeliveryStatus {
     pub state: DeliveryState,
     /// When it was stored.
     pub stored: Timestamp,
-    /// When it was written to one of the recipient's connections, to the second. Not kept over a restart.
+    /// When it was written to one of the recipient's connections ([`Watch::pushed`](super::Watch::pushed)), to the
+    /// second. Not kept over a restart.
     pub pushed: Option<Timestamp>,
     /// When it was delivered, to the second.
     pub delivered: Option<Timestamp>,
@@ -240,7 +248,7 @@ pub struct Conversation {
     pub username: Arc<str>,
     /// The username of the other.
     pub peer: Arc<str>,
-    /// The incarnation that the ids of what came in belong to.
+    /// The incarnation of the asking user's mailbox, which the ids of [`EntryId::In`] belong to.
     pub incarnation: Incarnation,
     /// Oldest first.
     pub entries: Vec<ConversationEntry>,
@@ -251,13 +259,14 @@ pub struct Conversation {
 /// A message of a conversation.
 #[derive(Debug, Clone)]
 pub struct ConversationEntry {
-    /// What the user who asks knows it by.
+    /// The message's id for the user who asks.
     pub id: EntryId,
-    /// The message. Its id is its number in the recipient's mailbox, not to be shown to the sender.
+    /// The message. Its own `id` is the one in the recipient's mailbox: do not show it to the sender, whom it would tell
+    /// how many messages the recipient gets.
     pub message: Arc<Message>,
 }
 
-/// Which way a message of a conversation went, and what it is known by on that side.
+/// Which way a message of a conversation went, and its id on that side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryId {
     /// It came to the user.
@@ -301,14 +310,14 @@ impl fmt::Debug for Message {
     }
 }
 
-/// How much of a mailbox a page may hold. At least one message is given, if there is one.
+/// How much a page may hold. A page has at least one message if there is one, even one larger than `bytes`.
 #[derive(Clone, Copy)]
 pub struct PageLimit {
-    /// Most messages.
+    /// Most messages; 0 counts as 1.
     pub messages: usize,
-    /// Most bytes, in the caller's measure.
+    /// Most bytes, as `cost` counts them.
     pub bytes: usize,
-    /// The caller's measure: what a message adds to the page, in bytes.
+    /// How many bytes a message adds to the page, for instance when it is encoded.
     pub cost: fn(&Message) -> usize,
 }
 
@@ -329,12 +338,12 @@ impl fmt::Debug for PageLimit {
     }
 }
 
-/// Consecutive messages of one mailbox that one connection was shown.
+/// A range of consecutive messages of one mailbox that a reader was given. Made by [`Page::shown`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     /// Whose mailbox.
     pub account: AccountNumber,
-    /// In which life of it.
+    /// The incarnation that the ids belong to.
     pub incarnation: Incarnation,
     /// The first id.
     pub first: MessageId,
@@ -355,7 +364,7 @@ pub struct Page {
     pub incarnation: Incarnation,
     /// Oldest first.
     pub messages: Vec<Arc<Message>>,
-    /// Whether more waits behind the page.
+    /// Whether there are more messages after this page.
     pub more: bool,
 }
 
@@ -368,16 +377,16 @@ impl Page {
     }
 }
 
-/// On what ground an `ack` is taken.
+/// How [`Store::ack`](super::Store::ack) knows which incarnation of the mailbox the id belongs to.
 #[derive(Debug, Clone)]
 pub enum AckBasis {
-    /// The client named the incarnation.
+    /// The reader named it ([`Incarnation::as_str`]).
     Incarnation(Box<str>),
-    /// The connection was shown these.
+    /// The reader did not name it, and was given these messages: the id must be one of them.
     Shown(Vec<Shown>),
 }
 
-/// What `whoami` tells.
+/// A session, and whose it is.
 #[derive(Debug, Clone)]
 pub struct Whoami {
     /// The account.
@@ -409,10 +418,11 @@ pub struct SessionInfo {
     pub current: bool,
 }
 
-/// Who is here, and a page of who has an account.
+/// Who is active, and a page of the accounts. A user is active while a connection uses one of their sessions, and for five
+/// minutes after a session was used without one.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
-    /// Usernames of active users, oldest session first, at most 1,000.
+    /// Usernames of active users, oldest session first; at most 1,000.
     pub active: Vec<Arc<str>>,
     /// Whether there are more active users.
     pub more: bool,
@@ -432,11 +442,11 @@ pub struct Directory {
 /// One account of the directory.
 #[derive(Debug, Clone)]
 pub struct DirectoryEntry {
-    /// As registered.
+    /// Username, as it was registered.
     pub username: Arc<str>,
     /// Full name.
     pub name: Arc<str>,
-    /// Whether the user is here.
+    /// Whether the user is active.
     pub active: bool,
 }
 
@@ -447,7 +457,7 @@ pub struct NewAccount {
     pub username: Username,
     /// Its full name.
     pub name: FullName,
-    /// Its password, checked by the store.
+    /// Its password; the store checks it by [`check_new_password`](crate::account::check_new_password).
     pub password: Box<str>,
 }
 
@@ -464,7 +474,7 @@ pub struct HashedAccount {
     pub username: Username,
     /// Its full name.
     pub name: FullName,
-    /// An Argon2id hash in PHC form, checked by [`PasswordHash`](crate::account::PasswordHash).
+    /// The Argon2id hash of its password.
     pub hash: crate::account::PasswordHash,
 }
 
@@ -474,7 +484,7 @@ impl fmt::Debug for HashedAccount {
     }
 }
 
-/// An import under way.
+/// An import that was begun by [`Store::begin_import`](super::Store::begin_import).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImportId(pub(crate) u64);
 

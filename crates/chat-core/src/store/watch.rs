@@ -10,12 +10,12 @@ use super::{AccountNumber, Incarnation, Message, SentId, Store, StoreError, Watc
 use crate::protocol::Resume;
 use crate::{MessageId, Timestamp};
 
-/// From where on a mailbox is watched.
+/// Where a watch begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchFrom {
-    /// First everything undelivered.
+    /// With everything undelivered, oldest first.
     Undelivered,
-    /// First everything stored after this id of that incarnation, delivered or not.
+    /// With everything stored after this message, delivered or not: how a watcher goes on that has all up to it.
     After {
         /// The last id the watcher has.
         id: MessageId,
@@ -24,14 +24,15 @@ pub enum WatchFrom {
     },
 }
 
-/// How a watch goes on from what the watcher has.
+/// How a watch goes on from what the watcher said it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumed {
-    /// How.
+    /// Whether it goes on exactly there.
     pub resume: Resume,
-    /// The first message has the next id, unless a gap is told first.
+    /// The last id before the watch: its first message has the next one, unless a [`WatchEvent::Gap`] comes first.
     pub after: MessageId,
-    /// With [`Resume::Gap`]: the first id that does not mean what it meant, and the last one the watcher said it has.
+    /// With [`Resume::Gap`]: from the first to the last id (both included) under which the watcher may have other
+    /// messages than the store. `None` if there are none.
     pub gap: Option<(MessageId, MessageId)>,
 }
 
@@ -40,21 +41,21 @@ pub struct Resumed {
 pub enum WatchEvent {
     /// A message in the user's mailbox. Ids follow one another without a hole, but for a [`Gap`](Self::Gap).
     Message(Arc<Message>),
-    /// What the user sent otherwise than through this watch's connection.
+    /// The user sent a message that did not name this watch as its [origin](super::Outgoing::origin).
     Sent(SentCopy),
-    /// Somebody came or went.
+    /// Another user became active, or is no longer, as far as their privacy allows.
     Presence {
         /// Who.
         username: Arc<str>,
-        /// Whether they are here now.
+        /// Whether they are active now.
         active: bool,
     },
-    /// Messages that are not kept any more and were not shown: from the one to the other.
+    /// The messages from the first to the last of these ids are not kept any more and were not shown.
     Gap(MessageId, MessageId),
-    /// The watcher was slow, or the store had to recover; what follows comes from the store. What the user sent meanwhile,
-    /// and who came and went, is not told.
+    /// The watcher was slow, or the store had to recover from a failed write. The messages that follow are read from the
+    /// store, so none is missing; `Sent` and `Presence` events of this time are left out.
     Lagging,
-    /// It has caught up.
+    /// After `Lagging`: the watch has caught up.
     Live,
     /// The session is over, and with it the watch: nothing follows.
     Ended(SessionEnd),
@@ -63,11 +64,11 @@ pub enum WatchEvent {
 /// A message that the user sent.
 #[derive(Debug, Clone)]
 pub struct SentCopy {
-    /// What [`Store::status`](super::Store::status) knows it by.
+    /// The message's id for its sender, as [`Store::status`](super::Store::status) takes it.
     pub id: SentId,
     /// The recipient's username.
     pub to: Arc<str>,
-    /// The message. Its id is the recipient's affair.
+    /// The message. Its own `id` is the one in the recipient's mailbox: do not show it to the sender.
     pub message: Arc<Message>,
 }
 
@@ -76,7 +77,8 @@ pub struct SentCopy {
 pub enum SessionEnd {
     /// It was logged out.
     Logout,
-    /// It was revoked, or one too many.
+    /// It was revoked, or ended by a login beyond
+    /// [`sessions_per_account`](super::StoreOptions::sessions_per_account).
     Revoked,
     /// The password changed.
     PasswordChanged,
@@ -100,11 +102,14 @@ impl SessionEnd {
     }
 }
 
-/// A watch on a mailbox, by [`Store::watch`]. Dropping it ends it.
+/// A subscription to a mailbox, made by [`Store::watch`], which has an example. Dropping it ends it.
 ///
-/// It replays what is stored and goes over to what happens, with no gap and no repeat between. What was not taken yet is
-/// kept for it up to a bound (1,024 events, 256 KiB of bodies); beyond that it is told [`WatchEvent::Lagging`] and catches up
-/// from the store. A watch keeps the store open, as any handle does.
+/// It gives what is stored first and goes on with what comes, with no gap and no repeat between the two. Events that were
+/// not taken yet are kept in memory up to a bound (1,024 events, 256 KiB of bodies); beyond that the watch gives
+/// [`WatchEvent::Lagging`] and reads the messages from the store. So a slow watcher loses no message and holds nobody up.
+/// A watch keeps the store open, as any handle does.
+///
+/// A watch acknowledges nothing: [`Store::ack`](super::Store::ack) does.
 #[derive(Debug)]
 pub struct Watch {
     store: Store,
@@ -159,7 +164,7 @@ impl Watch {
         watch
     }
 
-    /// Its name, for [`Outgoing::origin`](super::Outgoing::origin).
+    /// Its id, for [`Outgoing::origin`](super::Outgoing::origin).
     #[must_use]
     pub fn id(&self) -> WatchId {
         self.feed.id
@@ -183,7 +188,7 @@ impl Watch {
         &self.incarnation
     }
 
-    /// How it goes on from what the watcher has.
+    /// How it goes on from what the watcher said it has.
     #[must_use]
     pub fn resumed(&self) -> &Resumed {
         &self.resumed
@@ -192,12 +197,13 @@ impl Watch {
     /// Waits for the next event. After [`WatchEvent::Ended`] it waits for ever.
     ///
     /// # Errors
-    /// [`StoreError::StaleIncarnation`] for ever once the mailbox has a new incarnation: the ids that were shown may not
-    /// mean what they meant, so watch again. [`StoreError::Unavailable`] when the store cannot be read: wait a
-    /// little and ask again. [`StoreError::Closed`] once the store was closed, now and for ever.
+    /// - [`StoreError::StaleIncarnation`]: the mailbox has a new incarnation, so that ids already given may stand for
+    ///   other messages now. The watch is over; begin another.
+    /// - [`StoreError::Closed`]: the store was closed. The watch is over.
+    /// - [`StoreError::Unavailable`]: the store cannot be read at the moment. Wait a little and call it again.
     ///
     /// # Cancel safety
-    /// No event is lost, and what is being read goes on where it was.
+    /// No event is lost, and a page that is being read is read on.
     pub async fn next(&mut self) -> Result<WatchEvent, StoreError> {
         loop {
             if let Some(event) = self.try_next() {
@@ -213,7 +219,8 @@ impl Watch {
         }
     }
 
-    /// An event that is at hand without waiting or reading from disk.
+    /// The next event, if there is one in memory. `None` does not mean that nothing waits in the store:
+    /// [`next`](Self::next) reads that.
     #[must_use]
     pub fn try_next(&mut self) -> Option<WatchEvent> {
         if std::mem::take(&mut self.lagged) {
@@ -238,7 +245,8 @@ impl Watch {
         }
     }
 
-    /// Everything up to this message was written to the watcher's connection: what `status` calls pushed.
+    /// Notes that everything up to this message was written to the watcher's connection at the time `now`
+    /// ([`Store::now`]): what [`Store::status`] then calls pushed. An embedder without receipts need not call it.
     pub fn pushed(&self, upto: MessageId, now: Timestamp) {
         self.feed.pushed(upto, now);
     }

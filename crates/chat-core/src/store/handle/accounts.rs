@@ -10,10 +10,12 @@ use crate::{FullName, Username};
 
 /// Accounts.
 impl Store {
-    /// Makes an account.
+    /// Makes an account. Its password must pass [`check_new_password`]; its username and full name were checked when they
+    /// were parsed.
     ///
     /// # Errors
-    /// [`StoreError::UserExists`], [`StoreError::WeakPassword`], [`StoreError::Busy`].
+    /// [`StoreError::UserExists`]: the username is taken, in any case, or still reserved for a removed account;
+    /// [`StoreError::WeakPassword`]; [`StoreError::Busy`] when too many passwords wait to be hashed.
     pub async fn create_account(&self, account: NewAccount) -> Result<AccountNumber, StoreError> {
         let NewAccount { username, name, password } = account;
         check_new_password(&password, &username)?;
@@ -24,7 +26,8 @@ impl Store {
         }
     }
 
-    /// Sets a new password without the old one, ends all the user's sessions, and says how many.
+    /// Sets a new password without asking for the old one, and ends all the user's sessions. Returns how many those were.
+    /// Usernames of arguments may be in any case, here and below.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`], [`StoreError::WeakPassword`], [`StoreError::Busy`].
@@ -38,7 +41,8 @@ impl Store {
         self.count(Operation::SetPassword { username: username.into(), hash }).await
     }
 
-    /// Gives an account another username, full name, or both. Messages it sent keep the names they were sent under.
+    /// Gives an account another username, full name, or both; `None` leaves one as it is. Messages it sent keep the names
+    /// they were sent under.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`]; [`StoreError::UserExists`] if the new username is taken.
@@ -51,7 +55,7 @@ impl Store {
         self.done(Operation::Rename { username: username.into(), new_username, new_name }).await
     }
 
-    /// Removes an account: ends its sessions, deletes its undelivered mail, and says how many messages that was. The
+    /// Removes an account: ends its sessions and deletes its undelivered mail. Returns how many messages that was. The
     /// username stays reserved until it is [released](Self::release_username).
     ///
     /// # Errors
@@ -68,7 +72,7 @@ impl Store {
         self.done(Operation::Release { username: username.into() }).await
     }
 
-    /// An account as an operator sees it, removed or not.
+    /// One account as an operator sees it, removed or not.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`]
@@ -79,10 +83,11 @@ impl Store {
             .ok_or(StoreError::NoSuchUser)
     }
 
-    /// Accounts in order of username after this one, removed ones too.
+    /// A page of at most `limit` accounts, removed ones too, in order of username: those after the username `after`, or
+    /// from the first one on.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn accounts(
         &self,
         after: Option<&str>,
@@ -92,10 +97,11 @@ impl Store {
         self.summaries(Operation::Accounts { after, limit }).await
     }
 
-    /// Begins an import: accounts staged under it become visible all at once, or never.
+    /// Begins an import. [Stage](Self::stage_import) accounts under it, then [commit](Self::commit_import) it: they become
+    /// visible all at once, or never.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn begin_import(&self) -> Result<ImportId, StoreError> {
         match self.ask(Operation::BeginImport).await {
             Ok(Answer::Import(import)) => Ok(import),
@@ -103,8 +109,8 @@ impl Store {
         }
     }
 
-    /// Adds accounts to an import, a few thousand a call. Gives the usernames that are taken; those accounts are not
-    /// added.
+    /// Adds accounts to an import; a few thousand a call keep other callers from waiting long. Returns the usernames that
+    /// are taken; those accounts are not added.
     ///
     /// # Errors
     /// [`StoreError::BadArguments`] if the import is not open.
@@ -119,7 +125,7 @@ impl Store {
         }
     }
 
-    /// Makes an import visible and says how many accounts it brought.
+    /// Makes the accounts of an import visible, and returns how many there are.
     ///
     /// # Errors
     /// [`StoreError::BadArguments`] if the import is not open.
@@ -127,7 +133,7 @@ impl Store {
         self.count(Operation::CommitImport(import)).await
     }
 
-    /// Gives an import up. One that was neither committed nor given up is given up at the next start.
+    /// Discards an import. One that was neither committed nor discarded is discarded at the next start.
     ///
     /// # Errors
     /// [`StoreError::BadArguments`] if the import is not open.

@@ -8,8 +8,9 @@ use crate::store::{Conversation, HistoryCursor, PageLimit, SessionKey, StoreErro
 
 /// Conversations.
 impl Store {
-    /// A page of the conversation with a user: the newest, or the one before that which gave the cursor. Messages are
-    /// there as long as `retention` says, delivered or not.
+    /// A page of the conversation with a user, both ways. Without `cursor` it is the newest page; with the
+    /// [`next`](Conversation::next) of a page it is the one before that in time. It has messages that are at most as old
+    /// as [`retention`](crate::store::StoreOptions::retention), delivered or not.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for a cursor that no page of this conversation gave.

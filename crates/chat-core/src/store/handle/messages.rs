@@ -13,14 +13,23 @@ use crate::store::{
 
 /// Messages.
 impl Store {
-    /// Stores messages in this order, in one commit; one outcome for each. Checks each in the contract's order: session,
-    /// recipient, body.
+    /// Stores messages in this order, in one commit, and returns an outcome for each. One that is refused does not keep
+    /// the others from being stored. `Ok` means that the message is durable.
     ///
     /// # Errors
-    /// For each message [`StoreError::NoSuchRecipient`], [`StoreError::MessageTooLong`], [`StoreError::BadArguments`]
-    /// (empty, or control characters), [`StoreError::NotAllowed`] (the recipient blocks the sender), or
-    /// [`StoreError::InboxFull`]; with a key also [`StoreError::KeyConflict`], which comes before these, and
-    /// [`StoreError::TooManyKeys`].
+    /// For each message, the first of these that applies:
+    ///
+    /// 1. [`StoreError::NoSession`];
+    /// 2. with a [key](Outgoing::key): [`StoreError::KeyConflict`];
+    /// 3. [`StoreError::NoSuchRecipient`];
+    /// 4. [`StoreError::BadArguments`] (the body is empty or has control characters), [`StoreError::MessageTooLong`];
+    /// 5. with a key: [`StoreError::TooManyKeys`];
+    /// 6. [`StoreError::NotAllowed`] (the recipient blocks the sender);
+    /// 7. [`StoreError::InboxFull`].
+    ///
+    /// # Cancel safety
+    /// The messages may be stored, and no receipt is left. With a key the same message can be sent again, and is stored
+    /// once.
     pub async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<Receipt, StoreError>> {
         let count = messages.len();
         match self.ask(Operation::Send(messages)).await {
@@ -30,10 +39,12 @@ impl Store {
         }
     }
 
-    /// The next page of undelivered messages: behind the cursor, and behind what `in_flight` shows of this mailbox.
+    /// The next page of undelivered messages, oldest first. `in_flight` are pages that this reader was given and has not
+    /// [confirmed](Self::confirm) yet, empty if there are none: the page begins behind them. Nothing is delivered until it
+    /// is confirmed.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn inbox(
         &self,
         session: SessionKey,
@@ -48,10 +59,11 @@ impl Store {
         self.page(operation, limit).await
     }
 
-    /// A page of undelivered messages after that id, or after the cursor if that is later. Removes nothing.
+    /// A page of undelivered messages with ids above `after`, oldest first; without `after` from the oldest on. Nothing is
+    /// delivered until it is acknowledged ([`ack`](Self::ack)).
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn peek(
         &self,
         session: SessionKey,
@@ -62,11 +74,14 @@ impl Store {
             .await
     }
 
-    /// Everything up to `upto` is delivered. An id at or below the cursor changes nothing.
+    /// Marks every message up to and including `upto` as delivered. Ids that are delivered already change nothing.
     ///
     /// # Errors
-    /// [`StoreError::StaleIncarnation`]; [`StoreError::BadArguments`] beyond the mailbox's end, or when
-    /// [`AckBasis::Shown`] does not show the id.
+    /// [`StoreError::StaleIncarnation`]: the mailbox has another incarnation than `basis` names.
+    /// [`StoreError::BadArguments`]: the mailbox has no such id yet, or [`AckBasis::Shown`] does not hold it.
+    ///
+    /// # Cancel safety
+    /// The messages may be marked or not; calling it again is safe.
     pub async fn ack(
         &self,
         session: SessionKey,
@@ -76,14 +91,15 @@ impl Store {
         self.done(Operation::Ack { session, upto, basis }).await
     }
 
-    /// What a page showed is delivered. Returns once queued, ahead of any later request of the same caller. If the
-    /// commit fails, the messages are simply there again.
+    /// Marks what a page showed as delivered. Returns as soon as the request is queued, so that the caller's next request
+    /// sees its effect, and does not wait for the commit. If that fails, the messages are given again.
     pub async fn confirm(&self, shown: Shown) {
         self.tell(Operation::Confirm(shown)).await;
     }
 
-    /// What became of a message the user sent. How far it came is told as the recipient's
-    /// [`PrivacySubject::Receipts`] say, and never to somebody the recipient blocks; to others it is only stored.
+    /// What became of a message that the session's user sent. A sender who may not know, by the recipient's choice for
+    /// [`PrivacySubject::Receipts`] or a [`block`](Self::block), always gets
+    /// [`DeliveryState::Stored`](crate::protocol::DeliveryState::Stored).
     ///
     /// # Errors
     /// [`StoreError::NoSuchMessage`]: the user sent no such message, or it is not kept any more, or its recipient was
@@ -99,10 +115,31 @@ impl Store {
         }
     }
 
-    /// Watches the session's mailbox. While the watch lasts, the session is in use.
+    /// Watches the mailbox of the session's user: first what is stored, then what comes. While the watch lasts, the
+    /// session counts as in use. A user may have 100 watches, since every message goes to each.
+    ///
+    /// ```
+    /// use chat_core::store::{AckBasis, SessionKey, Store, StoreError, WatchEvent, WatchFrom};
+    ///
+    /// async fn follow(store: &Store, session: SessionKey) -> Result<(), StoreError> {
+    ///     let mut watch = store.watch(session, WatchFrom::Undelivered).await?;
+    ///     loop {
+    ///         match watch.next().await? {
+    ///             WatchEvent::Message(message) => {
+    ///                 // Keep it where it is safe, then acknowledge it; else the next watch gives it again.
+    ///                 let basis = AckBasis::Incarnation(watch.incarnation().as_str().into());
+    ///                 store.ack(session, message.id, basis).await?;
+    ///             }
+    ///             WatchEvent::Ended(_) => return Ok(()),
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// [`StoreError::Busy`]: the user has as many watches as may be, or less than a minute ago another
+    /// [`WatchFrom::After`] was beyond the mailbox's end.
     pub async fn watch(&self, session: SessionKey, from: WatchFrom) -> Result<Watch, StoreError> {
         match self.ask(Operation::Watch { session, from }).await {
             Ok(Answer::Watching(watching)) => Ok(Watch::new(self.clone(), *watching)),
@@ -110,11 +147,13 @@ impl Store {
         }
     }
 
-    /// From now on the session's user takes no messages from that user, or takes them again. What came before stays.
-    /// Doing it again changes nothing. Somebody who was removed can be unblocked, as long as the username is reserved.
+    /// Blocks that user (`on`), or unblocks them: the session's user takes no messages from them from now on, or takes
+    /// them again. What came before stays. Doing it twice changes nothing. A removed account can be unblocked as long as
+    /// its username is reserved.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for the user's own name, or beyond 1,000 users.
+    /// [`StoreError::NoSuchUser`]; [`StoreError::BadArguments`] for the user's own name, or when 1,000 users are blocked
+    /// already.
     pub async fn block(
         &self,
         session: SessionKey,
@@ -124,11 +163,13 @@ impl Store {
         self.done(Operation::Block { session, username: username.into(), on }).await
     }
 
-    /// Who learns of the session's user what. Receipts hold for what was sent before, too. Presence is what watchers are
-    /// told: [`list`](Self::list) shows everybody.
+    /// Chooses who learns something about the session's user: whether messages to them were delivered
+    /// ([`PrivacySubject::Receipts`], also of messages sent before), or whether they are here
+    /// ([`PrivacySubject::Presence`]). With [`PrivacyChoice::Off`] for presence, others do not see the user as active in
+    /// [`list`](Self::list) either.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn set_privacy(
         &self,
         session: SessionKey,
@@ -138,10 +179,11 @@ impl Store {
         self.done(Operation::SetPrivacy { session, subject, choice }).await
     }
 
-    /// Who is active; with `directory` (the username to begin after, and how many) a page of the accounts too.
+    /// Who is active, as the session's user may know it. With `directory` (the username to begin after, if any, and the
+    /// most entries) also a page of all accounts.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn list(
         &self,
         session: SessionKey,

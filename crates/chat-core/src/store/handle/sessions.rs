@@ -8,12 +8,17 @@ use crate::store::{SessionInfo, SessionKey, StoreError, Whoami};
 
 /// Sessions.
 impl Store {
-    /// Checks a password and opens a session.
+    /// Checks a password and opens a session. The token is the secret that goes to the client;
+    /// [`SessionKey::of`] makes of it what the other methods take. Takes about 20 ms of one core at the default
+    /// [cost](crate::account::PasswordParams). A hash of another cost than new ones get is made anew.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUser`] and [`StoreError::BadPassword`] (only the latter under
     /// [`hide_unknown_users`](crate::store::StoreOptions::hide_unknown_users)); [`StoreError::Busy`] when too many
-    /// logins wait.
+    /// passwords wait to be hashed (512 a thread; one thread less than there are cores, but at least one).
+    ///
+    /// # Cancel safety
+    /// A session may be opened that nobody has the token of; it expires by itself.
     pub async fn login(&self, username: &str, password: &str) -> Result<Token, StoreError> {
         let unknown = if self.shared.hide_unknown_users {
             StoreError::BadPassword
@@ -42,10 +47,11 @@ impl Store {
         Ok(token)
     }
 
-    /// Notes that an open connection uses this session now, and no longer the other: while it does, the user is active.
+    /// Notes that one more connection uses this session, and that it no longer uses `instead_of`. A user is active while
+    /// a connection uses one of their sessions. Once the connection is gone, say so by [`detach`](Self::detach).
     ///
     /// # Errors
-    /// As said at [`Store`]. Then the connection counts for neither session.
+    /// Only those of every method ([`Store`]). After one the connection counts for neither session.
     pub async fn attach(
         &self,
         session: SessionKey,
@@ -54,7 +60,7 @@ impl Store {
         self.done(Operation::Attach { session, instead_of }).await
     }
 
-    /// The connection that used this session is gone. Returns once queued.
+    /// Notes that a connection which used this session is gone. Returns as soon as the request is queued.
     pub async fn detach(&self, session: SessionKey) {
         self.tell(Operation::Detach { session }).await;
     }
@@ -62,15 +68,15 @@ impl Store {
     /// Ends the session.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn logout(&self, session: SessionKey) -> Result<(), StoreError> {
         self.done(Operation::Logout { session }).await
     }
 
-    /// Whose session it is.
+    /// Whose session it is, and until when.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn whoami(&self, session: SessionKey) -> Result<Whoami, StoreError> {
         match self.ask(Operation::Whoami { session }).await {
             Ok(Answer::Whoami(whoami)) => Ok(whoami),
@@ -81,7 +87,7 @@ impl Store {
     /// The user's sessions, oldest first.
     ///
     /// # Errors
-    /// As said at [`Store`].
+    /// Only those of every method ([`Store`]).
     pub async fn sessions(&self, session: SessionKey) -> Result<Vec<SessionInfo>, StoreError> {
         match self.ask(Operation::Sessions { session }).await {
             Ok(Answer::Sessions(sessions)) => Ok(sessions),
@@ -89,7 +95,7 @@ impl Store {
         }
     }
 
-    /// Ends the user's session of that [public name](SessionKey::public_name).
+    /// Ends one of the user's sessions, named by its [public name](SessionKey::public_name).
     ///
     /// # Errors
     /// [`StoreError::NoSuchSession`]
@@ -97,7 +103,7 @@ impl Store {
         self.done(Operation::Revoke { session, name: name.into() }).await
     }
 
-    /// Changes the user's password, ends the user's other sessions, and says how many.
+    /// Changes the user's password and ends the user's other sessions. Returns how many those were.
     ///
     /// # Errors
     /// [`StoreError::BadPassword`] if `old` is wrong, [`StoreError::WeakPassword`], [`StoreError::Busy`].
