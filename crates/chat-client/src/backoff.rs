@@ -1,13 +1,14 @@
-//! [`Backoff`]: how long to wait before trying again.
+//! [`Backoff`]: how long to wait before the next try.
 
 use std::time::Duration;
 
 use crate::random::Source;
 
-/// How long to wait before each try to connect again: a random time between zero and a bound that doubles from `first`
-/// to `longest` ("full jitter", so that many clients of a server that restarts do not all come at once).
+/// How long to wait before each try to reconnect: exponential backoff with full jitter. The wait is a random time between
+/// zero and a bound that doubles from `first` to `longest`, so that the clients of a server that restarts do not all come
+/// at once.
 ///
-/// Default: 100 ms doubling to 30 s, for ever. A connection that held for 10 s starts the bounds over.
+/// Default: 100 ms doubling to 30 s, without end. Once a connection has lasted for 10 s, the bound begins at `first` again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,

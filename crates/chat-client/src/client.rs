@@ -22,18 +22,20 @@ use crate::{
     TcpConnector,
 };
 
-/// A handle on a connection to a chat server.
+/// A handle on a connection to a chat server. The [crate](crate) has examples.
 ///
 /// Clones share the connection and the login. Requests of all handles go out in the order of the calls, many at
 /// once, and each call gets its own reply.
 ///
-/// A connection that is lost is made again, with growing pauses ([`Backoff`](crate::Backoff)), and
-/// [`state`](Self::state) tells of it. Calls wait meanwhile, each at most its request timeout. What had been sent and
-/// not answered goes out again if that can do nothing twice; `auth`, `register`, `passwd`, `revoke` and the plain
-/// `send` fail with [`Closed`](ClientError::Closed) instead. Logins go on: the server keeps them.
+/// # Lost connections
+/// The client reconnects, with growing pauses ([`Backoff`](crate::Backoff)), and [`state`](Self::state) tells of it. Calls
+/// wait meanwhile, each at most its [request timeout](ConnectOptions::request_timeout). A request that was sent and not
+/// answered is sent again if doing it twice does no harm; `auth`, `register`, `passwd`, `revoke` and the plain `send` fail
+/// with [`Closed`](ClientError::Closed) instead. Logins outlive connections, since the server keeps them.
 ///
-/// It ends when the last handle (or [`Delivery`](crate::Delivery), or [`Watch`](crate::Watch)) is dropped, or by
-/// [`close`](Self::close).
+/// # Its end
+/// It closes when the last handle ([`Delivery`](crate::Delivery) and [`Watch`](crate::Watch) hold one, too) is dropped, or
+/// by [`close`](Self::close).
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -53,12 +55,13 @@ struct Shared {
 }
 
 impl Client {
-    /// Connects over TCP, says `hello`, and finds out what the server is. This first connection is tried once; one that
-    /// is lost later is made again. Must be called on a Tokio runtime, where the client's task then runs.
+    /// Connects over TCP, says `hello`, and finds out what the server is. The first connection is tried once; when it is
+    /// lost later, the client reconnects. Must be called on a Tokio runtime, where the client's task then runs.
     ///
     /// # Errors
     /// [`Connect`](ClientError::Connect), [`ConnectTimeout`](ClientError::ConnectTimeout) or
-    /// [`NotChatServer`](ClientError::NotChatServer); and what [`over`](Self::over) gives, but `BadReply`.
+    /// [`NotChatServer`](ClientError::NotChatServer); [`Closed`](ClientError::Closed),
+    /// [`Timeout`](ClientError::Timeout) or [`Server`](ClientError::Server) as [`over`](Self::over).
     ///
     /// # Cancel safety
     /// Dropping the future gives up the connection.
@@ -66,11 +69,11 @@ impl Client {
         Self::connect_with(TcpConnector::default(), options).await
     }
 
-    /// The same over streams of another kind.
+    /// The same over streams of another kind, such as TLS.
     ///
-    /// Besides what the connector does, the client uses Tokio's clock and
-    /// [`ConnectOptions::random`](ConnectOptions::random) only, and one task on the current runtime: given both and
-    /// paused time, it does the same every time.
+    /// For simulations: besides what the connector does, the client uses only Tokio's clock,
+    /// [`ConnectOptions::random`](ConnectOptions::random) and one task on the current runtime. With Tokio's time paused and
+    /// that source seeded it does the same every time.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -86,13 +89,13 @@ impl Client {
         Ok(Self::start(connector, connection, server, options))
     }
 
-    /// Says `hello` over a stream that is already connected: a pipe, a tunnel, a test. It is the only one: the client
-    /// ends with it. Must be called on a Tokio runtime, where the client's task then runs. Of the options the
-    /// address, the connect timeout and those of reconnecting are not used.
+    /// Says `hello` over a stream that is already connected: a pipe, a tunnel, a test. The client does not reconnect and
+    /// ends with this stream. Must be called on a Tokio runtime, where the client's task then runs. The options for the
+    /// address, the connect timeout and reconnecting are not used.
     ///
     /// # Errors
-    /// [`Closed`](ClientError::Closed), [`Timeout`](ClientError::Timeout) or [`BadReply`](ClientError::BadReply), the
-    /// last of which usually means that no chat server is there; [`Server`](ClientError::Server) if it is busy.
+    /// [`Closed`](ClientError::Closed) or [`Timeout`](ClientError::Timeout); [`BadReply`](ClientError::BadReply), which
+    /// usually means that no chat server is there; [`Server`](ClientError::Server) if it is busy.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -143,20 +146,36 @@ impl Client {
         self.server().is_legacy()
     }
 
-    /// How the connection is, now and whenever that changes.
+    /// The state of the connection, now and whenever it changes.
+    ///
+    /// ```no_run
+    /// # async fn example(client: chat_client::Client) {
+    /// use chat_client::ConnectionState;
+    ///
+    /// let mut state = client.state();
+    /// while state.changed().await.is_ok() {
+    ///     match &*state.borrow_and_update() {
+    ///         ConnectionState::Reconnecting { delay, .. } => println!("lost, trying in {delay:?}"),
+    ///         ConnectionState::Connected { .. } => println!("connected"),
+    ///         _ => break,
+    ///     }
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.status.subscribe()
     }
 
-    /// How the connection ended, if it has and no other will be made.
+    /// How the client ended: `None` as long as it is connected or reconnecting.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.shared.status.close_reason()
     }
 
-    /// Ends the connection in order, for all handles: takes no further requests, waits for the replies to those
-    /// already made (at most the request timeout), and closes.
+    /// Closes the connection for all handles: takes no further requests, waits for the replies to those already made (at
+    /// most the [request timeout](ConnectOptions::request_timeout)), and ends the stream. Does nothing if it is closed
+    /// already.
     ///
     /// # Cancel safety
     /// The connection closes all the same.
@@ -165,20 +184,20 @@ impl Client {
         self.shared.task.wait().await;
     }
 
-    /// The login of this handle and its clones, to be kept for later. It is a secret.
+    /// The login of this handle and its clones, to be kept for a later [`with_token`](Self::with_token). It is a secret.
     #[must_use]
     pub fn token(&self) -> Option<Token> {
         *self.login.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A handle on the same connection that uses a login kept from earlier, without asking the server about it
-    /// ([`whoami`](Self::whoami) does). Other handles keep theirs.
+    /// A handle on the same connection that uses a login kept from earlier. Whether that is still valid is not asked
+    /// ([`whoami`](Self::whoami) does). Other handles keep their logins.
     #[must_use]
     pub fn with_token(&self, token: Token) -> Self {
         Self { shared: Arc::clone(&self.shared), login: Arc::new(Mutex::new(Some(token))) }
     }
 
-    /// Asks for a sign of life. Returns `text` as the server gave it back.
+    /// Asks the server for a sign of life. Returns `text` as it came back.
     ///
     /// # Errors
     /// [`Unsupported`](ClientError::Unsupported) by an old server; and those of any request.

@@ -1,4 +1,4 @@
-//! [`Connector`]: where the streams come from.
+//! [`Connector`]: makes the streams that a client runs over.
 
 use std::future::Future;
 use std::io;
@@ -9,21 +9,38 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// Makes the streams that a [`Client`](crate::Client) connects over, each time anew. [`TcpConnector`] is the usual
-/// one; a tunnel, TLS or a simulated network is another.
+/// Makes the streams that a [`Client`](crate::Client) runs over, a new one for each connection. [`TcpConnector`] is the
+/// usual one; TLS, a Unix socket or a simulated network is another:
 ///
-/// It is called within [`connect_timeout`](crate::ConnectOptions::connect_timeout) and its future is dropped when that
-/// passes.
+/// ```
+/// use chat_client::Connector;
+/// use tokio::net::UnixStream;
+///
+/// /// Connects to the Unix socket at the path that is given as address.
+/// struct UnixConnector(std::path::PathBuf);
+///
+/// impl Connector for UnixConnector {
+///     type Stream = UnixStream;
+///
+///     async fn connect(&self, _address: &str) -> std::io::Result<UnixStream> {
+///         UnixStream::connect(&self.0).await
+///     }
+/// }
+/// ```
 pub trait Connector: Send + Sync + 'static {
-    /// What it makes.
+    /// The type of its streams.
     type Stream: AsyncRead + AsyncWrite + Send + 'static;
 
-    /// Connects to `HOST:PORT`.
+    /// Connects to `HOST:PORT`, the address of [`ConnectOptions`](crate::ConnectOptions). The future is dropped when
+    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout) has passed.
+    ///
+    /// # Errors
+    /// Why there is no stream. The client reports it at the first connection, and tries again at a later one.
     fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// Connects over TCP. Its sockets find a dead network out by themselves: keepalive probes begin after 60 s of
-/// silence, and on Linux a connection whose data is not acknowledged for 20 s is given up.
+/// Connects over TCP, with Nagle's algorithm off. Its sockets notice a dead network by themselves: keepalive probes begin
+/// after 60 s of silence, and on Linux a connection whose data is not acknowledged for 20 s fails.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct TcpConnector {}

@@ -10,8 +10,8 @@ use crate::{Client, ClientError};
 /// A page of undelivered messages, oldest first.
 ///
 /// The server gives them again, to this client or another of the same user, until [`ack`](Self::ack) says that
-/// they have arrived. So acknowledge what has been shown or stored, and not before. Dropping a `Delivery` leaves its
-/// messages undelivered. (An old server has forgotten them as soon as it sent them; there `ack` does nothing.)
+/// they have arrived. So acknowledge messages once they are shown or stored, and not before. Dropping a `Delivery` leaves
+/// its messages undelivered. (An old server forgets messages as soon as it sends them; there `ack` does nothing.)
 #[derive(Debug, Clone)]
 #[must_use = "the messages stay undelivered until `ack`"]
 pub struct Delivery {
@@ -46,7 +46,7 @@ impl Delivery {
         &self.messages
     }
 
-    /// Whether more waits behind these. After [`ack`](Self::ack), the next [`Client::inbox`] gives it.
+    /// Whether there are more messages after these. After [`ack`](Self::ack), the next [`Client::inbox`] gives them.
     #[must_use]
     pub fn more(&self) -> bool {
         self.more

@@ -8,7 +8,10 @@ use chat_core::protocol::{ErrorCode, ErrorReply, ReplyError};
 use crate::CloseReason;
 use crate::request::is_repeatable;
 
-/// Why a call did not give what it should.
+/// Why a call failed.
+///
+/// For people, print the error with its sources. To decide what to do next: [`is_retryable`](Self::is_retryable),
+/// [`is_outcome_unknown`](Self::is_outcome_unknown), [`code`](Self::code) and [`fault`](Self::fault).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -38,7 +41,7 @@ pub enum ClientError {
         #[source]
         source: ReplyError,
     },
-    /// The server said no.
+    /// The server answered with an error.
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The call needs a login and there is none.
@@ -53,7 +56,7 @@ pub enum ClientError {
         /// The command's word.
         command: &'static str,
     },
-    /// This client watches already; a connection has one watch.
+    /// There is a [`Watch`](crate::Watch) on this connection already, made by this handle or another; a connection has one.
     #[error("there is a watch on this connection already")]
     AlreadyWatching,
     /// No reply within the time allowed. If `sent`, whether the server acted is not known.
@@ -66,8 +69,8 @@ pub enum ClientError {
         /// Whether the request may have reached the server. If not, it never will.
         sent: bool,
     },
-    /// The outcome of a [`send`](crate::Client::send) is not known. [`post`](crate::Client::post) with this key finds
-    /// out: it sends the message if that was not done, and does nothing twice.
+    /// It is not known whether a [`send`](crate::Client::send) stored the message. Calling [`post`](crate::Client::post)
+    /// with this key and the same recipient and body settles it: the message is stored if it was not, and never twice.
     #[error("whether the message was sent is not known")]
     Unconfirmed {
         /// The key it was posted under.
@@ -92,7 +95,7 @@ pub enum ClientError {
     BadReply(#[from] ReplyError),
 }
 
-/// Who has to do something about a [`ClientError`].
+/// Who can do something about a [`ClientError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -105,7 +108,8 @@ pub enum Fault {
 }
 
 impl ClientError {
-    /// The server's stable code, if the server said no. An old server's sentences are given the code they mean.
+    /// The stable code, if the server answered with an error. An old server sends none: its sentence is given the code it
+    /// means.
     #[must_use]
     pub fn code(&self) -> Option<&ErrorCode> {
         match self {
@@ -115,8 +119,8 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call may work if repeated (after [`retry_after`](Self::retry_after)), and cannot do anything
-    /// twice.
+    /// Whether the same call may succeed if it is repeated (after [`retry_after`](Self::retry_after)), and repeating it
+    /// cannot do anything twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -139,8 +143,8 @@ impl ClientError {
         }
     }
 
-    /// Whether a request may have been carried out although this error was returned. Never so for a request that
-    /// changes nothing, or that may be made again without a thought. (A `post` may be, under its key.)
+    /// Whether a request may have been carried out although this error was returned, so that it matters: always no for a
+    /// request that changes nothing or may simply be repeated. (A `post` may be repeated too, with its key, but counts.)
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         match self {
@@ -174,18 +178,19 @@ impl ClientError {
     }
 }
 
-/// An ERROR reply.
+/// The server's ERROR reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 #[non_exhaustive]
 pub struct ServerError {
     /// The word of the command it answers.
     pub command: &'static str,
-    /// The stable code. `None` only from an old server that said something unknown.
+    /// The stable code. `None` only from an old server whose sentence is not known.
     pub code: Option<ErrorCode>,
-    /// The server's sentence for people. Written by the peer: neutralise it before showing it on a terminal.
+    /// The server's sentence for people. Written by the peer: neutralise control characters before showing it on a
+    /// terminal.
     pub message: String,
-    /// With `rate_limited`: how long to wait.
+    /// With `busy` and `rate_limited`: how long to wait before the next try.
     pub retry_after: Option<Duration>,
 }
 
@@ -236,7 +241,7 @@ pub enum InvalidRequest {
     /// The message is empty, too long, or has control characters.
     #[error(transparent)]
     Body(#[from] MessageBodyError),
-    /// A key that is no key.
+    /// The key of a `post` breaks the rule for keys.
     #[error("a key has 1 to 128 printable ASCII characters and no space")]
     Key,
     /// An argument cannot be written on the request's line, or the line is longer than the server takes.

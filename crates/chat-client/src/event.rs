@@ -8,33 +8,33 @@ use chat_core::{MessageId, Timestamp};
 
 use crate::{ClientError, CloseReason};
 
-/// What happened.
+/// An event of a [`Watch`](crate::Watch).
 ///
 /// [`Message`](Self::Message) and [`Gap`](Self::Gap) together leave nothing out and give nothing twice. `Sent` and
-/// `Presence` are told as they happen and not told again: those of the time in which the connection was away, or the
-/// stream lagged, are not made up for ([`Client::history`](crate::Client::history) has everything that was sent).
+/// `Presence` come only as they happen: those of a time without connection, or in which the stream lagged, are missing
+/// ([`Client::history`](crate::Client::history) has everything that was sent).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// A message in the user's mailbox. It stays undelivered until [`Watch::ack`](crate::Watch::ack).
     Message(IncomingMessage),
-    /// What this user sent from another connection.
+    /// A message that this user sent from another connection.
     Sent(SentMessage<'static>),
-    /// Somebody came or went.
+    /// Another user became active, or is no longer.
     Presence {
         /// The username.
         user: String,
-        /// Whether they are here now.
+        /// Whether they are active now.
         active: bool,
     },
     /// Messages that will not come.
     Gap(Gap),
-    /// The reader of this stream was too slow for what came; what follows is taken from the server's store.
+    /// The reader of this stream was too slow. The messages that follow come from the server's store; none is missing.
     Lagging,
-    /// The server has nothing more in its store: what comes now is new. Follows a `Lagging` of the server's; when it
-    /// was this client that stopped the server, there is none.
+    /// The watch has caught up: what comes now is new. Follows a `Lagging` that came of the server; after one by which this
+    /// client had stopped the server, there may be none.
     Live,
-    /// The server is about to close the connection. A client that reconnects goes on by itself.
+    /// The server is about to close the connection. Unless reconnecting is off, the watch goes on by itself.
     Shutdown,
     /// The last event: nothing comes after it.
     Ended(WatchEnd),
@@ -45,9 +45,10 @@ pub enum Event {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IncomingMessage {
-    /// Its number in the mailbox: one more than that of the message before it, but for gaps.
+    /// Its sequence number in the mailbox: one more than that of the message before it, except after a [`Gap`].
     pub id: MessageId,
-    /// The incarnation of the mailbox that the number belongs to.
+    /// The incarnation of the mailbox that the id belongs to. Keep both to go on later
+    /// ([`Client::watch_from`](crate::Client::watch_from)).
     pub incarnation: Arc<str>,
     /// When it was stored.
     pub time: Timestamp,
@@ -67,8 +68,8 @@ pub struct IncomingMessage {
 pub struct Gap {
     /// The first of them.
     pub from: MessageId,
-    /// The last of them. After [`Restored`](GapReason::Restored) it may be missing: then none of the messages already
-    /// given is concerned.
+    /// The last of them. `None` only after [`Restored`](GapReason::Restored), when all messages that this watch gave are
+    /// still on the server.
     pub to: Option<MessageId>,
     /// Why.
     pub reason: GapReason,
@@ -80,15 +81,15 @@ pub struct Gap {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GapReason {
-    /// The server says that it does not keep them any more, in this word (`retention`).
+    /// The server announced that it does not keep them any more. The word says why: `retention`.
     Announced(String),
-    /// The mailbox has another incarnation: the store was restored from an older copy. What was given under these ids
-    /// may be lost on the server, and other messages will come under them.
+    /// The mailbox has another incarnation: the store was restored from an older copy. The server may have lost the
+    /// messages it gave under these ids, and will give the ids to other messages.
     Restored {
         /// The incarnation that was.
         before: Arc<str>,
     },
-    /// The server left them out and said nothing, also when asked a second time. This breaks its contract.
+    /// The server left them out without a word, also when it was asked again. That breaks the protocol.
     Unannounced,
 }
 
@@ -96,15 +97,14 @@ pub enum GapReason {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum WatchEnd {
-    /// The session that watched was ended, for this reason in the server's word: `logout`, `revoked`,
-    /// `password_changed`, `expired` or `account_removed`.
+    /// The session of the watch was ended.
     SessionEnded {
-        /// The word.
+        /// Why, in the server's word: `logout`, `revoked`, `password_changed`, `expired` or `account_removed`.
         reason: String,
     },
-    /// The server would not go on with the watch on a new connection. Code `no_session`: the session had ended by then.
+    /// The server refused to go on with the watch on a new connection. With code `no_session`: the session had ended.
     Refused(Arc<ClientError>),
-    /// The connection is over and no other will be made.
+    /// The client is at its end: there is no connection, and there will be none.
     Closed(CloseReason),
 }
 

@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! And as they come, over lost connections:
+//! Messages as they come, over lost connections too:
 //!
 //! ```no_run
 //! # async fn example(client: chat_client::Client) -> Result<(), chat_client::ClientError> {
@@ -30,7 +30,7 @@
 //!             println!("{}: {}", message.from, message.body);
 //!             watch.ack(&message).await?;
 //!         }
-//!         Event::Gap(gap) => println!("lost: {gap:?}"),
+//!         Event::Gap(gap) => println!("no longer on the server: {gap:?}"),
 //!         Event::Ended(end) => println!("over: {end:?}"),
 //!         _ => {}
 //!     }
@@ -39,20 +39,27 @@
 //! # }
 //! ```
 //!
-//! * [`Client`] is a cheap handle. Clones share one connection and one login, and may have many requests in
-//!   flight at once; replies are matched to them in order. [`Client::with_token`] makes a handle for another
-//!   login on the same connection. A connection that is lost is made again; [`Client::state`] tells of it.
-//! * [`Watch`] is a user's events as a stream: no message twice, none left out without an [`Event::Gap`].
-//! * [`Sent`] says whether a message was stored exactly once, with a receipt, or sent the old way.
-//! * [`Delivery`] is what [`Client::inbox`] gives: messages that stay undelivered until [`Delivery::ack`].
-//! * [`ConnectOptions`] sets time limits and bounds, each with a default; [`Connector`] and [`Random`] are the seams for
-//!   other transports and for simulations.
+//! * [`Client`] is a cheap handle, and the place to start. Clones share one connection and one login, and may have many
+//!   requests in flight at once. [`Client::with_token`] makes a handle for another login on the same connection. The
+//!   client reconnects when the connection is lost; [`Client::state`] tells of it.
+//! * [`Watch`] is a user's events as a stream: no message twice, and none left out without an [`Event::Gap`].
+//! * [`Sent`] is the outcome of [`Client::send`]: stored exactly once, with a receipt, or sent the old way.
+//! * [`Delivery`] is a page of [`Client::inbox`]: its messages stay undelivered until [`Delivery::ack`].
+//! * [`ConnectOptions`] sets time limits and bounds, each with a default. With a [`Connector`] the client runs over other
+//!   transports, TLS for instance; with a [`Random`] of its own a simulation can repeat a run.
 //! * [`ClientError`] says whose fault it was, what the server's code is, and whether to try again.
 //!
+//! # Errors of any request
+//! Where a method's docs say "those of any request", they mean [`Closed`](ClientError::Closed),
+//! [`Timeout`](ClientError::Timeout) and [`BadReply`](ClientError::BadReply); [`Server`](ClientError::Server) with the
+//! codes `busy`, `unavailable`, `internal` and, for calls that need a login, `no_session`;
+//! [`NotLoggedIn`](ClientError::NotLoggedIn) for those, too; and [`Invalid`](ClientError::Invalid) for arguments that
+//! cannot be written on a request's line.
+//!
 //! # Cancel safety
-//! Dropping any future of this crate leaves the connection in step: a request not yet written is never written, nor
-//! is one that waits to be repeated, and the reply to one that was is read and thrown away. Whether the server acted
-//! on it is then not known. Each method says what that means for it.
+//! Any future of this crate may be dropped, and the connection can still be used. A request that was not written yet is
+//! never written, and one that waits to be repeated is not repeated. The reply to one that was written is read and thrown
+//! away; whether the server acted on it is then not known. Each method says what that means for it.
 
 mod accounts;
 mod backoff;

@@ -8,7 +8,7 @@ use crate::client::unexpected;
 use crate::{Client, ClientError};
 
 impl Client {
-    /// Who is here, and from a current server the first page of who has an account.
+    /// Who is active, and from a current server the first page of the directory of accounts.
     ///
     /// # Errors
     /// Those of any request.
@@ -23,7 +23,8 @@ impl Client {
         self.call_list(None, None).await
     }
 
-    /// A page of who has an account, in order of username: those after `after`, at most `limit`.
+    /// A page of the directory of accounts, in order of username: those after the username `after`, at most `limit`
+    /// (1 to 1,000; the server's default is its own). [`Directory::next`] is the `after` of the next page.
     ///
     /// # Errors
     /// [`Unsupported`](ClientError::Unsupported) by an old server; and those of any request.
@@ -41,7 +42,7 @@ impl Client {
         list.directory.ok_or_else(|| unexpected("list"))
     }
 
-    /// Who is here: users with a session in use, oldest session first.
+    /// Who is active: users with a session in use or used within the last five minutes, oldest session first.
     ///
     /// # Errors
     /// Those of any request.

@@ -7,10 +7,25 @@ use crate::client::unexpected;
 use crate::{Client, ClientError, Delivery};
 
 impl Client {
-    /// The undelivered messages, oldest first, a page at a time. They stay undelivered until [`Delivery::ack`]:
-    /// calling this again without it gives the same ones.
+    /// The first page of undelivered messages, oldest first. They stay undelivered until [`Delivery::ack`]: calling this
+    /// again without it gives the same ones. To read them all:
     ///
-    /// From an old server these are the messages' only appearance.
+    /// ```no_run
+    /// # async fn example(client: chat_client::Client) -> Result<(), chat_client::ClientError> {
+    /// loop {
+    ///     let page = client.inbox().await?;
+    ///     for message in page.messages() {
+    ///         println!("{}: {}", message.from, message.body);
+    ///     }
+    ///     page.ack().await?;
+    ///     if !page.more() {
+    ///         return Ok(());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// An old server gives each message once and forgets it.
     ///
     /// # Errors
     /// Those of any request.
@@ -28,8 +43,8 @@ impl Client {
         }
     }
 
-    /// Undelivered messages with ids beyond `after`, at most `limit` of them (the server has a limit of its own).
-    /// Acknowledging the result acknowledges all up to its last message, those before `after` too.
+    /// Undelivered messages with ids above `after`, at most `limit` of them (the server has a limit of its own).
+    /// Acknowledging the result acknowledges everything up to its last message, also what is before `after`.
     ///
     /// # Errors
     /// [`Unsupported`](ClientError::Unsupported) by an old server; and those of any request.
@@ -52,10 +67,11 @@ impl Client {
         }
     }
 
-    /// Acknowledges every message up to `id` of that incarnation of the mailbox. [`Delivery::ack`] is the usual way.
+    /// Acknowledges every message up to and including `id`, an id of that incarnation of the mailbox.
+    /// [`Delivery::ack`] and [`Watch::ack`](crate::Watch::ack) are the usual ways.
     ///
     /// # Errors
-    /// Codes `stale_incarnation`, `bad_arguments` (beyond the end); [`Unsupported`](ClientError::Unsupported) by an old
+    /// Codes `stale_incarnation`, `bad_arguments` (the mailbox has no such id yet); [`Unsupported`](ClientError::Unsupported) by an old
     /// server; and those of any request. All change nothing.
     ///
     /// # Cancel safety
@@ -89,12 +105,12 @@ impl Client {
         }
     }
 
-    /// The conversation with somebody, delivered or not: without `cursor` its newest page, with the
-    /// [`next`](HistoryPage::next) of a page the one before it in time. At most `limit` messages (the server has a
-    /// limit of its own), oldest first.
+    /// A page of the conversation with a user, both ways, delivered or not, oldest message first. Without `cursor` it is
+    /// the newest page; with the [`next`](HistoryPage::next) of a page it is the one before that in time. At most `limit`
+    /// messages; the server has a limit of its own.
     ///
     /// # Errors
-    /// Codes `no_such_user`, `bad_arguments` (a cursor that is none); [`Unsupported`](ClientError::Unsupported) by a
+    /// Codes `no_such_user`, `bad_arguments` (the cursor is not one of this conversation's); [`Unsupported`](ClientError::Unsupported) by a
     /// server without `history`; and those of any request.
     ///
     /// # Cancel safety

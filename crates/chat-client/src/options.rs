@@ -58,15 +58,15 @@ impl ConnectOptions {
         &self.address
     }
 
-    /// How long resolving, connecting and the first exchange may take together. Default: 10 s.
+    /// How long a try to connect may take: resolving the name, connecting, and the first exchange together. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// How long a call may take, from the call to its reply: waiting for room in the queue, for another connection, and
-    /// for a `post` to be repeated included. Default: 30 s.
+    /// How long a call may take until its reply is there, including the time it waits in the queue, for a new connection,
+    /// or for a `post` to be repeated. Default: 30 s.
     #[must_use]
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
@@ -96,38 +96,39 @@ impl ConnectOptions {
         self
     }
 
-    /// How long the server may owe a reply without sending anything, before the connection counts as dead and another
-    /// is made. Default: 20 s, below the request timeout, so that what may be repeated still can be.
+    /// How long the server may owe a reply and send nothing before the connection counts as dead and the client
+    /// reconnects. Default: 20 s, less than the request timeout, so that there is time to repeat a request.
     #[must_use]
     pub fn reply_timeout(mut self, limit: Duration) -> Self {
         self.reply_timeout = limit;
         self
     }
 
-    /// How a lost connection is made again. Default: [`Backoff::default`]. With `None` it is not, and the client is
-    /// over with its first connection.
+    /// How long to wait before the tries to reconnect. Default: [`Backoff::default`]. With `None` the client does not
+    /// reconnect and ends with its first connection.
     #[must_use]
     pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
         self.backoff = backoff.into();
         self
     }
 
-    /// After how long a silence a client that watches asks the server for a sign of life. `None` for never. Default:
-    /// 60 s.
+    /// After how long a silence a client that watches sends a `ping`, to find out whether the server is still there.
+    /// `None` for never. Default: 60 s.
     #[must_use]
     pub fn keepalive(mut self, silence: impl Into<Option<Duration>>) -> Self {
         self.keepalive = silence.into();
         self
     }
 
-    /// How many events a [`Watch`](crate::Watch) holds for its reader, at least 16. Default: 256.
+    /// How many events a [`Watch`](crate::Watch) holds for its reader, at least 16; while a reply is awaited up to eight
+    /// times as many. Default: 256.
     #[must_use]
     pub fn event_buffer(mut self, limit: usize) -> Self {
         self.event_buffer = limit.max(EVENT_BUFFER_MIN);
         self
     }
 
-    /// Where delays get their jitter and messages their keys. Default: the operating system.
+    /// The random source for the jitter of delays and the keys of messages. Default: [`SystemRandom`].
     #[must_use]
     pub fn random(mut self, source: impl Random) -> Self {
         self.random = Source(Arc::new(source));

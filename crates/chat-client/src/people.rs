@@ -5,31 +5,32 @@ use chat_core::protocol::{Command, Reply};
 use crate::client::unexpected;
 use crate::{Client, ClientError};
 
-/// What others may learn of this user.
+/// What others may learn about this user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrivacySubject {
     /// Whether their messages were delivered.
     Receipts,
-    /// Whether this user is here.
+    /// Whether this user is active.
     Presence,
 }
 
-/// Whether they learn it.
+/// Who learns it. Users who are blocked never do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privacy {
-    /// Everybody does.
+    /// Everybody.
     On,
-    /// Nobody does.
+    /// Nobody.
     Off,
-    /// Those do whom this user has written to.
+    /// Those whom this user has written to.
     Default,
 }
 
 impl Client {
-    /// From now on that user's messages to this one are refused (`not_allowed`).
+    /// Blocks a user: their messages to this one are refused (`not_allowed`) from now on. Blocking them again changes
+    /// nothing.
     ///
     /// # Errors
-    /// Codes `no_such_user`, `bad_arguments` (oneself); [`Unsupported`](ClientError::Unsupported) by a server without
+    /// Codes `no_such_user`, `bad_arguments` (oneself, or 1,000 users are blocked already); [`Unsupported`](ClientError::Unsupported) by a server without
     /// `block`; and those of any request.
     ///
     /// # Cancel safety
@@ -57,7 +58,7 @@ impl Client {
         }
     }
 
-    /// Chooses what others learn of this user.
+    /// Chooses who learns something about this user.
     ///
     /// # Errors
     /// [`Unsupported`](ClientError::Unsupported) by a server without `privacy`; and those of any request.

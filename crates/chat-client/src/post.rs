@@ -8,35 +8,36 @@ use crate::client::unexpected;
 use crate::connection::later;
 use crate::{Backoff, Client, ClientError, InvalidRequest};
 
-/// What came of a [`Client::send`].
+/// The outcome of a [`Client::send`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sent {
     /// It was posted: stored exactly once, however often it had to be repeated.
     Posted(Receipt),
-    /// The server has no `post`, so it was sent once and there is no receipt. There, when a `send` fails and
-    /// [`is_outcome_unknown`](ClientError::is_outcome_unknown), nobody can find out whether the message arrived.
+    /// The server has no `post`, so it was sent once and there is no receipt. On such a server, when a `send` fails and
+    /// its [outcome is unknown](ClientError::is_outcome_unknown), nobody can find out whether the message arrived.
     Plain,
 }
 
-/// What the server gives for a message it has stored.
+/// The server's receipt for a message that it has stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
     /// The key it was posted under.
     pub key: String,
-    /// What [`Client::status`] knows it by. Opaque.
+    /// The message's id for its sender, as [`Client::status`] takes it. Opaque.
     pub id: String,
     /// When it was stored.
     pub time: Timestamp,
-    /// Whether an earlier `post` under this key had stored it; also when that was a repetition made by this client.
+    /// Whether an earlier `post` with this key had stored it. True also when that was a try by this same call whose answer
+    /// was lost.
     pub duplicate: bool,
-    /// What it survives, in the server's word: `power_loss`, `process_crash`, or `memory` for nothing.
+    /// What the message survives, in the server's word: `power_loss`, `process_crash`, or `memory` (nothing).
     pub durability: String,
 }
 
 impl Sent {
-    /// The receipt, if the server gives such.
+    /// The receipt; `None` from a server without `post`.
     #[must_use]
     pub fn receipt(&self) -> Option<&Receipt> {
         match self {
@@ -47,15 +48,16 @@ impl Sent {
 }
 
 impl Client {
-    /// Sends a message: a [`post`](Self::post) under a random key where the server has that, else one plain `send`.
-    /// Once this returns `Ok`, a current server keeps it through a crash of its machine.
+    /// Sends a message: by a [`post`](Self::post) with a random key where the server has that command, else by one plain
+    /// `send`. `Ok` from a current server means that the message is stored, and survives what
+    /// [`Receipt::durability`] says.
     ///
     /// # Errors
     /// [`Invalid`](ClientError::Invalid) for what cannot be a message (empty, over the server's limit, a control
     /// character other than tab) or a recipient; codes `no_such_recipient`, `inbox_full`, `not_allowed`; and those of
-    /// any request. [`Unconfirmed`](ClientError::Unconfirmed) has the key with which a `post` finds out and makes
-    /// good. Without `post`, sending again after [`is_outcome_unknown`](ClientError::is_outcome_unknown) may send it
-    /// twice.
+    /// any request. [`Unconfirmed`](ClientError::Unconfirmed): it is not known whether the message was stored; a `post`
+    /// with the key in the error settles it. On a server without `post`, sending again after an error whose
+    /// [outcome is unknown](ClientError::is_outcome_unknown) may send the message twice.
     ///
     /// # Cancel safety
     /// The message may have been sent, and nobody has its key. Use [`post`](Self::post) where that matters.
@@ -73,16 +75,37 @@ impl Client {
         }
     }
 
-    /// Sends a message that is stored once for its `key`, however often this is called (for at least a day). Keys are
-    /// the user's own: 1 to 128 printable ASCII characters, no space.
+    /// Sends a message with an idempotency key: it is stored once, however often this is called with the same key within
+    /// 24 hours of the server's running time. A key has 1 to 128 printable ASCII characters and no space, and is unique
+    /// among those of this user: 128 random bits in hexadecimal, say. A sender that must not lose a message over a crash
+    /// of its own keeps key and text until this returns `Ok`:
     ///
-    /// While the outcome is not known it is repeated, on other connections too, and so it is when the server has no
-    /// time or asks to wait, until the request timeout. Messages that are posted at the same time keep the order of
-    /// the calls unless the server refuses one of them for the moment.
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(client: chat_client::Client, key: &str) -> Result<(), chat_client::ClientError> {
+    /// let receipt = loop {
+    ///     match client.post(key, "lineker", "apa kabar").await {
+    ///         Ok(receipt) => break receipt,
+    ///         Err(error) if error.is_retryable() || error.is_outcome_unknown() => {
+    ///             let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
+    ///             tokio::time::sleep(pause).await;
+    ///         }
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// };
+    /// println!("stored at {}", receipt.time);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Until the request timeout this repeats the request itself: on a new connection when the old one was lost, and after
+    /// a pause when the server is busy or the outcome is not known. Messages posted at the same time keep the order of the
+    /// calls, unless the server refuses one of them for the moment.
     ///
     /// # Errors
-    /// As [`send`](Self::send), code `key_conflict` (the key was used for another message), and
-    /// [`Unsupported`](ClientError::Unsupported). After any error but `key_conflict` the same call may be made again.
+    /// As [`send`](Self::send), but never [`Unconfirmed`](ClientError::Unconfirmed); code `key_conflict` (the key was used
+    /// for another message); [`Unsupported`](ClientError::Unsupported) by a server without `post`. After any error but
+    /// `key_conflict` the same call may be made again.
     ///
     /// # Cancel safety
     /// The message may have been sent; calling it again with the same key is safe.

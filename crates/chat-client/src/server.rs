@@ -1,4 +1,4 @@
-//! [`ServerInfo`]: what the server said of itself.
+//! [`ServerInfo`]: what the server said about itself.
 
 use chat_core::MAX_MESSAGE_BYTES;
 use chat_core::protocol::{DEFAULT_MAX_FRAME_BYTES, Hello};
@@ -42,7 +42,7 @@ impl ServerInfo {
         self.limit(|hello| hello.limits.frame_bytes, DEFAULT_MAX_FRAME_BYTES)
     }
 
-    /// Whether it says that it has a command, by its word. Old servers do not say.
+    /// Whether the server said that it has this command (`post`, say). Old servers do not say, so always no for them.
     #[must_use]
     pub fn lists(&self, command: &str) -> bool {
         self.hello().is_some_and(|hello| hello.commands.iter().any(|listed| listed == command))

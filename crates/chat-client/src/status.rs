@@ -7,28 +7,28 @@ use tokio::sync::watch;
 
 use crate::{CloseReason, ServerInfo};
 
-/// How a [`Client`](crate::Client)'s connection is now. [`Client::state`](crate::Client::state) tells of each change.
+/// The state of a [`Client`](crate::Client)'s connection. [`Client::state`](crate::Client::state) tells of each change.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// There is one.
+    /// Connected.
     Connected {
-        /// What is at its other end.
+        /// What the server is.
         server: Arc<ServerInfo>,
-        /// Whether the server has said, since this connection was made or the last login, that a login is not valid any
-        /// more (code `no_session`). Calls with that login fail until there is a new one.
+        /// Whether the server has said, since this connection was made or the last login, that a login is no longer valid
+        /// (code `no_session`). Calls with that login fail until there is a new one.
         session_ended: bool,
     },
-    /// It was lost, and another is being made.
+    /// The connection was lost, and the client tries to make another.
     Reconnecting {
-        /// The number of the coming try, from 1.
+        /// The number of the next try, from 1.
         attempt: u32,
         /// How long after this state was entered that try begins.
         delay: Duration,
         /// How the connection ended, or why the last try failed.
         reason: CloseReason,
     },
-    /// It is over and no other will be made.
+    /// The client is at its end: there is no connection, and there will be none.
     Closed {
         /// How it ended.
         reason: CloseReason,

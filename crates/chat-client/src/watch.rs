@@ -14,22 +14,24 @@ use crate::request::Request;
 use crate::watcher::{NewWatch, Position, SPILL};
 use crate::{Client, ClientError, CloseReason, Event, IncomingMessage, WatchEnd};
 
-/// The events of a user, as a [`Stream`] and by [`next`](Self::next). Made by [`Client::watch`].
+/// The events of a user, by [`next`](Self::next) or as a [`Stream`]. Made by [`Client::watch`]; the [crate](crate) has an
+/// example.
 ///
-/// It outlives connections: when one is lost, the client makes another and goes on behind the last message that this
-/// stream holds. Messages come in order of id, none twice and none left out, unless an [`Event::Gap`] says so. Its last
-/// event is [`Event::Ended`].
-///
-/// # A slow reader
-/// loses no message and stops nobody. Once the stream holds [`event_buffer`](crate::ConnectOptions::event_buffer)
-/// events, the client reads no further, so the server notices and says `lagging`. But it reads on while a reply is
-/// awaited, up to eight times as many events, so that calls (such as [`ack`](Self::ack)) may be awaited between
-/// events. When that is not enough, or reading has stood still for 5 s (the server cuts off who does not read for 30
-/// s), the client asks the server to stop, drops what still comes, and goes on from the server's store once half of
-/// `event_buffer` is free, after an [`Event::Lagging`].
+/// It outlives connections: when one is lost, the client makes another and goes on after the last message that this
+/// stream was given. Messages come in order of id, none twice, and none is left out unless an [`Event::Gap`] says so. Its
+/// last event is [`Event::Ended`].
 ///
 /// Dropping it ends the watch: the client tells the server, or closes the connection if this was the last handle on
 /// it. Until then it keeps the connection open, as a clone of the [`Client`] does.
+///
+/// # Slow readers
+/// A slow reader loses no message and holds nobody up. Calls such as [`ack`](Self::ack) may be awaited between events.
+///
+/// Once the stream holds [`event_buffer`](crate::ConnectOptions::event_buffer) events, the client stops reading from the
+/// connection, so that the server notices. While a call waits for its reply it reads on, until the stream holds eight
+/// times as many. When that is full too, or nothing was read for 5 s (a server disconnects who reads nothing for 30 s),
+/// the client asks the server to stop and drops what still comes. Once half of `event_buffer` is free the stream gives
+/// [`Event::Lagging`], and goes on with the messages from the server's store.
 #[derive(Debug)]
 #[must_use = "events come only while it is read"]
 pub struct Watch {
@@ -43,13 +45,12 @@ pub struct Watch {
 }
 
 impl Client {
-    /// Begins to receive the user's events: first everything undelivered, then what is new.
-    ///
-    /// A client has one watch at a time, whatever handle it was made by.
+    /// Begins to receive the user's events: first every undelivered message, then what is new. A connection has one watch
+    /// at a time, whichever handle it was made by.
     ///
     /// # Errors
-    /// [`AlreadyWatching`](ClientError::AlreadyWatching); [`Unsupported`](ClientError::Unsupported) by a server that
-    /// has no `watch`; and those of any request.
+    /// [`AlreadyWatching`](ClientError::AlreadyWatching); [`Unsupported`](ClientError::Unsupported) by a server without
+    /// `watch`; and those of any request.
     ///
     /// # Cancel safety
     /// A watch that was begun is ended again. Nothing is delivered.
@@ -57,8 +58,9 @@ impl Client {
         self.begin_watch(None).await
     }
 
-    /// The same, but first everything stored behind the message `after` of that `incarnation` of the mailbox,
-    /// delivered or not. When the mailbox has another incarnation by now, the first event is an [`Event::Gap`].
+    /// The same, but begins with every message stored after `after`, an id of that `incarnation` of the mailbox, delivered
+    /// or not: for a reader that has kept all up to it (see [`IncomingMessage`]). When the mailbox has another incarnation
+    /// by now, the first event is an [`Event::Gap`].
     ///
     /// # Errors
     /// As [`watch`](Self::watch).
@@ -113,8 +115,8 @@ impl Watch {
         self.or_end(event)
     }
 
-    /// Tells the server that this message and all before it have arrived. Say so once they are shown or stored, and
-    /// not before: what was not acknowledged comes again in the next watch, here or on another device.
+    /// Tells the server that this message and all before it have arrived. Call it once they are shown or stored, and
+    /// not before: messages that were not acknowledged come again in the next watch, here or on another device.
     ///
     /// # Errors
     /// As [`Client::ack`]. [`ErrorCode::StaleIncarnation`](crate::ErrorCode) means that the store was restored from
@@ -126,7 +128,7 @@ impl Watch {
         self.client.ack(message.id, &message.incarnation).await
     }
 
-    /// A handle with the login that watches.
+    /// A handle with the login of this watch.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
@@ -138,13 +140,13 @@ impl Watch {
         &self.incarnation
     }
 
-    /// The id that the watch began behind.
+    /// The id after which the watch began.
     #[must_use]
     pub fn after(&self) -> MessageId {
         self.after
     }
 
-    /// What the watch began with.
+    /// Whether the watch began with what was undelivered, exactly after the id it was given, or elsewhere.
     #[must_use]
     pub fn resume(&self) -> Resume {
         self.resume

@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use chat_core::protocol::DEFAULT_MAX_FRAME_BYTES;
 
-/// How a [`Server`](crate::Server) behaves. `Default` gives the documented defaults.
+/// How a [`Server`](crate::Server) behaves. `Default` gives the documented defaults; set what should differ:
+///
+/// ```
+/// let mut config = chat_server::ServerConfig::default();
+/// config.connections = 500;
+/// assert_eq!(config.check(), Ok(()));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerConfig {
@@ -12,36 +18,40 @@ pub struct ServerConfig {
     pub name: String,
     /// Its version, told in the reply to `hello`. Default the version of this crate.
     pub version: String,
-    /// Longest request line, its end not counted, in bytes. Default 64 KiB.
+    /// Longest request line, its end not counted, in bytes. Default 64 KiB. At least 256, which holds any command with a
+    /// short text.
     pub frame_bytes: usize,
-    /// Whether `register` makes accounts. Default off.
+    /// Whether the command `register` makes accounts. Default off.
     pub registration: bool,
-    /// Most connections at once, over all listeners. Default 10,000.
+    /// Most connections at once, over all listeners. When all places are taken, a new connection takes that of the one
+    /// that never logged in and was silent the longest, or waits. Default 10,000. At least 1.
     pub connections: usize,
-    /// Most memory for lines not finished and output not read, of all connections together, in bytes; up to 1 KiB a
-    /// connection is not counted. When more is held, who has held it longest is closed, and first who never logged in.
-    /// Default 64 MiB: a thousand of the longest lines, beside some 100 MB that the rest takes. At least
+    /// Most memory for unfinished request lines and unread output of all connections together, in bytes. The first 1 KiB
+    /// of each connection is not counted. When more is held, the connection that has held it the longest is closed, those
+    /// that never logged in first. Default 64 MiB, a thousand of the longest lines. At least
     /// [`least_buffer_bytes`](Self::least_buffer_bytes).
     pub buffer_bytes: usize,
-    /// How long a request line may stay unfinished, from its first byte. Default 30 s.
+    /// How long a request line may stay unfinished, from its first byte. Default 30 s. At least 1 s.
     pub line_timeout: Duration,
-    /// How long a reply may wait for the peer to read without any progress; never a limit on the whole. Default 30 s.
+    /// How long output may wait for a peer that takes none of it. A slow peer may take as long as it likes for the whole.
+    /// Default 30 s. At least 1 s.
     pub write_timeout: Duration,
-    /// How long a connection whose sending is over is kept for the peer to read, to end, or to fail. Default 2 s.
+    /// How long a connection is kept once the server has sent its last byte, for the peer to read it and to close. Default
+    /// 2 s.
     pub linger: Duration,
-    /// After how long without traffic TCP asks whether the peer is still there. Default 60 s.
+    /// After how long without traffic TCP asks whether the peer is still there. Default 60 s. At least 1 s.
     pub keepalive: Duration,
-    /// How long shutdown waits for connections before it cuts them off. Default 10 s.
+    /// How long shutdown waits for connections to finish before it cuts them off. Default 10 s.
     pub shutdown_deadline: Duration,
-    /// Encoded replies gathered before they are written, in bytes: a turn ends with the reply that reaches this, or 4 KiB
-    /// while half of [`buffer_bytes`](Self::buffer_bytes) is in use. Default 256 KiB.
+    /// How many bytes of encoded replies are gathered before they are written: the reply that reaches this is the last one
+    /// before the write. While half of [`buffer_bytes`](Self::buffer_bytes) is in use, 4 KiB. Default 256 KiB. At least 1.
     pub turn_bytes: usize,
-    /// Most messages in a reply. Default 1,000.
+    /// Most messages in a reply. Default 1,000. At least 1.
     pub page_messages: usize,
-    /// Most bytes of an encoded page, but for a page of one message. Default 64 KiB, as existing clients print it piece
-    /// by piece.
+    /// Most bytes of an encoded page of messages, except that a page has at least one. Holds for connections that did not
+    /// say `hello`: existing clients print a page piece by piece. Default 64 KiB. At least 1.
     pub page_bytes: usize,
-    /// The same after `hello`. Default 1 MiB.
+    /// The same for connections that said `hello`. Default 1 MiB. At least 1.
     pub hello_page_bytes: usize,
 }
 
@@ -68,10 +78,10 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Whether a server can run with these values.
+    /// Checks that a server can run with these values.
     ///
     /// # Errors
-    /// The first value that is out of its range.
+    /// The first value found that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let numbers = [
             ("frame_bytes", self.frame_bytes, SMALLEST_FRAME_BYTES),
@@ -105,8 +115,8 @@ impl ServerConfig {
         Ok(())
     }
 
-    /// The least that [`buffer_bytes`](Self::buffer_bytes) may be: for four connections that hold a line each, and replies up
-    /// to the bound of a turn and a page beyond.
+    /// The least that [`buffer_bytes`](Self::buffer_bytes) may be, in bytes: enough for four connections that each hold a
+    /// whole line, the replies of a turn, and one more page.
     #[must_use]
     pub fn least_buffer_bytes(&self) -> usize {
         let page_bytes = self.page_bytes.max(self.hello_page_bytes);

@@ -9,16 +9,20 @@ use tracing::{debug, error, info};
 
 use crate::Transport;
 
-/// Where connections come from.
+/// Where connections come from. `examples/own_listener.rs` has one of in-memory pipes.
 pub trait Listener: Send {
-    /// What a connection is.
+    /// The type of its connections.
     type Transport: Transport;
 
-    /// Waits for the next connection and says who it is, for the log. Must be cancel safe.
+    /// Waits for the next connection. Returns it with the peer's name for the log, such as its address.
     ///
     /// # Errors
-    /// The next connection failed before it was taken, or none can be taken now. The server logs it, waits unless the
-    /// failure was the peer's own, and asks again.
+    /// A connection failed before it was accepted, or none can be accepted now. The server logs that and calls again: at
+    /// once when the kind of the error says that only the peer failed (such as `ConnectionAborted`), else after a pause of
+    /// 100 ms that doubles up to 1 s. A listener that will never have another connection waits for ever instead.
+    ///
+    /// # Cancel safety
+    /// An implementation must be cancel safe: dropping the future must not lose a connection.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Transport, String)>> + Send;
 }
 

@@ -16,7 +16,8 @@ use crate::seats::{Room, Seat, Seats};
 use crate::service::Service;
 use crate::{ConfigError, Listener, ServerConfig, Transport};
 
-/// Serves the chat protocol from a store. It brings no runtime, listener or signal handling of its own.
+/// Serves the chat protocol from a store. The [crate](crate) has an example. It brings no runtime, listener or signal
+/// handling of its own.
 #[derive(Debug)]
 pub struct Server {
     config: Arc<ServerConfig>,
@@ -27,7 +28,7 @@ pub struct Server {
 /// What became of the connections of one [`Server::serve`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Served {
-    /// How many were served.
+    /// How many were accepted and served.
     pub connections: u64,
     /// How many of them did not end before the shutdown deadline, and were cut off.
     pub cut_off: usize,
@@ -37,7 +38,7 @@ impl Server {
     /// A server of this store.
     ///
     /// # Errors
-    /// A value of the configuration is out of its range.
+    /// A value of the configuration is out of its range ([`ServerConfig::check`]).
     pub fn new(store: Store, config: ServerConfig) -> Result<Self, ConfigError> {
         config.check()?;
         let config = Arc::new(config);
@@ -50,10 +51,15 @@ impl Server {
 
     /// Serves what the listener accepts until `stop` is cancelled. Then it stops accepting and closes the listener, lets
     /// each connection serve and answer the requests it has read, and returns when all are gone, at the latest
-    /// [`shutdown_deadline`](ServerConfig::shutdown_deadline) later. The store stays open: close it after.
+    /// [`shutdown_deadline`](ServerConfig::shutdown_deadline) later. The store stays open; close it after that. It never
+    /// ends by itself, whatever the listener does.
     ///
-    /// It may be called for several listeners at once; they share the limit on connections. Dropping the future cuts off
-    /// its connections at once; to the store the sessions of these, and of those cut off at the deadline, stay in use.
+    /// It may be called for several listeners at once; they share the limits on connections and memory. Each connection
+    /// is a task on the current runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts off its connections at once. The store is not told that these are gone, nor those that are
+    /// cut off at the deadline: their users stay active until the store is closed or their sessions end.
     pub async fn serve<L: Listener>(&self, listener: L, stop: CancellationToken) -> Served {
         let (mut served, mut tasks) = (Served::default(), JoinSet::new());
         let room = self.seats.room();

@@ -13,32 +13,36 @@ use crate::ServerConfig;
 
 /// One connection: a stream of bytes each way, and the two ways it can end.
 ///
-/// TCP and Unix sockets and tokio's in-memory pipes are transports; an embedder brings another by this trait.
+/// TCP and Unix sockets and tokio's in-memory pipes are transports; an embedder brings another by this trait. Only
+/// [`close`](Self::close) has to be written: for most transports the `DuplexStream` implementation will do, which shuts
+/// down on [`Close::Orderly`] and does nothing on [`Close::Reset`].
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Sets what a connection just accepted is to have, such as keepalive. Called once, before the first read.
+    /// Sets the options of a connection that was just accepted, such as keepalive. Called once, before the first read.
+    /// Default: nothing.
     ///
     /// # Errors
-    /// The connection cannot be used.
+    /// The connection cannot be used; it is dropped.
     fn configure(&mut self, config: &ServerConfig) -> io::Result<()> {
         let _ = config;
         Ok(())
     }
 
-    /// Ends the connection. Both endings go through here and nothing is written after it. What was accepted for sending
-    /// goes out before an orderly end; a reset may throw it away.
+    /// Ends the connection in one of the two ways; nothing is written after it. Before an orderly end everything written
+    /// so far goes out; a reset may throw it away. After a reset the transport is dropped, which must end it.
     ///
     /// # Errors
     /// The connection had failed already, or failed now.
     fn close(&mut self, how: Close) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Whether the peer's end of stream is here already, with nothing unread before it. No when that cannot be told.
+    /// Whether the peer's end of stream has arrived, with nothing unread before it. Default, and where that cannot be
+    /// told: `false`.
     fn peer_has_ended(&self) -> bool {
         false
     }
 
-    /// Writes what is accepted this moment, past any record of readiness, and says how much. Asked when waiting to write took
-    /// too long: a socket calls itself writable only once a good part of its buffer is free, so that a peer which reads
-    /// slowly can look like one that does not read.
+    /// Tries to write at once, without waiting for readiness, and returns how many bytes were accepted. Called when waiting
+    /// to write took too long: a socket becomes writable only once a good part of its buffer is free, so a peer that reads
+    /// slowly can look like one that does not read. Default: `WouldBlock`.
     ///
     /// # Errors
     /// `WouldBlock` if nothing is accepted, or the connection's failure.
@@ -47,8 +51,11 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Waits until the connection fails, which may be never. For use when both directions have ended, when reading shows
-    /// nothing more. Cancel safe.
+    /// Waits until the connection fails, which may be never. Called when both directions have ended and reading shows
+    /// nothing more. Default: waits for ever.
+    ///
+    /// # Cancel safety
+    /// An implementation must be cancel safe.
     fn failure(&mut self) -> impl Future<Output = io::Error> + Send {
         pending()
     }
