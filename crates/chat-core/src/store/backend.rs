@@ -105,3 +105,9 @@ pub(crate) enum PageError {
     /// The disk refuses.
     Store(StoreError),
 }
+
+impl From<StoreError> for PageError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::backend::{PageError, Plan, Replay};
+use super::backend::{Plan, Replay};
 use super::feed::Feed;
-use super::handle::unexpected;
+use super::handle::{plan_and_read, unexpected};
 use super::request::{Answer, Operation};
 use super::{AccountNumber, Incarnation, Page, PageLimit, Store, StoreError};
 use crate::MessageId;
@@ -66,25 +66,21 @@ impl Reading {
 
 impl Reader {
     async fn read(self, mut planned: Option<Box<Plan>>) -> Result<Option<Read>, StoreError> {
-        // Retention may clear away what was just planned: then plan again, as for any page.
-        for _ in 0..4 {
-            let (gap, plan) = match planned.take() {
-                Some(plan) => (None, plan),
-                None => match self.plan().await? {
-                    Some(Replay { gap, plan }) => (gap, plan),
-                    None => return Ok(None),
-                },
-            };
-            let bounds = self.store.watch_bounds();
-            let limit = PageLimit::bodies(bounds.page_messages, bounds.page_bytes);
-            match self.store.read(plan, limit).await {
-                Ok(page) => return Ok(Some(Read { gap, page })),
-                Err(PageError::Outdated) => {}
-                Err(PageError::Store(error)) => return Err(error),
+        let (reader, bounds) = (&self, self.store.watch_bounds());
+        let limit = PageLimit::bodies(bounds.page_messages, bounds.page_bytes);
+        plan_and_read(|| {
+            let planned = planned.take();
+            async move {
+                let replay = match planned {
+                    Some(plan) => Some(Replay { gap: None, plan }),
+                    None => reader.plan().await?,
+                };
+                let Some(Replay { gap, plan }) = replay else { return Ok(None) };
+                let page = reader.store.read(plan, limit).await?;
+                Ok(Some(Read { gap, page }))
             }
-        }
-        tracing::error!("messages that should be there cannot be read");
-        Err(StoreError::Internal)
+        })
+        .await
     }
 
     async fn plan(&self) -> Result<Option<Replay>, StoreError> {

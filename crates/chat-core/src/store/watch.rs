@@ -31,8 +31,8 @@ pub struct Resumed {
     pub resume: Resume,
     /// The last id before the watch: its first message has the next one, unless a [`WatchEvent::Gap`] comes first.
     pub after: MessageId,
-    /// With [`Resume::Gap`]: from the first to the last id (both included) under which the watcher may have other
-    /// messages than the store. `None` if there are none.
+    /// With [`Resume::Gap`]: the first id under which the watcher may have another message than the store, and the last id
+    /// that the watcher said it has. If that one is lower, it has none of them.
     pub gap: Option<(MessageId, MessageId)>,
 }
 

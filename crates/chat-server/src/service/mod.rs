@@ -1,9 +1,9 @@
 //! [`Service`]: a request and what is known of the peer in, store calls, a reply out. It knows no socket.
 
 mod conversation;
+mod listing;
 mod mailbox;
 mod output;
-mod people;
 mod privacy;
 mod sending;
 mod session;

@@ -1,7 +1,6 @@
 //! Reading conversations.
 
-use super::messages::TRIES;
-use super::{Store, unexpected};
+use super::{Store, plan_and_read, unexpected};
 use crate::store::backend::{PageError, PlannedHistory};
 use crate::store::request::{Answer, Operation};
 use crate::store::{Conversation, HistoryCursor, PageLimit, SessionKey, StoreError};
@@ -22,21 +21,15 @@ impl Store {
         limit: PageLimit,
     ) -> Result<Conversation, StoreError> {
         let messages = limit.messages.max(1);
-        for _ in 0..TRIES {
+        plan_and_read(|| async move {
             let operation = Operation::History { session, with: with.into(), cursor, messages };
             let plan = match self.ask(operation).await {
                 Ok(Answer::History(plan)) => plan,
-                other => return unexpected(other),
+                other => unexpected(other)?,
             };
-            match self.read_history(plan, limit).await {
-                // What it was to be read from was merged meanwhile.
-                Err(PageError::Outdated) => {}
-                Err(PageError::Store(error)) => return Err(error),
-                Ok(page) => return Ok(page),
-            }
-        }
-        tracing::error!("a conversation that should be there cannot be read");
-        Err(StoreError::Internal)
+            self.read_history(plan, limit).await
+        })
+        .await
     }
 
     async fn read_history(

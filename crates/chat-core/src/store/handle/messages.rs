@@ -202,21 +202,15 @@ impl Store {
         operation: impl Fn() -> Operation,
         limit: PageLimit,
     ) -> Result<Page, StoreError> {
-        // Another connection may confirm, and retention clear away, what was just planned: then plan again. That each
-        // of several tries meets this means that something else is wrong.
-        for _ in 0..TRIES {
+        let operation = &operation;
+        plan_and_read(|| async move {
             let plan = match self.ask(operation()).await {
                 Ok(Answer::Plan(plan)) => plan,
-                other => return unexpected(other),
+                other => unexpected(other)?,
             };
-            match self.read(plan, limit).await {
-                Err(PageError::Outdated) => {}
-                Err(PageError::Store(error)) => return Err(error),
-                Ok(page) => return Ok(page),
-            }
-        }
-        tracing::error!("messages that should be there cannot be read");
-        Err(StoreError::Internal)
+            self.read(plan, limit).await
+        })
+        .await
     }
 
     pub(in crate::store) async fn read(
@@ -243,14 +237,31 @@ impl Store {
         let permit = Arc::clone(&self.shared.readers)
             .acquire_owned()
             .await
-            .map_err(|_| PageError::Store(StoreError::Internal))?;
+            .map_err(|_| StoreError::Internal)?;
         let reading = self.shared.blocking.run(move || {
             let _permit = permit;
             read()
         });
-        reading.await.map_err(PageError::Store)?
+        reading.await?
     }
 }
 
+/// Plans a page and reads it, again if what was planned is not there any more when it is read: another connection may have
+/// confirmed it and retention cleared it away, or a merge put it elsewhere. That this happens each of several times means that
+/// something else is wrong.
+pub(in crate::store) async fn plan_and_read<T, F: Future<Output = Result<T, PageError>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    for _ in 0..TRIES {
+        match attempt().await {
+            Err(PageError::Outdated) => {}
+            Err(PageError::Store(error)) => return Err(error),
+            Ok(page) => return Ok(page),
+        }
+    }
+    tracing::error!("messages that should be there cannot be read");
+    Err(StoreError::Internal)
+}
+
 /// How often a page is planned before it is taken for unreadable.
-pub(super) const TRIES: usize = 4;
+const TRIES: usize = 4;

@@ -5,6 +5,8 @@ mod history;
 mod messages;
 mod sessions;
 
+pub(super) use messages::plan_and_read;
+
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
