@@ -43,7 +43,7 @@ pub enum CloseReason {
     /// The server sent a reply to nothing, so later ones could no longer be trusted.
     #[error("the server sent a reply that nothing asked for")]
     Unasked,
-    /// The server sent an event that has not what such an event must have.
+    /// The server sent an event that lacks what such an event must have.
     #[error("the server sent an event that makes no sense")]
     BadEvent(#[source] Arc<ReplyError>),
     /// No new connection could be made.

@@ -1,4 +1,5 @@
-//! An async client of the chat protocol, for the current server and for the old ones.
+//! An async client of the chat protocol, for the current server and for the old ones. It runs on Tokio, with I/O and time
+//! enabled.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), chat_client::ClientError> {
@@ -86,10 +87,13 @@ mod watcher;
 pub use backoff::Backoff;
 pub use chat_core::protocol::{
     ActiveUsers, DeliveryState, Direction, Directory, DirectoryEntry, ErrorCode, Hello,
-    HistoryMessage, HistoryPage, Limits, List, MessageStatus, Resume, SentMessage, SessionEntry,
-    Whoami,
+    HistoryMessage, HistoryPage, Limits, List, MessageStatus, ReplyError, Resume, SentMessage,
+    SessionEntry, Whoami,
 };
-pub use chat_core::{FullName, MessageId, Random, SystemRandom, Timestamp, Token};
+pub use chat_core::{
+    FullName, FullNameError, MessageBodyError, MessageId, Random, SystemRandom, Timestamp, Token,
+    TokenError,
+};
 pub use client::Client;
 pub use connection::CloseReason;
 pub use connector::{Connector, TcpConnector};

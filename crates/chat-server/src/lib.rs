@@ -5,7 +5,7 @@
 //! * [`Listener`] and [`Transport`] are what it needs of a network. TCP and Unix sockets implement them; tokio's in-memory
 //!   pipes are transports.
 //!
-//! In another program, on a port that the system chooses:
+//! In another program, on a port that the system chooses (the token is of the crate `tokio-util`):
 //!
 //! ```
 //! use chat_core::store::{Store, StoreOptions};

@@ -1,4 +1,4 @@
-//! Frames out of bytes, and replies and commands into bytes.
+//! [`ServerCodec`] and [`ClientCodec`]: bytes to frames, and replies, events and commands to bytes.
 
 use std::io;
 
@@ -7,20 +7,20 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Command, Event, Frame, Reply};
 
-/// The longest request line, its end not counted, in bytes, unless configured.
+/// The default limit of a request line, its end not counted, in bytes: 64 KiB.
 pub const DEFAULT_MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// The longest reply a client takes, its end not counted, in bytes, unless configured: four of the largest pages a
-/// server sends (1 MiB), since one message alone may exceed a page and escapes write a byte as up to six.
+/// The default limit of a reply that a client accepts, its end not counted, in bytes: 4 MiB. That is four of the largest
+/// pages that a server sends, since one message alone may exceed a page, and escapes turn a byte into up to six.
 pub const DEFAULT_MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The server's side: decodes request lines, encodes replies.
 ///
-/// A line ends at `\n`; one `\r` before it is dropped; empty lines are skipped. Any bytes are some sequence of
-/// frames, so the one decoding error is [`CodecError::FrameTooLong`]. It is final: from then on every call drops the
-/// input it is given and returns the same error, because the rest of the line cannot be trusted.
+/// A line ends at `\n`; one `\r` before it is dropped; empty lines are skipped. The only decoding error is
+/// [`CodecError::FrameTooLong`]. It is final: every later call drops its input and returns the same error, because the
+/// rest of the line cannot be trusted.
 ///
-/// At the end of the stream an unfinished line is dropped in silence: it may be a message cut off half way.
+/// At the end of the stream an unfinished line is dropped without an error: it may be a message cut off half way.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -89,7 +89,7 @@ pub enum CodecError {
 }
 
 impl ServerCodec {
-    /// A codec that takes request lines of up to `max_frame_bytes` bytes, their ends not counted.
+    /// A codec that accepts request lines of up to `max_frame_bytes` bytes, their ends not counted.
     #[must_use]
     pub fn new(max_frame_bytes: usize) -> Self {
         Self { scanner: Scanner::new(max_frame_bytes) }
@@ -150,15 +150,15 @@ impl Encoder<&Reply<'_>> for ServerCodec {
 }
 
 impl ClientCodec {
-    /// A codec that takes replies of up to `max_reply_bytes` bytes, their ends not counted, and encodes request lines
+    /// A codec that accepts replies of up to `max_reply_bytes` bytes, their ends not counted, and encodes request lines
     /// of up to [`DEFAULT_MAX_FRAME_BYTES`].
     #[must_use]
     pub fn new(max_reply_bytes: usize) -> Self {
         Self { scanner: Scanner::new(max_reply_bytes), max_request_bytes: DEFAULT_MAX_FRAME_BYTES }
     }
 
-    /// Sets the longest request line the server takes, as `hello` announced it. A longer one is
-    /// [`CodecError::Unencodable`], since the server would end the connection over it.
+    /// Sets the longest request line that the server accepts, in bytes ([`Limits::frame_bytes`](super::Limits)). Encoding a
+    /// longer one fails with [`CodecError::Unencodable`], since the server would end the connection over it.
     pub fn set_max_request_bytes(&mut self, max_request_bytes: usize) {
         self.max_request_bytes = max_request_bytes;
     }

@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use super::line::{LineWriter, Unencodable, Words};
 use super::{ErrorCode, Frame};
 
-/// One request. Words are borrowed from the frame; those that can be wrong after the token (numbers, names) stay
-/// words, because the contract has the token checked first.
+/// One request. Its words are borrowed from the frame. Numbers and names stay words, unchecked, because the server must
+/// check the token first.
 ///
 /// Most commands hold a token, a password or a message, so `Debug` shows only the command's word.
 #[derive(Clone, PartialEq, Eq)]
@@ -183,7 +183,7 @@ pub enum Command<'a> {
 /// What a client asks for in `hello`. Options this version does not know are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HelloOptions {
-    /// Only `ack` confirms delivery on this connection.
+    /// Whether only `ack` confirms delivery on this connection. Default no: the next request confirms a page of `inbox`.
     pub explicit_ack: bool,
 }
 
@@ -203,7 +203,7 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    /// The code of the error reply this earns.
+    /// The code of the error reply that answers such a line.
     #[must_use]
     pub fn code(self) -> ErrorCode {
         match self {
@@ -215,11 +215,11 @@ impl ParseError {
 }
 
 impl<'a> Command<'a> {
-    /// Understands one request frame.
+    /// Parses one request frame.
     ///
     /// # Errors
-    /// [`ParseError::BadUtf8`] before anything else, then [`ParseError::BadCommand`], then
-    /// [`ParseError::BadArguments`]. What the words say is not checked here.
+    /// The first that applies of [`ParseError::BadUtf8`], [`ParseError::BadCommand`] and [`ParseError::BadArguments`]. What
+    /// the words say is not checked here.
     pub fn parse(frame: &'a Frame) -> Result<Self, ParseError> {
         let line = str::from_utf8(frame.as_bytes()).map_err(|_| ParseError::BadUtf8)?;
         let mut words = Words::new(line);
@@ -233,7 +233,7 @@ impl<'a> Command<'a> {
         Ok(command)
     }
 
-    /// The command's word.
+    /// The command's first word, such as `send`: what [`Reply::decode`](super::Reply::decode) takes.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

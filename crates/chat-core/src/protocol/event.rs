@@ -1,4 +1,4 @@
-//! [`Event`]: what the server sends unasked, on connections that watch.
+//! [`Event`]: what the server pushes on connections that watch.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,22 +12,22 @@ use super::reply::read;
 use super::{Frame, PeekMessage, ReplyError};
 use crate::{MessageId, Timestamp};
 
-/// One event. The server encodes it from borrowed parts; what is decoded owns its parts.
+/// One event. The server encodes it from borrowed parts; a decoded one owns its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// `message`: one in the user's mailbox.
+    /// `message`: a message in the user's mailbox.
     Message(PeekMessage<'a>),
-    /// `sent`: what this user sent from another connection.
+    /// `sent`: a message that this user sent from another connection.
     Sent(SentMessage<'a>),
-    /// `presence`: somebody came or went.
+    /// `presence`: another user became active, or is no longer.
     Presence {
         /// `user`: the username.
         user: Cow<'a, str>,
-        /// `active`: whether they are here now.
+        /// `active`: whether they are active now.
         active: bool,
     },
-    /// `gap`: messages that are not there any more and were not shown.
+    /// `gap`: messages that are not kept any more and were not shown.
     Gap {
         /// `from`: the first of them.
         from: MessageId,
@@ -51,10 +51,10 @@ pub enum Event<'a> {
     Other(Cow<'a, str>),
 }
 
-/// What a user sent: `id`, `time`, `from`, `from_name`, `to`, `body`. `Debug` leaves the body out.
+/// A message that the user sent: `id`, `time`, `from`, `from_name`, `to`, `body`. `Debug` leaves the body out.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct SentMessage<'a> {
-    /// What `status` knows the message by. Opaque.
+    /// The message's id for its sender, as `status` takes it. Opaque.
     pub id: Cow<'a, str>,
     /// When it was stored.
     pub time: Timestamp,
@@ -110,10 +110,11 @@ impl Event<'_> {
 }
 
 impl Event<'static> {
-    /// Understands a frame, if it is an event: an object with `event` and without `status`. Anything else is a reply.
+    /// Decodes a frame if it is an event: an object with `event` and without `status`. `None` for anything else, which is a
+    /// reply.
     ///
     /// # Errors
-    /// [`ReplyError::Malformed`] if it has not what such an event must have.
+    /// [`ReplyError::Malformed`] if it lacks what such an event must have.
     pub fn decode(frame: &Frame) -> Result<Option<Self>, ReplyError> {
         let bytes = frame.as_bytes();
         // A derived `Deserialize` takes an array for an object.

@@ -1,7 +1,6 @@
 //! The wire protocol: frames, commands, replies. `docs/protocol.md` is the contract.
 //!
-//! A request is a line of words, a reply one JSON object of pure ASCII; [`ServerCodec`] and [`ClientCodec`] turn them
-//! into bytes and back:
+//! A request is a line of words, a reply one JSON object in pure ASCII:
 //!
 //! ```text
 //! client  auth messi surabaya \r\n
@@ -10,9 +9,13 @@
 //! server  {"status": "OK", "message": "Message Sent"}\r\n\r\n
 //! ```
 //!
+//! A server decodes [`Frame`]s by [`ServerCodec`], parses each by [`Command::parse`], and encodes a [`Reply`]. A client
+//! encodes [`Command`]s by [`ClientCodec`], and understands each frame that comes by [`Event::decode`] or, if it is no
+//! event, by [`Reply::decode`]; replies come in the order of their requests. The codecs have an example each.
+//!
 //! A line has at most [`DEFAULT_MAX_FRAME_BYTES`] and a reply at most [`DEFAULT_MAX_REPLY_BYTES`] unless the codec is
-//! told otherwise. A line that is no command is a [`ParseError`] and earns an error reply; only a line that is too
-//! long breaks the framing.
+//! told otherwise. A line that is no command is a [`ParseError`], to be answered by an error reply; only a line that is
+//! too long breaks the framing and ends the connection.
 
 mod codec;
 mod command;

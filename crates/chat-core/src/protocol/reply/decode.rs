@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{MessageId, Timestamp};
 
-/// The frame is no reply to the command it should answer.
+/// The frame is no reply to the command it should answer, or no event.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
@@ -28,13 +28,13 @@ pub enum ReplyError {
 }
 
 impl Reply<'static> {
-    /// Understands the frame that answers a command of that name ([`Command::name`](super::super::Command::name)).
+    /// Decodes the frame that answers a command of that name ([`Command::name`](super::super::Command::name)).
     ///
-    /// Takes the replies of the two existing servers too: they have no codes, ids or times, lists in one dialect only,
-    /// senders without messages, and bodies with what their servers added. Unknown keys are ignored.
+    /// It accepts the replies of the two existing servers too: those have no codes, ids or times, lists in one dialect
+    /// only, senders without messages, and bodies with what these servers added. Unknown keys are ignored.
     ///
     /// # Errors
-    /// [`ReplyError::Malformed`] if it is no JSON object, or has not what such a reply must have.
+    /// [`ReplyError::Malformed`] if it is no JSON object, or lacks what such a reply must have.
     pub fn decode(command: &'static str, frame: &Frame) -> Result<Self, ReplyError> {
         let bytes = frame.as_bytes();
         decode(command, bytes).map_err(|reason| ReplyError::Malformed { command, reason })

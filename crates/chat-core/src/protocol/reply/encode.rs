@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{MessageId, Timestamp};
 
-/// At most how many bytes an encoded page of `inbox` or `peek` has besides its messages.
+/// The most bytes that an encoded page of `inbox`, `peek` or `history` has besides its messages.
 pub const PAGE_OVERHEAD_BYTES: usize = 128;
 
 impl Reply<'_> {
@@ -51,8 +51,8 @@ impl Reply<'_> {
 }
 
 impl InboxMessage<'_> {
-    /// At most how many bytes this message adds to an encoded `inbox` page. Exact but for the few bytes of opening
-    /// its sender's group, which count for every message. Costs one pass over the texts.
+    /// The most bytes that this message adds to an encoded `inbox` page. Exact but for the few bytes that open its sender's
+    /// group, which are counted for every message. Takes one pass over the texts.
     #[must_use]
     pub fn encoded_len_bound(&self) -> usize {
         INBOX_MESSAGE_FRAME.len()
@@ -77,8 +77,8 @@ impl InboxMessage<'_> {
 }
 
 impl PeekMessage<'_> {
-    /// At most how many bytes this message adds to an encoded `peek` page. Exact for times of the years 0 to 9999.
-    /// Costs one pass over the texts.
+    /// The most bytes that this message adds to an encoded `peek` page. Exact for times of the years 1970 to 9999. Takes one
+    /// pass over the texts.
     #[must_use]
     pub fn encoded_len_bound(&self) -> usize {
         PEEK_MESSAGE_FRAME.len()
@@ -164,7 +164,7 @@ impl MessageStatus {
 }
 
 impl HistoryMessage<'_> {
-    /// At most how many bytes this message adds to an encoded `history` page. Costs one pass over the texts.
+    /// The most bytes that this message adds to an encoded `history` page. Takes one pass over the texts.
     #[must_use]
     pub fn encoded_len_bound(&self) -> usize {
         HISTORY_MESSAGE_FRAME.len()

@@ -16,7 +16,7 @@ pub(super) use decode::read;
 pub use encode::PAGE_OVERHEAD_BYTES;
 pub use error_code::ErrorCode;
 
-/// One reply. The server encodes it from borrowed parts; what is decoded owns its parts.
+/// One reply. The server encodes it from borrowed parts; a decoded one owns its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply<'a> {
@@ -64,7 +64,7 @@ pub enum Reply<'a> {
     Blocked,
     /// To `privacy`.
     PrivacySet,
-    /// To anything: it did not work.
+    /// To any command: it was not carried out.
     Error(ErrorReply<'a>),
 }
 
@@ -145,20 +145,20 @@ pub struct Hello<'a> {
     pub commands: Vec<Cow<'a, str>>,
     /// Its limits.
     pub limits: Limits,
-    /// What it offers beyond commands, such as `explicit_ack`; those asked for in OPTIONs and granted too.
+    /// What it offers beyond commands, such as `explicit_ack`.
     pub features: Vec<Cow<'a, str>>,
 }
 
 /// The limits a server announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Limits {
-    /// `frame_bytes`: the longest request line.
+    /// `frame_bytes`: the longest request line, its end not counted, in bytes.
     pub frame_bytes: u64,
-    /// `message_bytes`: the longest message body.
+    /// `message_bytes`: the longest message body, in bytes.
     pub message_bytes: u64,
     /// `page_messages`: most messages in a reply.
     pub page_messages: u64,
-    /// `page_bytes`: most bytes in an encoded page after `hello`.
+    /// `page_bytes`: most bytes of an encoded page after `hello`; a page of one message may be longer.
     pub page_bytes: u64,
 }
 
@@ -206,7 +206,7 @@ pub struct PeekPage<'a> {
 /// One message of `peek`: `id`, `time`, `from`, `from_name`, `to`, `body`. `Debug` leaves the body out.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct PeekMessage<'a> {
-    /// Its number in the mailbox.
+    /// Its sequence number in the mailbox.
     pub id: MessageId,
     /// When it was stored.
     pub time: Timestamp,
@@ -223,13 +223,13 @@ pub struct PeekMessage<'a> {
 /// The reply to `post`: `id`, `time`, `duplicate`, `durability`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Posted<'a> {
-    /// What `status` knows the message by. Opaque.
+    /// The message's id for its sender, as `status` takes it. Opaque.
     pub id: Cow<'a, str>,
     /// When it was stored.
     pub time: Timestamp,
-    /// Whether an earlier `post` under this key stored it.
+    /// Whether an earlier `post` with this key had stored it.
     pub duplicate: bool,
-    /// What it survives: `power_loss`, `process_crash`, or `memory` for nothing.
+    /// What it survives: `power_loss`, `process_crash`, or `memory` (nothing).
     pub durability: Cow<'a, str>,
 }
 
@@ -240,7 +240,7 @@ pub struct MessageStatus {
     pub state: DeliveryState,
     /// When it was stored.
     pub stored: Timestamp,
-    /// When it was last known to be on its way to one of the recipient's devices.
+    /// When it was written to one of the recipient's connections, to the second.
     pub pushed: Option<Timestamp>,
     /// When it was delivered, to the second.
     pub delivered: Option<Timestamp>,
@@ -250,11 +250,11 @@ pub struct MessageStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
-    /// It is kept, or the recipient does not tell more.
+    /// It is stored; whether more happened the recipient may keep to themselves.
     Stored,
-    /// It was written to a connection that watches.
+    /// It was written to one of the recipient's connections, and not acknowledged yet.
     Pushed,
-    /// The recipient has it.
+    /// The recipient acknowledged it.
     Delivered,
 }
 
@@ -274,7 +274,7 @@ pub struct HistoryPage<'a> {
 pub struct HistoryMessage<'a> {
     /// Whether it came in or went out.
     pub direction: Direction,
-    /// The number in the user's mailbox of one that came in; what `post` gave for one that went out.
+    /// Of one that came in, its sequence number in the user's mailbox; of one that went out, the id that `post` gave.
     pub id: Cow<'a, str>,
     /// When it was stored.
     pub time: Timestamp,
@@ -292,7 +292,7 @@ pub struct HistoryMessage<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// To the user; one sent to oneself too.
+    /// To the user, also when it is from themselves.
     In,
     /// From the user.
     Out,
@@ -307,7 +307,7 @@ pub struct Watching<'a> {
     pub resume: Resume,
     /// The first `message` event has the next id, unless a `gap` event says otherwise.
     pub after: MessageId,
-    /// With [`Resume::Gap`]: the first id that does not mean what it meant.
+    /// With [`Resume::Gap`]: the first id under which the client may have another message than the server.
     pub from: Option<MessageId>,
     /// With [`Resume::Gap`]: the last id the client said it has, if that is not below `from`.
     pub to: Option<MessageId>,
@@ -317,11 +317,12 @@ pub struct Watching<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resume {
-    /// Without AFTER: first everything undelivered.
+    /// Without AFTER: they begin with everything undelivered.
     Undelivered,
-    /// Right behind AFTER.
+    /// They go on right after AFTER.
     Exact,
-    /// The mailbox has another incarnation than the client named: they go on from the last id both share.
+    /// The mailbox has another incarnation than the client named, or AFTER is beyond its end: they go on after the last id
+    /// that both share.
     Gap,
 }
 
@@ -332,7 +333,7 @@ pub struct ErrorReply<'a> {
     pub message: Cow<'a, str>,
     /// For programs; `None` from old servers.
     pub code: Option<ErrorCode>,
-    /// With `rate_limited`: when to try again, in milliseconds.
+    /// With `busy` and `rate_limited`: how long to wait before the next try, in milliseconds.
     pub retry_after_ms: Option<u64>,
 }
 
