@@ -204,8 +204,9 @@ impl Commit {
     }
 }
 
-/// Most messages in one commit, so that one burst cannot hold up everybody else for long: about 10 ms, as the store's
-/// thread takes two thirds of the 3.4 µs of CPU of a send (`docs/performance.md`).
+/// Most messages in one commit, so that one burst cannot hold up everybody else for long: some 4 ms, as the store's thread
+/// takes about 0.9 µs of CPU for a send. Repeats of posts that are no longer in memory take 30 to 40 µs each, so a commit
+/// of nothing else up to 160 ms (both from `docs/performance.md`).
 const MAX_COMMIT_WEIGHT: usize = 4_096;
 /// Messages that cost about as much as the sync of their commit: so many are carried out while the commit before them is
 /// synced by another thread, which for fewer costs more than it saves. Tests have few.
