@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -69,13 +70,22 @@ impl Home {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. One that serves in place of ending is killed after a while.
 pub(crate) fn end(command: &mut Command, stdin: &str) -> Ended {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();
     // One that does not read may be gone already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let pid = Pid::from_child(&child);
+    let (ended, end) = channel::<()>();
+    let watch = thread::spawn(move || {
+        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
     let output = child.wait_with_output().unwrap();
+    drop(ended);
+    watch.join().unwrap();
     Ended {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -124,7 +134,7 @@ impl Daemon {
         let mut child = pipes.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let mut daemon = Self { child, lines, heading: Vec::new(), addresses: Vec::new() };
