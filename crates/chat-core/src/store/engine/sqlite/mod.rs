@@ -9,7 +9,6 @@ mod syncer;
 mod view;
 mod write;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -55,7 +54,7 @@ pub(crate) struct SqliteLog {
     pages: Arc<PagePool>,
     checkpointer: Checkpointer,
     /// Held as long as the store is open, so that no second process opens the directory.
-    _lock: File,
+    _lock: open::Lock,
 }
 
 impl SqliteLog {

@@ -21,25 +21,39 @@ const MARK: &[u8] =
 /// The file whose lock says that the directory is in use.
 const LOCK_FILE: &str = "lock";
 
+/// The locks of a data directory.
+#[derive(Debug)]
+pub(super) struct Lock {
+    /// The file in it, which earlier versions lock, too.
+    file: File,
+    /// The directory itself, if its file system can lock it: somebody may delete the file.
+    _directory: Option<File>,
+}
+
 /// Makes the directory if it is missing, for its owner alone, and locks it.
-pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
+pub(super) fn lock_directory(directory: &Path) -> Result<Lock, OpenError> {
     let unusable = |source| unusable(directory, source);
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(unusable)?;
-    let lock = fs::OpenOptions::new()
+    let locked = || OpenError::Locked { path: directory.into() };
+    let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
         .open(directory.join(LOCK_FILE))
         .map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: directory.into() }),
-        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => locked(),
+        TryLockError::Error(source) => unusable(source),
+    })?;
+    let itself = File::open(directory).ok();
+    match itself.as_ref().map(File::try_lock) {
+        Some(Err(TryLockError::WouldBlock)) => Err(locked()),
+        _ => Ok(Lock { file, _directory: itself }),
     }
 }
 
@@ -57,18 +71,18 @@ fn unusable(directory: &Path, source: io::Error) -> OpenError {
 }
 
 /// Whether a store was made in the locked directory before.
-pub(super) fn is_marked(lock: &File) -> bool {
-    lock.metadata().is_ok_and(|metadata| metadata.len() > 0)
+pub(super) fn is_marked(lock: &Lock) -> bool {
+    lock.file.metadata().is_ok_and(|metadata| metadata.len() > 0)
 }
 
 /// Notes in the lock file that there is a store, so that its database is missed if it goes.
-pub(super) fn mark(lock: &mut File, directory: &Path) -> Result<(), OpenError> {
+pub(super) fn mark(lock: &mut Lock, directory: &Path) -> Result<(), OpenError> {
     if is_marked(lock) {
         return Ok(());
     }
     let unusable = |source| unusable(directory, source);
     sync_way_to(directory).map_err(unusable)?;
-    lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(unusable)
+    lock.file.write_all(MARK).and_then(|()| lock.file.sync_all()).map_err(unusable)
 }
 
 /// Makes the names of the directory and of those it is in last: a sync of what is in a new directory need not do so.

@@ -27,6 +27,9 @@ fn one_directory_serves_one_process() {
     let directory = tempfile::tempdir().unwrap();
     let first = open(&directory).unwrap();
     assert!(matches!(open(&directory), Err(OpenError::Locked { .. })));
+    // It takes more than deleting a file for two of them to write to one journal.
+    fs::remove_file(directory.path().join("lock")).unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::Locked { .. })));
     drop(first);
     open(&directory).unwrap();
 }
