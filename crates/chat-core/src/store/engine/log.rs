@@ -305,10 +305,14 @@ impl LogError {
         Self::Unreadable { file: TABLES.into(), reason: reason.into(), damaged: true }
     }
 
-    /// A file is not there any more, or another one is in its place.
+    /// A file is not there any more or not whole, or another one is in its place.
     #[cfg(feature = "embedded")]
     pub(crate) fn deleted(file: PathBuf) -> Self {
-        Self::Unreadable { file, reason: "it was deleted or replaced".into(), damaged: true }
+        Self::Unreadable {
+            file,
+            reason: "it was deleted, replaced or cut off".into(),
+            damaged: true,
+        }
     }
 
     /// Says in the log what could not be done for want of what was to be read. Of a file that is said once, however often

@@ -16,7 +16,7 @@ mod segments;
 mod tests;
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -195,10 +195,14 @@ impl Journal {
     fn reopen_file(&mut self) -> io::Result<()> {
         let path = self.name.path(&self.directory);
         let mut file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let is_other = links_and_bytes(&self.file)?.0 == 0;
+        if is_other && !is_copy(&self.file, &file, self.end)? {
+            return Err(io::Error::other("what was put back is not the file that was deleted"));
+        }
         let mut doubtful = Vec::new();
         file.seek(SeekFrom::Start(self.synced))?;
         (&file).take(self.end - self.synced).read_to_end(&mut doubtful)?;
-        if self.synced + to_u64(doubtful.len()) < self.end {
+        if file.metadata()?.len() < self.end || self.synced + to_u64(doubtful.len()) < self.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         // In its place: there has to be no room for it, and nothing is lost if this fails too.
@@ -242,21 +246,27 @@ impl Journal {
         Ok(())
     }
 
-    /// What is written to a deleted file goes nowhere.
+    /// What is written to a deleted file goes nowhere, and what is written behind a hole is not found again.
     fn check_is_there(&self) -> Result<(), LogError> {
-        match links(&self.file).map_err(failed)? {
-            0 => Err(LogError::Failed(format!(
+        let path = || self.name.path(&self.directory);
+        match links_and_bytes(&self.file).map_err(failed)? {
+            (0, _) => Err(LogError::Failed(format!(
                 "{} was deleted; do not stop the daemon before it is put back (docs/operations.md)",
-                self.name.path(&self.directory).display()
+                path().display()
             ))),
+            (_, bytes) if bytes < self.size => {
+                Err(LogError::Failed(format!("{} was cut off", path().display())))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Whether the newest file has a name, under which the next process will find it.
+    /// Whether the newest file has a name, under which the next process will find it, whole.
     pub(crate) fn check_newest(&self) -> Result<(), LogError> {
-        match links(&self.file) {
-            Ok(0) => Err(LogError::deleted(self.name.path(&self.directory))),
+        match links_and_bytes(&self.file) {
+            Ok((links, bytes)) if links == 0 || bytes < self.size => {
+                Err(LogError::deleted(self.name.path(&self.directory)))
+            }
             _ => Ok(()),
         }
     }
@@ -295,27 +305,46 @@ impl Journal {
     }
 }
 
-/// How many names a file has.
+/// How many names a file has, and how long it is.
 ///
 /// Its times are not asked for as well: Linux 6.13 and newer give a file whose times were asked for new ones at the next write,
 /// however short the time, and a file system without a journal writes them to the disk with the next sync.
 #[cfg(target_os = "linux")]
-fn links(file: &File) -> io::Result<u64> {
+fn links_and_bytes(file: &File) -> io::Result<(u64, u64)> {
     use rustix::fs::{AtFlags, StatxFlags, statx};
-    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?;
-    Ok(found.stx_nlink.into())
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK | StatxFlags::SIZE)?;
+    Ok((found.stx_nlink.into(), found.stx_size))
 }
 
-/// How many names a file has.
+/// How many names a file has, and how long it is.
 #[cfg(all(unix, not(target_os = "linux")))]
-fn links(file: &File) -> io::Result<u64> {
-    file.metadata().map(|metadata| std::os::unix::fs::MetadataExt::nlink(&metadata))
+fn links_and_bytes(file: &File) -> io::Result<(u64, u64)> {
+    let metadata = file.metadata()?;
+    Ok((std::os::unix::fs::MetadataExt::nlink(&metadata), metadata.len()))
 }
 
-/// Elsewhere a file that is open cannot be deleted.
+/// How long a file is; elsewhere one that is open cannot be deleted.
 #[cfg(not(unix))]
-fn links(_: &File) -> io::Result<u64> {
-    Ok(1)
+fn links_and_bytes(file: &File) -> io::Result<(u64, u64)> {
+    Ok((1, file.metadata()?.len()))
+}
+
+/// Whether a file holds the same as another one, in so many bytes.
+fn is_copy(of: &File, copy: &File, bytes: u64) -> io::Result<bool> {
+    let mut files = [of, copy];
+    for file in &mut files {
+        file.seek(SeekFrom::Start(0))?;
+    }
+    let [mut of, mut copy] = files.map(|file| BufReader::new(file.take(bytes)));
+    loop {
+        let (ours, theirs) = (of.fill_buf()?, copy.fill_buf()?);
+        let both = ours.len().min(theirs.len());
+        if both == 0 || ours.get(..both) != theirs.get(..both) {
+            return Ok(ours.is_empty() && theirs.is_empty());
+        }
+        of.consume(both);
+        copy.consume(both);
+    }
 }
 
 /// Makes a segment with nothing in it, durable with its name.

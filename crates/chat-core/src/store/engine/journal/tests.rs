@@ -103,6 +103,45 @@ fn message(body: &str) -> Record {
 }
 
 #[test]
+fn only_the_very_file_is_taken_for_a_deleted_one() {
+    let mut rig = Rig::new();
+    rig.append(vec![message("one")]);
+    let older = rig.frames();
+    rig.append(vec![message("two")]);
+    let whole = rig.frames();
+    let mut other = whole.clone();
+    *other.last_mut().unwrap() ^= 1;
+    fs::remove_file(rig.newest()).unwrap();
+    let batch =
+        Batch { first: rig.journal.next, records: vec![message("three")], ..Batch::default() };
+    assert!(rig.journal.append(&batch).is_err());
+    for wrong in [Vec::new(), older, other] {
+        fs::write(rig.newest(), &wrong).unwrap();
+        assert!(rig.journal.reopen().is_err());
+        assert!(rig.journal.append(&batch).is_err());
+        assert_eq!(fs::read(rig.newest()).unwrap(), wrong);
+    }
+    fs::write(rig.newest(), whole).unwrap();
+    rig.journal.reopen().unwrap();
+    rig.append(vec![message("three")]);
+    rig.reopen();
+    assert_eq!(rig.all().len(), 3);
+}
+
+#[test]
+fn nothing_is_acknowledged_behind_a_hole() {
+    let mut rig = Rig::new();
+    rig.append(vec![message("one")]);
+    File::options().write(true).open(rig.newest()).unwrap().set_len(0).unwrap();
+    let batch =
+        Batch { first: rig.journal.next, records: vec![message("two")], ..Batch::default() };
+    assert!(rig.journal.append(&batch).is_err());
+    assert!(rig.journal.check_newest().is_err());
+    assert!(rig.journal.reopen().is_err());
+    assert!(rig.journal.append(&batch).is_err());
+}
+
+#[test]
 fn records_are_read_while_others_are_appended() {
     let mut rig = Rig::new();
     let batch = rig.append(vec![incarnation()]);
