@@ -79,8 +79,8 @@ pub enum StoreError {
     /// The disk is full. Whether a write took place is not known; those that follow are refused until there is room.
     #[error("the server's disk is full: no change is taken until there is room")]
     NoSpace,
-    /// Only from [`Store::close`](crate::store::Store::close): files of the store were deleted while it was open, and
-    /// acknowledged messages that were in them are gone.
+    /// Only from [`Store::close`](crate::store::Store::close): files of the store were deleted or cut off while it was
+    /// open, and acknowledged messages that were in them are gone.
     #[error("files of the store were deleted while it was open, and what was in them is lost")]
     Lost,
     /// The store was closed before the request reached it.

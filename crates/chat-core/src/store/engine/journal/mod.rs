@@ -254,9 +254,10 @@ impl Journal {
                 "{} was deleted; do not stop the daemon before it is put back (docs/operations.md)",
                 path().display()
             ))),
-            (_, bytes) if bytes < self.size => {
-                Err(LogError::Failed(format!("{} was cut off", path().display())))
-            }
+            (_, bytes) if bytes < self.size => Err(LogError::Failed(format!(
+                "{} was cut off by somebody else (docs/operations.md)",
+                path().display()
+            ))),
             _ => Ok(()),
         }
     }
