@@ -121,7 +121,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "retention",
         "age",
-        "How long delivered messages are kept; undelivered ones are kept until they are delivered.",
+        "How long messages are kept, from when they were stored; those not delivered yet are kept until they are.",
     ),
     key("retention", "count", "How many messages of a mailbox are kept once delivered."),
     key(

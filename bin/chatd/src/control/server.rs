@@ -115,7 +115,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if kind.is_socket() || kind.is_symlink() {
         return fs::remove_file(path);
     }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is in its place"))
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "there is a file of this name that is not a socket: move it away, or choose another place with --control PATH",
+    ))
 }
 
 /// The daemon's own user, and root, who may do anything anyway.

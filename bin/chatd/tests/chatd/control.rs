@@ -78,7 +78,7 @@ fn something_else_in_its_place_is_left_alone() {
     let home = Home::new();
     let path = home.write("c.sock", "precious");
     home.run(&["--listen", "127.0.0.1:0", "--control", path.to_str().unwrap()])
-        .refused(73, "something else is in its place");
+        .refused(73, "that is not a socket: move it away");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     let other = home.path().join("other.sock");
     let other = other.to_str().unwrap();

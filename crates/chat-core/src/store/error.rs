@@ -139,7 +139,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file is another program's.
-    #[error("{} is not a chat store", path.display())]
+    #[error("{} is not a chat store but another program's file: choose another data directory, or move the file away", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
