@@ -304,8 +304,8 @@ Examples:
 A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full).
 Spread the load over enough accounts, have it read (--mix, --watchers), or use --drain.
 
-Exit status: 0 when every operation was acknowledged, 1 when one was not, or not begun, or the server cannot be used,
-2 for bad options, 130 when Ctrl-C or SIGTERM cut the run short: what was measured until then is reported all the same;
+Exit status: 0 when every operation was acknowledged, 1 when one was not, or not begun, or the server or a file cannot
+be used, 2 for options that do not do, 130 when Ctrl-C or SIGTERM cut the run short: what was measured until then is reported all the same;
 a second Ctrl-C ends at once.";
 
 #[cfg(test)]

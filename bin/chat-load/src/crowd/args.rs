@@ -130,5 +130,5 @@ What is reported:
   talk         answered messages a second of one client; fairness is the slowest client's rate
                over the median's
 
-Exit status: 0 when all clients were served and all bounds kept, 1 when not, 2 for bad options, 130 when Ctrl-C or SIGTERM
-cut it short: what was measured until then is reported all the same; a second Ctrl-C ends at once.";
+Exit status: 0 when all clients were served and all bounds kept, 1 when not, or when the server or a file cannot be
+used, 2 for options that do not do, 130 when Ctrl-C or SIGTERM cut it short: what was measured until then is reported all the same; a second Ctrl-C ends at once.";
