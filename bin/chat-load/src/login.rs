@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::io::Errno;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -144,6 +144,23 @@ fn source(server: SocketAddr, connection: usize) -> Option<SocketAddr> {
 }
 
 impl Wire {
+    /// Ends the session, unless others are to use it, behind what was not written yet. Where that does not go at once the
+    /// session stays.
+    pub(crate) async fn leave(mut self, plan: &Plan, token: &str, mut unwritten: BytesMut) {
+        if !plan.ends_sessions() {
+            return;
+        }
+        put_words(&["logout", token], &mut unwritten);
+        let (mut reader, mut writer) = self.stream.split();
+        let say = async {
+            writer.write_all_buf(&mut unwritten).await?;
+            writer.shutdown().await
+        };
+        // A server closes a connection when it has answered all that came on it.
+        let answered = async { copy(&mut reader, &mut sink()).await };
+        let _ = timeout(GOODBYE, async { tokio::try_join!(say, answered) }).await;
+    }
+
     async fn ask(&mut self, words: &[&str]) -> Result<Reply, LoginError> {
         let mut line = BytesMut::new();
         put_words(words, &mut line);
@@ -299,6 +316,8 @@ fn refusal_hint(cause: &str) -> Option<&'static str> {
 }
 
 const SOMETHING_ELSE: &str = "the server speaks something else; see --server and --protocol";
+/// Far more than a server that works takes, and what one waits for that does not.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// How long to wait before asking a busy server again, when it does not say.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// Somewhat fewer than Linux has by default (32768 to 60999).

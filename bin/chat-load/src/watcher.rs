@@ -51,7 +51,7 @@ impl Watcher {
         Self { plan, wire, token, outgoing, newest, unacknowledged: 0, asked: 1 }
     }
 
-    /// Goes on until told to stop.
+    /// Goes on until told to stop, and then leaves.
     pub(crate) async fn drive(
         mut self,
         window: Window,
@@ -66,6 +66,7 @@ impl Watcher {
         if let Err(error) = outcome {
             lock(tally).lost(format!("of a watcher: {error}"), 0);
         }
+        self.wire.leave(&self.plan, &self.token, self.outgoing).await;
     }
 
     async fn turns(&mut self, window: Window, tally: &Mutex<Tally>) -> io::Result<()> {

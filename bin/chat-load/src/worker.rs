@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -83,14 +84,11 @@ impl Worker {
         };
         lock(tally).connections.made += u64::try_from(connections.len()).unwrap_or(u64::MAX);
         // Without a coordinator, or without a start, the run was given up.
-        if self.ready.send(ready).await.is_err() {
-            return;
-        }
-        let Ok(window) = self.start.wait_for(Option::is_some).await.map(|window| *window) else {
-            return;
-        };
-        if let Some(window) = window {
-            self.drive(thread, &shared, connections, window).await;
+        let _ = self.ready.send(ready).await;
+        let window = self.start.wait_for(Option::is_some).await.ok().and_then(|window| *window);
+        match window {
+            Some(window) => self.drive(thread, &shared, connections, window).await,
+            None => leave(&shared.plan, connections).await,
         }
     }
 
@@ -119,7 +117,8 @@ impl Worker {
         let _ = self.done.send(()).await;
         // Nobody leaves while others may still send to them.
         let _ = self.stop_watching.clone().wait_for(|stop| *stop).await;
-        drop(clients);
+        let leaving: JoinSet<_> = clients.into_iter().flatten().map(Client::leave).collect();
+        leaving.join_all().await;
         watching.join_all().await;
     }
 
@@ -207,6 +206,18 @@ async fn ring_bells(
         }
     };
     pace(schedule, window.until, count, wake).await
+}
+
+/// Ends the sessions of clients that have nothing to do.
+async fn leave(plan: &Arc<Plan>, connections: Vec<LoggedIn>) {
+    let leaving: JoinSet<_> = connections
+        .into_iter()
+        .map(|LoggedIn { wire, token, .. }| {
+            let plan = Arc::clone(plan);
+            async move { wire.leave(&plan, &token, BytesMut::new()).await }
+        })
+        .collect();
+    leaving.join_all().await;
 }
 
 async fn log_in(thread: usize, shared: &Arc<Shared>) -> (Vec<LoggedIn>, Ready) {

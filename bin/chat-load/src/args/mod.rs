@@ -193,7 +193,7 @@ pub(crate) struct SessionArgs {
     /// Use the sessions in a CSV file with the header `username,token`, in turn, in place of logging in
     #[arg(long, value_name = "FILE")]
     pub(crate) tokens: Option<PathBuf>,
-    /// Save the sessions of all clients for --tokens; with -d 0 that is all
+    /// Save the sessions of all clients for --tokens, which would end with the run otherwise; with -d 0 that is all
     #[arg(long, value_name = "FILE", conflicts_with = "tokens", value_parser = file)]
     pub(crate) save_tokens: Option<PathBuf>,
 }
@@ -286,10 +286,11 @@ pub(crate) fn with_verify_as_mode(arguments: impl Iterator<Item = OsString>) -> 
 const EXAMPLES: &str = "\
 Examples:
   chat-load --drain                               100 clients on the accounts of a local `chatd --demo`
-  chat-load --drain -k 16 --pid $(pidof chatd)    16 in flight each, and what they cost the server
+  chat-load --drain -k 16 --pid $(pidof -s chatd) 16 in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
-  chat-load -c 500 --rate 20000 -d 60             20,000 a second for a minute, come what may
-  chat-load --mix send=80,post=10,inbox=8,login=2 --think 0.5..2 --watchers 10%
+  chat-load --users accounts.csv -c 500 --rate 20000 -d 60
+                                                  20,000 a second for a minute, come what may
+  chat-load --users accounts.csv --mix send=80,post=10,inbox=8,login=2 --think 0.5..2 --watchers 10%
                                                   people: they think, read, log in again and watch
   chat-load --user-prefix u --user-count 1000000 --password-file secret --recipients zipf --size 20..500
                                                   a million accounts, some of them popular

@@ -134,6 +134,11 @@ impl Client {
         self
     }
 
+    /// Ends the session and the connection, when the run is over.
+    pub(crate) async fn leave(self) {
+        self.wire.leave(&self.plan, self.dialect.token(), self.outgoing).await;
+    }
+
     /// Operations of the count, or due in the window, that did not begin. What was still to come when the run was cut
     /// short is none of them.
     fn not_started(&self, give_up: GiveUp) -> u64 {

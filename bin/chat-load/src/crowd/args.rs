@@ -111,10 +111,10 @@ pub(crate) struct BoundArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-load crowd --users accounts.csv -c 5000 --pid $(pidof chatd)
+  chat-load crowd --users accounts.csv -c 5000 --pid $(pidof -s chatd)
       5000 clients, logged in first, and what each costs the server
   chat-load crowd --users accounts.csv -c 19000 --tokens tokens.csv --log-in-only
-  chat-load crowd -c 19000 --tokens tokens.csv --pid $(pidof chatd) \\
+  chat-load crowd -c 19000 --tokens tokens.csv --pid $(pidof -s chatd) \\
       --answered-within 10 --bytes-per-client 2000 --fairness 0.33
       the sessions made beforehand, then a crowd held to three bounds
   chat-load crowd --entry irc --server localhost:6667 -c 5000 --talk 0 --pid $(pidof ngircd)

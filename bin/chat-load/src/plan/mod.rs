@@ -136,6 +136,14 @@ impl Plan {
         }
     }
 
+    /// Whether the sessions are of this run alone, and end with it: a user has room for a hundred, and the next would put out
+    /// others of theirs.
+    pub(crate) fn ends_sessions(&self) -> bool {
+        matches!(self.protocol, Protocol::Chat | Protocol::Old)
+            && self.sessions.is_none()
+            && self.save_tokens.is_none()
+    }
+
     /// Whether there is nothing to do but to log in.
     pub(crate) fn logins_only(&self) -> bool {
         matches!(self.goal, Goal::Duration { measured: Duration::ZERO, .. })

@@ -15,13 +15,15 @@ pub(crate) const NOT_STARTED_LOST: &str =
     "clients were lost, and who is lost stays away: see why above";
 pub(crate) const NO_LATENCY: &str =
     "all of it was due before the measured time: the server is far behind, so lower --rate";
+pub(crate) const LATE: &str = "the rate above is what the server does, less than --rate asks for: look at the latencies, or lower --rate";
+pub(crate) const EMPTY: &str = "no operation was due and answered in the measured time: give a longer --duration, a higher --rate or less --think";
 pub(crate) const UNANSWERED: &str = "no latency above has them in it, and they may be stored or not: look into the server's log, or give the last replies a longer --timeout";
 pub(crate) const MISSING_PUSHES: &str =
     "acknowledged and never pushed to a watcher: `chat-load verify` tells whether they are lost";
 pub(crate) const CHURN: &str = "a connection is closed when its requests are answered, and one at a time of a client: give more --clients, or lower --churn";
 pub(crate) const OWN_CPU: &str = "the load program itself was at its limit, so this is no figure of the server: give more --threads";
 pub(crate) const OTHER_PROCESS: &str =
-    "it is not the server; for `chatd` give --pid $(pidof chatd)";
+    "it is not the server; for `chatd` give --pid $(pidof -s chatd)";
 pub(crate) const DENIED: &str =
     "bytes written, PSS and open files are shown only to the server's own user and to root";
 

@@ -208,6 +208,10 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
         };
         tell("not begun", of(figures.not_started, "operation"), Some(advice));
     }
+    if let Some((late, due)) = figures.late() {
+        let text = format!("{} of {} due were answered later", count(late), of(due, "operation"));
+        tell("fell behind", text, Some(advice::LATE));
+    }
     if figures.falls_short_of_churn() {
         let (churned, due) = (figures.connections_churned, figures.connections_churn_due);
         let text = format!("{} of {} due", count(churned), of(due, "new connection"));
@@ -221,6 +225,9 @@ pub(crate) fn failures(figures: &Figures) -> Vec<(&'static str, String)> {
     }
     if figures.own_cores > 0.95 * threads(figures) {
         tell("note", format!("{:.2} cores", figures.own_cores), Some(advice::OWN_CPU));
+    }
+    if failures.is_empty() && figures.is_empty() {
+        failures.push(("nothing done", advice::EMPTY.to_owned()));
     }
     failures
 }
@@ -342,6 +349,32 @@ mod tests {
         let text = table(&figures(|outcome| outcome.kinds.get_mut(Kind::Send).latency_ns.reset()));
         assert!(text.contains("no latency    1,000 x send: all of it was due before"), "{text}");
         assert!(!text.contains("NaN"), "{text}");
+    }
+
+    #[test]
+    fn a_server_that_falls_behind_is_told_in_an_open_loop() {
+        let late = |rate, offered| {
+            table(&figures(|outcome| {
+                outcome.plan.rate = rate;
+                outcome.kinds.get_mut(Kind::Send).offered = offered;
+            }))
+        };
+        let text = late(Some(500.0), 1100);
+        assert!(
+            text.contains("fell behind   100 of 1,100 operations due were answered later"),
+            "{text}"
+        );
+        // Some are always in flight, and a closed loop has no rate to fall behind.
+        assert!(!late(Some(500.0), 1050).contains("fell behind"));
+        assert!(!late(None, 2000).contains("fell behind"));
+    }
+
+    #[test]
+    fn a_run_without_anything_done_says_so() {
+        let text = table(&figures(|outcome| {
+            *outcome.kinds.get_mut(Kind::Send) = crate::outcome::Operations::new().unwrap();
+        }));
+        assert!(text.contains("nothing done  no operation was due and answered"), "{text}");
     }
 
     #[test]

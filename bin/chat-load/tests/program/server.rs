@@ -18,8 +18,13 @@ use crate::support::PROGRAM;
 #[tokio::test]
 async fn a_mix_is_done_in_proportion_and_all_acknowledged() {
     let server = Running::start().await;
-    let options = "-c 8 -k 2 -n 2000 --mix send=6,post=2,inbox=1,login=1 --size 20..500";
-    let result = server.load_json(options).await;
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = directory.path().join("tokens.csv");
+    let options = format!(
+        "-c 8 -k 2 -n 2000 --mix send=6,post=2,inbox=1,login=1 --size 20..500 --save-tokens {}",
+        tokens.display()
+    );
+    let result = server.load_json(&options).await;
     let done = |kind: &str| result["kinds"][kind]["acknowledged"].as_u64().unwrap();
     let counts = ["send", "post", "inbox", "login"].map(done);
     assert_eq!(counts.iter().sum::<u64>(), 2000, "{result}");
@@ -27,6 +32,19 @@ async fn a_mix_is_done_in_proportion_and_all_acknowledged() {
         assert!(count.abs_diff(expected) < expected / 3, "{counts:?}");
     }
     assert_eq!(server.sessions().await, 8, "a login of the mix ends the session it made");
+}
+
+#[tokio::test]
+async fn a_run_ends_the_sessions_it_made() {
+    let server = Running::start().await;
+    server.load_json("-c 6 -k 4 -n 600 --watchers 2 --mix send=9,inbox=1 --churn 20").await;
+    server.load_json("-c 6 -n 600 --protocol old").await;
+    assert_eq!(server.sessions().await, 0);
+    // One of seven is nobody, so it comes to nothing.
+    let accounts = format!("--user-prefix u --user-count 7 --password {PASSWORD}");
+    let output = load(&format!("--server {} {accounts} -c 7 -n 10", server.address)).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(server.sessions().await, 0);
 }
 
 #[tokio::test]
@@ -70,7 +88,10 @@ async fn what_waited_for_watchers_is_no_push_of_the_run() {
 #[tokio::test]
 async fn connections_are_made_anew_with_their_sessions() {
     let server = Running::start().await;
-    let result = server.load_json("-c 4 -d 0.5 --warmup 0 --churn 40/s").await;
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = directory.path().join("tokens.csv");
+    let options = format!("-c 4 -d 0.5 --warmup 0 --churn 40/s --save-tokens {}", tokens.display());
+    let result = server.load_json(&options).await;
     let churned = result["connections_churned"].as_u64().unwrap();
     assert!(churned > 0, "{result}");
     assert_eq!(result["connections_made"], 4 + churned);

@@ -145,7 +145,7 @@ impl Figures {
 
     /// Whether there was something to do, and all of it was acknowledged by a server that stayed.
     pub(crate) fn is_clean(&self) -> bool {
-        (self.operations > 0 || self.logins_only)
+        !self.is_empty()
             && !self.cut_short
             && self.unanswered == 0
             && self.not_started == 0
@@ -153,6 +153,23 @@ impl Figures {
             && self.lost_connections.is_empty()
             && self.errors.is_empty()
             && self.server_trouble.is_none()
+    }
+
+    /// Whether no operation was acknowledged in the measured time, where there were some to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.operations == 0 && !self.logins_only
+    }
+
+    /// In an open loop, how many operations were not answered in the measured time and how many were due in it, if they are
+    /// more than is in flight at any moment anyway.
+    pub(crate) fn late(&self) -> Option<(u64, u64)> {
+        self.rate.filter(|_| !self.cut_short)?;
+        let pushed = Kind::Push.name();
+        let asked = || self.kinds.iter().filter(|(name, _)| **name != pushed).map(|(_, kind)| kind);
+        let due: u64 = asked().map(|kind| kind.offered).sum();
+        let answered: u64 = asked().map(|kind| kind.acknowledged + kind.refused()).sum();
+        let late = due.saturating_sub(answered);
+        (late > due / 20).then_some((late, due))
     }
 
     /// Whether far fewer connections were made anew than `--churn` asked for; one is always under way.
