@@ -28,7 +28,9 @@ pub(crate) struct Process {
 pub(crate) enum ProcessError {
     #[error("--pid needs /proc, which only Linux has (or it is not mounted here): leave --pid out")]
     NoProc,
-    #[error("no process {0} is running: give --pid the server's process, such as $(pidof -s chatd)")]
+    #[error(
+        "no process {0} is running: give --pid the server's process, such as $(pidof -s chatd)"
+    )]
     NotRunning(u32),
     #[error("the server's process {0} ended during the run")]
     Ended(u32),
