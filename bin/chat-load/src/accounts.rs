@@ -9,6 +9,7 @@ use bytes::BufMut;
 use serde::Deserialize;
 
 use crate::args::AccountArgs;
+use crate::files;
 
 /// A username and its password. `Debug` leaves the password out.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) enum Accounts {
 pub(crate) enum AccountsError {
     #[error("cannot read the accounts in {}: {source}", path.display())]
     File { path: PathBuf, source: csv::Error },
+    #[error("there are no accounts in {}", path.display())]
+    Empty { path: PathBuf },
     #[error(
         "--user-prefix needs a password: put it into a file for --password-file, or into CHAT_PASSWORD of the environment"
     )]
@@ -147,8 +150,12 @@ pub(crate) fn put_number(mut number: usize, to: &mut impl BufMut) {
 }
 
 fn from_file(path: &Path) -> Result<Vec<Account>, AccountsError> {
-    let read = || csv::Reader::from_path(path)?.deserialize().collect::<Result<_, _>>();
-    read().map_err(|source| AccountsError::File { path: path.to_owned(), source })
+    let accounts: Vec<_> = files::rows(path, &["username", "password"])
+        .map_err(|source| AccountsError::File { path: path.to_owned(), source })?;
+    if accounts.is_empty() {
+        return Err(AccountsError::Empty { path: path.to_owned() });
+    }
+    Ok(accounts)
 }
 
 /// The password of `--user-prefix`, as the command line names it or else the environment.

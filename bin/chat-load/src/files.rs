@@ -1,10 +1,12 @@
-//! Files that appear whole or not at all: what is there stays until the new one can take its place.
+//! Files that appear whole or not at all: what is there stays until the new one can take its place. And tables that are
+//! read whole.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 /// Two options that name the same file.
@@ -56,6 +58,21 @@ pub(crate) fn replace(
         }
         Place::Device(path) => whole(&File::options().write(true).open(path)?, write),
     }
+}
+
+/// All rows of a CSV file whose header has these columns, and may have more.
+pub(crate) fn rows<T: DeserializeOwned>(path: &Path, columns: &[&str]) -> csv::Result<Vec<T>> {
+    let mut table = csv::Reader::from_path(path)?;
+    // Asked for here, since the rows of a file that cannot be read, or is empty, are simply none.
+    let header = table.headers()?;
+    let wrong = |reason| Err(io::Error::new(ErrorKind::InvalidData, reason).into());
+    if header.is_empty() {
+        return wrong("it is empty".to_owned());
+    }
+    if let Some(missing) = columns.iter().find(|column| !header.iter().any(|had| had == **column)) {
+        return wrong(format!("it has no column {missing}"));
+    }
+    table.deserialize().collect()
 }
 
 /// For everybody, as far as the umask allows.
@@ -138,6 +155,22 @@ mod tests {
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
         check(Path::new("/dev/null")).unwrap();
         replace(Path::new("/dev/null"), PUBLIC, |file| file.write_all(b"gone")).unwrap();
+    }
+
+    #[test]
+    fn a_table_without_rows_is_told_from_no_table() {
+        let rows = |path: &Path| rows::<(String, String)>(path, &["name", "token"]);
+        let wrong = |path: &Path| rows(path).unwrap_err().to_string();
+        let directory = tempfile::tempdir().unwrap();
+        assert!(wrong(directory.path()).contains("Is a directory"), "{}", wrong(directory.path()));
+        assert_eq!(wrong(Path::new("/dev/null")), "it is empty");
+        let path = directory.path().join("table");
+        for header in ["name,password", "name, token", "name,password\na,b"] {
+            fs::write(&path, header).unwrap();
+            assert_eq!(wrong(&path), "it has no column token", "{header}");
+        }
+        fs::write(&path, "name,token\n").unwrap();
+        assert_eq!(rows(&path).unwrap(), []);
     }
 
     #[test]

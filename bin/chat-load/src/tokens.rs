@@ -27,8 +27,8 @@ pub(crate) enum TokensError {
 
 /// All sessions of a file, at least one.
 pub(crate) fn read(path: &Path) -> Result<Vec<Session>, TokensError> {
-    let read = || csv::Reader::from_path(path)?.deserialize().collect::<Result<Vec<_>, _>>();
-    let sessions = read().map_err(|source| TokensError::Read { path: path.to_owned(), source })?;
+    let sessions: Vec<_> = files::rows(path, &["username", "token"])
+        .map_err(|source| TokensError::Read { path: path.to_owned(), source })?;
     if sessions.is_empty() {
         return Err(TokensError::Empty { path: path.to_owned() });
     }

@@ -15,6 +15,7 @@ use super::args::CrowdArgs;
 use super::client::{Client, ClientError};
 use super::entry::{Entry, Kind, auth};
 use crate::accounts::{Account, Accounts, AccountsError};
+use crate::files;
 
 /// Somebody, and a token that stands for them. `Debug` leaves the token out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,9 +92,8 @@ pub(super) async fn sessions(args: &CrowdArgs) -> Result<Vec<Session>, SessionsE
 }
 
 fn read(path: &Path, clients: usize) -> Result<Vec<Session>, SessionsError> {
-    let read = || csv::Reader::from_path(path)?.deserialize().collect::<Result<Vec<_>, _>>();
-    let mut sessions: Vec<Session> =
-        read().map_err(|source| SessionsError::Read { path: path.to_owned(), source })?;
+    let mut sessions: Vec<Session> = files::rows(path, &["username", "token"])
+        .map_err(|source| SessionsError::Read { path: path.to_owned(), source })?;
     if sessions.len() < clients {
         return Err(SessionsError::TooFew {
             path: path.to_owned(),

@@ -220,3 +220,24 @@ fn earlier_reports_stay_when_a_run_fails() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--hdr-log and --html both name"));
 }
+
+#[test]
+fn an_accounts_file_that_is_none_is_told_with_what_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("accounts.csv");
+    std::fs::write(&file, "name,password\n").unwrap();
+    let (directory, file) = (directory.path().display().to_string(), file.display().to_string());
+    for (users, wrong) in [
+        (&*directory, "Is a directory"),
+        ("/dev/null", "it is empty"),
+        (&file, "it has no column username"),
+    ] {
+        for mode in ["", "crowd", "verify"] {
+            let output = program(&format!("{mode} --server 127.0.0.1:1 --users {users}")).output();
+            let output = output.unwrap();
+            assert!(!output.status.success(), "{output:?}");
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains(users) && said.contains(wrong), "{mode} {said}");
+        }
+    }
+}
