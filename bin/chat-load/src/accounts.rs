@@ -55,9 +55,9 @@ impl AccountsError {
 }
 
 impl Accounts {
-    /// The accounts that the command line names.
+    /// The accounts that the command line names, at least one.
     pub(crate) fn new(args: &AccountArgs) -> Result<Self, AccountsError> {
-        let accounts = match (&args.users, &args.user_prefix) {
+        Ok(match (&args.users, &args.user_prefix) {
             (Some(path), _) => Self::Listed(from_file(path)?),
             (None, Some(prefix)) => Self::Numbered {
                 prefix: prefix.clone(),
@@ -65,15 +65,14 @@ impl Accounts {
                 password: shared_password(args)?,
             },
             (None, None) => Self::Listed(demo()),
-        };
-        accounts.at_least_two()
+        })
     }
 
     /// Refuses accounts among whom nobody could send to another.
-    pub(crate) fn at_least_two(self) -> Result<Self, AccountsError> {
+    pub(crate) fn at_least_two(&self) -> Result<(), AccountsError> {
         match self.len() {
             count @ 0..2 => Err(AccountsError::TooFew { count }),
-            _ => Ok(self),
+            _ => Ok(()),
         }
     }
 

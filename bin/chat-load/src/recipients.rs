@@ -52,7 +52,7 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    /// Among at least two users.
+    /// Among at least two users, if any is ever picked.
     pub(crate) fn new(distribution: Distribution, users: usize) -> Self {
         match distribution {
             Distribution::Uniform => Self::Uniform(users),

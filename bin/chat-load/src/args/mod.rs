@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::values::{LARGEST_MESSAGE, clients, file, in_flight, message_bytes, seconds};
-use self::values::{at_least_two, measured_seconds, operations, rate, some_seconds, threads};
+use self::values::{accounts, measured_seconds, operations, rate, some_seconds, threads};
 pub(crate) use self::watchers::Watchers;
 use crate::crowd::args::CrowdArgs;
 use crate::files;
@@ -228,7 +228,7 @@ pub(crate) struct AccountArgs {
     #[arg(long, value_name = "PREFIX", requires = "user_count")]
     pub(crate) user_prefix: Option<String>,
     /// How many accounts --user-prefix stands for
-    #[arg(long, value_name = "N", requires = "user_prefix", value_parser = at_least_two)]
+    #[arg(long, value_name = "N", requires = "user_prefix", value_parser = accounts)]
     pub(crate) user_count: Option<usize>,
     /// The first line of a file is the password of the --user-prefix accounts; without it, CHAT_PASSWORD of the environment is
     #[arg(long, value_name = "FILE", requires = "user_prefix")]
@@ -366,6 +366,7 @@ mod tests {
             ("-k 100000000", "from 1 to 65536"),
             ("-n 0", "from 1 to "),
             ("-n -3", "from 1 to "),
+            ("--user-prefix u --user-count 0", "from 1 to "),
             ("-d nan", "from 0.001 to 31536000, or 0"),
             ("-d 1e-9", "from 0.001 to 31536000, or 0"),
             ("-d -1", "from 0.001 to 31536000, or 0"),

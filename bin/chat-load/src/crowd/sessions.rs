@@ -118,6 +118,9 @@ fn write_to(path: &Path, sessions: &[Session]) -> csv::Result<()> {
 /// An account for each client, in turn.
 fn accounts(args: &CrowdArgs) -> Result<Vec<Account>, SessionsError> {
     let accounts = Accounts::new(&args.accounts)?;
+    if !args.log_in_only && !args.talk.is_zero() {
+        accounts.at_least_two()?;
+    }
     if accounts.len().saturating_mul(SESSIONS_AN_ACCOUNT) < args.clients {
         let (clients, accounts) = (args.clients, accounts.len());
         return Err(SessionsError::TooFewAccounts { clients, accounts });

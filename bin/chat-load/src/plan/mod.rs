@@ -72,8 +72,11 @@ impl Plan {
         process::allow_open_files(args.clients.saturating_add(watchers))?;
         let among =
             if args.shape.drain { accounts.len().min(args.clients) } else { accounts.len() };
-        if among < 2 {
-            return Err(PlanError::NobodyDrains);
+        if sends(args) {
+            accounts.at_least_two()?;
+            if among < 2 {
+                return Err(PlanError::NobodyDrains);
+            }
         }
         let in_flight = in_flight(args);
         Ok(Self {
@@ -227,7 +230,7 @@ fn chosen_accounts(
             };
             let mut accounts: Vec<_> = sessions.iter().map(account).collect();
             accounts.dedup();
-            Accounts::Listed(accounts).at_least_two()
+            Ok(Accounts::Listed(accounts))
         }
         _ => Accounts::new(&args.accounts),
     }
@@ -244,6 +247,13 @@ fn session_users(
         return Err(PlanError::NoPasswords);
     }
     Ok(users)
+}
+
+/// Whether anything is sent, which takes somebody else to send to.
+fn sends(args: &LoadArgs) -> bool {
+    let mix = &args.shape.mix;
+    let has_work = !matches!(goal(args), Goal::Duration { measured: Duration::ZERO, .. });
+    has_work && (mix.contains(Kind::Send) || mix.contains(Kind::Post))
 }
 
 fn in_flight(args: &LoadArgs) -> usize {
@@ -364,6 +374,11 @@ mod tests {
             ("--protocol irc --clients 1", "at least two clients"),
             ("--watchers 5", "there are 4"),
             ("--watchers 1 --size 20..100", "--size 29 or more"),
+            ("--user-prefix u --user-count 1 --password p", "at least two accounts, not 1"),
+            (
+                "--user-prefix u --user-count 1 --password p --mix post,login",
+                "at least two accounts",
+            ),
             ("--tokens /nowhere/tokens", "make the file with --save-tokens"),
             ("--users /nowhere/users", "cannot read the accounts"),
             ("--user-prefix u --user-count 2 --password-file /nowhere", "cannot read the password"),
@@ -374,6 +389,14 @@ mod tests {
             assert_eq!(error.is_about_options(), !is_elsewhere, "{line}");
             let error = error.to_string();
             assert!(error.contains(advice), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn who_sends_nothing_may_be_alone() {
+        let alone = "--user-prefix u --user-count 1 --password p";
+        for line in ["--mix login", "--mix inbox -n 9", "-d 0", "--mix inbox --drain -c 1"] {
+            assert_eq!(plan(&format!("{alone} {line}")).unwrap().accounts.len(), 1, "{line}");
         }
     }
 

@@ -33,7 +33,9 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks what can be checked before anything is started.
     pub(crate) fn new(args: &VerifyArgs) -> Result<Self, PlanError> {
-        let accounts = chosen_accounts(args)?.first(args.clients.max(2));
+        let accounts = chosen_accounts(args)?;
+        accounts.at_least_two()?;
+        let accounts = accounts.first(args.clients.max(2));
         process::allow_open_files(args.clients.saturating_mul(2))?;
         let command = (!args.command.is_empty()).then(|| args.command.clone());
         let address = match (&args.server, &command) {

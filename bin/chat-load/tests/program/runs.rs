@@ -241,3 +241,27 @@ fn an_accounts_file_that_is_none_is_told_with_what_is_wrong() {
         }
     }
 }
+
+#[test]
+fn one_account_is_enough_for_what_sends_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (users, tokens) = (path("accounts.csv"), path("tokens.csv"));
+    std::fs::write(&users, "username,password\nalone,p\n").unwrap();
+    let address = serve(|_| LOGGED_IN);
+    for options in ["--mix login -n 9", "--mix inbox -n 9", &format!("-d 0 --save-tokens {tokens}")]
+    {
+        let output = load(&address, &format!("-c 2 --users {users} {options}"));
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(std::fs::read_to_string(tokens).unwrap().lines().count(), 3);
+    let output = load(&address, &format!("--users {users} --mix login,send"));
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("give at least two accounts, not 1"), "{said}");
+    let crowd = |options: &str| {
+        program(&format!("crowd -c 1 --server {address} --users {users} {options}")).output()
+    };
+    assert!(crowd("--talk 0").unwrap().status.success());
+    assert_eq!(crowd("--talk 1").unwrap().status.code(), Some(2));
+}
