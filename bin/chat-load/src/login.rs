@@ -18,6 +18,7 @@ use crate::dialect::put_words;
 use crate::irc;
 use crate::plan::Plan;
 use crate::replies::{Fields, Replies, Reply};
+use crate::tally::count_cause;
 
 /// A connection that is ready for requests.
 #[derive(Debug)]
@@ -271,7 +272,7 @@ impl LoginFailures {
     pub(crate) fn collect(plan: &Plan, errors: &[LoginError]) -> Option<Self> {
         let mut causes = BTreeMap::new();
         for error in errors {
-            *causes.entry(error.to_string()).or_default() += 1;
+            count_cause(&mut causes, error.to_string());
         }
         (!errors.is_empty()).then(|| Self {
             server: plan.description.server.clone(),

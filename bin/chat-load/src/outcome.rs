@@ -172,7 +172,7 @@ pub(crate) struct Operations {
     /// Begun while measuring; those refused or never answered too.
     pub(crate) offered: u64,
     /// Refused within the measured time, and in an open loop those due in it that were refused later; by the error's
-    /// code, or by the sentence of servers without codes.
+    /// code, or by the sentence of servers without codes; a few causes, and what is left as one more.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::ops::AddAssign;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,13 +75,13 @@ impl Tally {
         window: &Window,
     ) {
         if window.holds(now) || window.holds_latency(due, now) {
-            *self.operations.get_mut(kind).errors.entry(cause).or_default() += 1;
+            count_cause(&mut self.operations.get_mut(kind).errors, cause);
         }
     }
 
     /// A connection ended with requests open.
     pub(crate) fn lost(&mut self, cause: String, unanswered: usize) {
-        *self.connections.lost.entry(cause).or_default() += 1;
+        count_cause(&mut self.connections.lost, cause);
         self.unanswered += u64::try_from(unanswered).unwrap_or(u64::MAX);
     }
 }
@@ -205,12 +206,47 @@ impl Interval {
     }
 }
 
+/// Counts one more of a cause. It may be any text that a server sends: where there are many already, or it is long, it
+/// takes no further room.
+pub(crate) fn count_cause<N: AddAssign + From<u8>>(
+    causes: &mut BTreeMap<String, N>,
+    mut cause: String,
+) {
+    shorten(&mut cause);
+    add_cause(causes, &cause, N::from(1));
+}
+
 /// Adds one group's counts by cause to another's.
 pub(crate) fn add_causes(to: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
     for (cause, count) in more {
-        *to.entry(cause.clone()).or_default() += count;
+        add_cause(to, cause, *count);
     }
 }
+
+fn add_cause<N: AddAssign>(causes: &mut BTreeMap<String, N>, cause: &str, times: N) {
+    let has_place = causes.len() < MOST_CAUSES || causes.contains_key(cause);
+    let cause = if has_place { cause } else { OTHER_CAUSES };
+    match causes.get_mut(cause) {
+        Some(counted) => *counted += times,
+        None => _ = causes.insert(cause.to_owned(), times),
+    }
+}
+
+fn shorten(cause: &mut String) {
+    if cause.len() > LONGEST_CAUSE {
+        let end = (0..=LONGEST_CAUSE).rev().find(|end| cause.is_char_boundary(*end));
+        cause.truncate(end.unwrap_or_default());
+        cause.push('…');
+    }
+}
+
+/// More than a server has codes for what can go wrong here; a server whose every error has a text of its own fills memory
+/// and reports with no more.
+const MOST_CAUSES: usize = 20;
+/// What all further ones are counted under.
+const OTHER_CAUSES: &str = "other causes";
+/// In bytes: some lines of a terminal, and more than this program's own longest, a failure to connect with its hint.
+const LONGEST_CAUSE: usize = 400;
 
 /// Twenty minutes of seconds: enough points for a plot, and some ten megabytes for each kind at most.
 const MOST_INTERVALS: usize = 1200;
@@ -287,6 +323,38 @@ mod tests {
         assert_eq!((second.latency_ns.len(), second.acknowledged), (2, 2));
         assert_eq!((second.offered, second.refused), (4, 2));
         assert_eq!(record.intervals[2].start, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn causes_beyond_the_first_are_one_in_each_thread_and_in_all_together() {
+        let tallies = [0, 1].map(|thread| {
+            let (mut tally, window) = (Tally::new().unwrap(), unbounded());
+            for nth in 0..1000 {
+                let cause = format!("{thread} {nth}");
+                tally.refused(Kind::Send, cause.clone(), window.from, window.from, &window);
+                tally.lost(cause, 0);
+            }
+            assert_eq!(tally.connections.lost.len(), MOST_CAUSES + 1);
+            assert_eq!(tally.connections.lost[OTHER_CAUSES], 980);
+            Mutex::new(tally)
+        });
+        let mut record = Record::new().unwrap();
+        record.take(&tallies);
+        record.second(Duration::from_secs(1), true).unwrap();
+        let errors = &record.kinds.get(Kind::Send).errors;
+        assert_eq!((errors.len(), errors["0 0"]), (MOST_CAUSES + 1, 1));
+        assert_eq!((errors[OTHER_CAUSES], errors.values().sum::<u64>()), (1980, 2000));
+    }
+
+    #[test]
+    fn a_long_cause_is_cut_between_letters() {
+        let mut causes = BTreeMap::<_, u64>::new();
+        for end in ["a", "b"] {
+            count_cause(&mut causes, "x".to_owned() + &"é".repeat(LONGEST_CAUSE) + end);
+        }
+        let (cause, times) = causes.pop_first().unwrap();
+        assert!((LONGEST_CAUSE..LONGEST_CAUSE + 3).contains(&cause.len()), "{cause}");
+        assert!(cause.ends_with("é…") && times == 2 && causes.is_empty(), "{cause}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::client::{Causes, Client, ClientError};
 use super::entry::Entry;
 use super::sessions::Session;
+use crate::tally::count_cause;
 
 /// How a number of clients came in.
 #[derive(Debug, Clone, Serialize)]
@@ -71,8 +72,8 @@ pub(super) async fn arrive(
     while let Some(client) = coming.join_next().await {
         match client {
             Ok(Ok(client)) => arrived.push(client),
-            Ok(Err(error)) => *causes.entry(error.to_string()).or_default() += 1,
-            Err(error) => *causes.entry(error.to_string()).or_default() += 1,
+            Ok(Err(error)) => count_cause(&mut causes, error.to_string()),
+            Err(error) => count_cause(&mut causes, error.to_string()),
         }
     }
     arrived.sort_unstable_by_key(|client| client.number);

@@ -35,7 +35,7 @@ pub(super) enum ClientError {
 }
 
 /// How many clients failed of each cause.
-pub(super) type Causes = BTreeMap<String, usize>;
+pub(super) type Causes = BTreeMap<String, u64>;
 
 impl Client {
     /// Connects, from an address of this machine if one is given.

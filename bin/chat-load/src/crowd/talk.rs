@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{Causes, Client, ClientError};
 use super::sessions::Session;
+use crate::tally::count_cause;
 
 /// What each got of the server's time.
 #[derive(Debug, Clone, Serialize)]
@@ -69,10 +70,10 @@ pub(super) async fn talk(
                 clients.push(client);
                 match outcome {
                     Ok(one) => talked.push(one),
-                    Err(error) => *causes.entry(error.to_string()).or_default() += 1,
+                    Err(error) => count_cause(&mut causes, error.to_string()),
                 }
             }
-            Err(error) => *causes.entry(error.to_string()).or_default() += 1,
+            Err(error) => count_cause(&mut causes, error.to_string()),
         }
     }
     (clients, if causes.is_empty() { Ok(Talk::new(&talked, topic.time)) } else { Err(causes) })

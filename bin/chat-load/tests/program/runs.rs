@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -264,4 +265,21 @@ fn one_account_is_enough_for_what_sends_nothing() {
     };
     assert!(crowd("--talk 0").unwrap().status.success());
     assert_eq!(crowd("--talk 1").unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_server_with_a_new_error_each_time_fills_no_report() {
+    let nth = AtomicUsize::new(0);
+    let address = serve(move |line| match line.starts_with("auth ") {
+        true => LOGGED_IN.to_owned(),
+        false => error(&format!("e{}", nth.fetch_add(1, Ordering::Relaxed))),
+    });
+    let output = load(&address, "-c 4 -n 5000 --threads 2 --json");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let errors = result["errors"].as_object().unwrap();
+    assert_eq!(errors.len(), 21, "{result}");
+    assert_eq!(errors.values().filter_map(Value::as_u64).sum::<u64>(), 5000, "{result}");
+    let table = String::from_utf8(load(&address, "-c 4 -n 5000").stdout).unwrap();
+    assert!(table.contains("4,980 x send: other causes\n"), "{table}");
+    assert!(table.lines().count() < 40, "{table}");
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 pub(crate) use self::parts::{IntervalFigures, KindFigures, Latency, Memory, SetupFigures};
 use crate::outcome::{Kind, Operations, Outcome, ServerSample};
 use crate::reports::units::{float, ratio};
+use crate::tally::add_causes;
 
 /// What `--json` prints. Latencies are in microseconds and run from the intended start in an open loop.
 #[derive(Debug, Serialize)]
@@ -209,9 +210,7 @@ fn is_used(operations: &Operations) -> bool {
 
 fn errors(outcome: &Outcome) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
-    for (cause, count) in outcome.kinds.iter().flat_map(|(_, operations)| &operations.errors) {
-        *all.entry(cause.clone()).or_default() += count;
-    }
+    outcome.kinds.iter().for_each(|(_, operations)| add_causes(&mut all, &operations.errors));
     all
 }
 
