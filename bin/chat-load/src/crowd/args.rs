@@ -98,6 +98,8 @@ pub(crate) struct BoundArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) longest_pause: Option<Duration>,
     /// A silent connection takes at most so much of the process's memory (PSS), in bytes
+    ///
+    /// Where memory did not grow, as with few clients, that cannot be told, and the bound counts as missed.
     #[arg(long, value_name = "BYTES", requires = "pid")]
     pub(crate) bytes_per_client: Option<f64>,
     /// The slowest client's rate is at least this part of the median's, 0 to 1

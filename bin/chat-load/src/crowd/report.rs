@@ -40,8 +40,9 @@ pub(super) struct Report {
 pub(super) struct Idle {
     pub(super) clients: usize,
     pub(super) memory: Memory,
-    /// How much the proportional size grew since nobody was there, divided by the clients.
-    pub(super) bytes_per_client: f64,
+    /// How much the proportional size grew since nobody was there, divided by the clients. `None` where it did not grow:
+    /// what the process gave back meanwhile hides what they take.
+    pub(super) bytes_per_client: Option<f64>,
 }
 
 impl Report {
@@ -57,12 +58,9 @@ impl Report {
 
 impl Idle {
     pub(super) fn new(clients: usize, before: Memory, memory: Memory) -> Self {
-        let grown = signed(memory.pss) - signed(before.pss);
-        Self {
-            clients,
-            memory,
-            bytes_per_client: grown / signed(clients.try_into().unwrap_or(u64::MAX)),
-        }
+        let grown = memory.pss.checked_sub(before.pss).filter(|grown| *grown > 0);
+        let clients_float = signed(clients.try_into().unwrap_or(u64::MAX));
+        Self { clients, memory, bytes_per_client: grown.map(|grown| signed(grown) / clients_float) }
     }
 }
 
@@ -130,7 +128,11 @@ impl fmt::Display for Memory {
 impl fmt::Display for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { clients, memory, bytes_per_client } = self;
-        write!(f, "{clients}: {memory}; {bytes_per_client:.0} bytes a client")
+        write!(f, "{clients}: {memory}; ")?;
+        match bytes_per_client {
+            Some(bytes) => write!(f, "{bytes:.0} bytes a client"),
+            None => f.write_str("bytes a client cannot be told, as memory did not grow"),
+        }
     }
 }
 
@@ -184,8 +186,13 @@ mod tests {
     #[test]
     fn what_a_client_costs_is_the_growth() {
         let memory = |pss| Memory { pss, rss: 0 };
-        assert_eq!(Idle::new(500, memory(1_000_000), memory(2_000_000)).bytes_per_client, 2000.0);
-        assert_eq!(Idle::new(10, memory(500), memory(400)).bytes_per_client, -10.0);
+        let grown = Idle::new(500, memory(1_000_000), memory(2_000_000));
+        assert_eq!(grown.bytes_per_client, Some(2000.0));
+        for less in [400, 500] {
+            let idle = Idle::new(10, memory(500), memory(less));
+            assert_eq!(idle.bytes_per_client, None);
+            assert!(idle.to_string().ends_with("cannot be told, as memory did not grow"), "{idle}");
+        }
     }
 
     #[test]

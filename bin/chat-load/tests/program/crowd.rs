@@ -43,6 +43,26 @@ fn a_missed_bound_is_named_and_fails_the_run() {
     assert!(missed[1].contains("fairness"), "{said}");
 }
 
+/// The process that is measured is this one: it gives memory back when the first client comes.
+#[test]
+fn memory_that_shrinks_keeps_no_bound() {
+    let held = Mutex::new(vec![1_u8; 64 << 20]);
+    let address = serve(move |line| {
+        if line.starts_with("whoami ") {
+            *held.lock().unwrap() = Vec::new();
+        }
+        r#"{"status": "OK", "tokenid": "ten"}"#
+    });
+    let pid = std::process::id();
+    let options = format!("-c 3 --pid {pid} --settle 0 --talk 0 --follow 0");
+    let output = crowd(&address, &format!("{options} --bytes-per-client 2000"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("; bytes a client cannot be told, as memory did not grow\n"), "{said}");
+    assert!(said.contains("\nmissed: bytes per client: cannot be told"), "{said}");
+    assert!(said.contains("use more clients, or a longer --settle"), "{said}");
+}
+
 #[test]
 fn sessions_are_made_once_and_used_again() {
     let directory = tempfile::tempdir().unwrap();
