@@ -73,7 +73,7 @@ impl Chart {
                     left + 24.0
                 ),
             );
-            left += 44.0 + 7.0 * width(&line.name);
+            left += 36.0 + 7.0 * width(&line.name);
         }
     }
 }
@@ -246,11 +246,14 @@ const TOP: f64 = 28.0;
 const BOTTOM: f64 = 26.0;
 /// More dots than this hide the line.
 const MOST_MARKS: usize = 120;
-/// That the page's style has; further lines begin anew.
-const COLOURS: usize = 6;
+/// That the page's style has; further lines begin anew. As many as a chart has lines at most: one for each kind of
+/// operation, one for all, for what was due, and for what was refused.
+const COLOURS: usize = 9;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn chart(scale: Scale, points: &[(f64, f64)]) -> Chart {
@@ -303,6 +306,24 @@ mod tests {
             svg.split("d=\"").nth(1).unwrap().split('"').next().unwrap().matches('M').count(),
             2
         );
+    }
+
+    #[test]
+    fn the_page_has_a_colour_for_each_line_in_light_and_in_dark() {
+        let style = include_str!("report.css");
+        let (light, dark) = style.split_once("@media (prefers-color-scheme: dark)").unwrap();
+        let (dark, rules) = dark.split_once("} }").unwrap();
+        for scheme in [light, dark] {
+            let colour = |nth| {
+                let value = scheme.split_once(&format!("--s{nth}: ")).unwrap().1;
+                value.split_once(';').unwrap().0
+            };
+            let colours: HashSet<_> = (0..COLOURS).map(colour).collect();
+            assert_eq!(colours.len(), COLOURS, "{colours:?}");
+        }
+        for nth in 0..COLOURS {
+            assert!(rules.contains(&format!(".s{nth} {{ stroke: var(--s{nth}); }}")), "{nth}");
+        }
     }
 
     #[test]

@@ -203,6 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn no_two_lines_of_the_fullest_chart_look_alike() {
+        let mut outcome = outcome(4);
+        outcome.plan.rate = Some(500.0);
+        for kind in Kind::ALL {
+            let operations = outcome.kinds.get_mut(kind);
+            operations.offered = 1;
+            operations.errors.insert("busy".to_owned(), 1);
+        }
+        let svg = rate(&outcome).to_svg().unwrap();
+        let legend = svg.lines().filter(|line| line.contains("<line class=\"s"));
+        let classes: Vec<_> = legend.map(|line| line.split('"').nth(1).unwrap()).collect();
+        assert_eq!(classes, ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"]);
+        // Its seven letters end within the 720 of the view box.
+        let last = svg.rsplit_once("y=\"14\">refused<").unwrap().0.rsplit_once("x=\"").unwrap().1;
+        assert!(last.trim_end_matches(['"', ' ']).parse::<f64>().unwrap() < 660.0, "{svg}");
+    }
+
+    #[test]
     fn the_curve_ends_where_the_values_do() {
         let chart = percentiles(&outcome(1));
         let points = &chart.lines[0].points;
