@@ -225,8 +225,9 @@ fn failed(pid: u32, file: &'static str, source: io::Error) -> ProcessError {
 /// Too few files may be open for so many clients.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{clients} clients need {needed} open files and {allowed} are allowed here: \
-     run `ulimit -n {needed}` first, or use fewer clients"
+    "{} {needed} open files and {allowed} are allowed here: \
+     run `ulimit -n {needed}` first, or use fewer clients",
+    if *.clients == 1 { "1 client needs".to_owned() } else { format!("{clients} clients need") }
 )]
 pub(crate) struct OpenFilesError {
     clients: usize,
@@ -334,7 +335,10 @@ mod tests {
     #[test]
     fn too_many_open_files_are_refused_with_what_to_run() {
         let error = allow_open_files(1_000_000_000).unwrap_err().to_string();
+        assert!(error.starts_with("1000000000 clients need 1000000032 open files"), "{error}");
         assert!(error.contains("run `ulimit -n 1000000032` first"), "{error}");
+        let one = OpenFilesError { clients: 1, needed: 33, allowed: 20 }.to_string();
+        assert!(one.starts_with("1 client needs 33 open files and 20 are allowed"), "{one}");
     }
 
     #[test]
