@@ -32,6 +32,11 @@ pub(crate) enum ProcessError {
         "no process {0} is running: give --pid the server's process, such as $(pidof -s chatd)"
     )]
     NotRunning(u32),
+    #[error(
+        "process {0} is a thread of the kernel, which has no memory of its own to report: \
+         give --pid the server's process, such as $(pidof chatd)"
+    )]
+    KernelThread(u32),
     #[error("the server's process {0} ended during the run")]
     Ended(u32),
     #[error("cannot read /proc/{pid}/{file}: {source}")]
@@ -50,6 +55,9 @@ impl Process {
             Err(ProcessError::Ended(pid)) => return Err(ProcessError::NotRunning(pid)),
             stat => stat?,
         };
+        if stat.is_kernel_thread {
+            return Err(ProcessError::KernelThread(pid));
+        }
         let is_readable = fs::read(format!("/proc/{pid}/io")).is_ok();
         Ok(Self { pid, started_ticks: stat.started_ticks, is_readable })
     }
@@ -170,6 +178,7 @@ struct Stat {
     cpu: Duration,
     started_ticks: u64,
     rss_bytes: u64,
+    is_kernel_thread: bool,
 }
 
 impl Stat {
@@ -184,7 +193,7 @@ impl Stat {
     }
 
     /// The state and the rest. `proc_pid_stat(5)`: the second field is the name in parentheses and may hold anything;
-    /// `state` is field 3, `utime` and `stime` 14 and 15, `starttime` 22, `rss` 24 (in pages).
+    /// `state` is field 3, `flags` 9, `utime` and `stime` 14 and 15, `starttime` 22, `rss` 24 (in pages).
     fn parse(stat: &str) -> Option<(u8, Self)> {
         let (_, after_name) = stat.rsplit_once(") ")?;
         let fields: Vec<_> = after_name.split(' ').collect();
@@ -198,6 +207,7 @@ impl Stat {
             cpu: tick.checked_mul(ticks)?,
             started_ticks: number(22)?,
             rss_bytes: number(24)?.checked_mul(page)?,
+            is_kernel_thread: number(9)? & PF_KTHREAD != 0,
         };
         Some((state, stat))
     }
@@ -250,6 +260,8 @@ pub(crate) fn allow_open_files(clients: usize) -> Result<(), OpenFilesError> {
     Ok(())
 }
 
+/// `include/linux/sched.h`.
+const PF_KTHREAD: u64 = 0x0020_0000;
 /// Between two looks at a process.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Standard streams, the runtime's own descriptors, and some to spare.
@@ -273,6 +285,13 @@ mod tests {
         assert!((stat.cpu.as_secs_f64() * ticks - 200.0).abs() < 1e-6);
         assert_eq!(stat.started_ticks, 100);
         assert_eq!(stat.rss_bytes, 5 * u64::try_from(rustix::param::page_size()).unwrap());
+    }
+
+    #[test]
+    fn a_thread_of_the_kernel_is_told_by_its_flags() {
+        let kthreadd = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 24 0 0 18446744073709551615";
+        assert!(Stat::parse(kthreadd).unwrap().1.is_kernel_thread);
+        assert!(!Stat::parse(STAT).unwrap().1.is_kernel_thread);
     }
 
     #[test]

@@ -24,11 +24,13 @@ use sessions::SessionsError;
 
 use self::entry::Entry;
 use crate::interrupt::{self, Interrupt};
+use crate::process::{Process, allow_open_files};
 
 /// Runs, reports, and says by the exit code whether all went as it must.
 pub(crate) fn crowd(args: &CrowdArgs) -> Result<ExitCode, Box<dyn Error>> {
     args.check()?;
-    crate::process::allow_open_files(args.clients)?;
+    args.pid.map(Process::find).transpose()?;
+    allow_open_files(args.clients)?;
     // One thread: the load is to be gentle on the machine it shares with the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(come_and_go(args, Interrupt::listen()?))

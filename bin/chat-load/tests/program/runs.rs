@@ -283,3 +283,16 @@ fn a_server_with_a_new_error_each_time_fills_no_report() {
     assert!(table.contains("4,980 x send: other causes\n"), "{table}");
     assert!(table.lines().count() < 40, "{table}");
 }
+
+/// Where its threads are seen at all, as in no container.
+#[test]
+fn a_thread_of_the_kernel_is_no_server() {
+    if std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n") {
+        for mode in ["", "crowd"] {
+            let output = program(&format!("{mode} --server 127.0.0.1:1 --pid 2")).output().unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains("process 2 is a thread of the kernel"), "{said}");
+        }
+    }
+}
