@@ -66,7 +66,7 @@ pub(crate) enum Mode {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// The server, HOST:PORT
+    /// The server, HOST:PORT; without a port, 8889 (redis and irc need one)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8889")]
     pub(crate) server: String,
     /// Connections, each logged in as one of the accounts, in turn; at most 1,000,000

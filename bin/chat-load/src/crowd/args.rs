@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::entry::Kind;
 use crate::args::{AccountArgs, clients, message_bytes, seconds};
+use crate::plan::{CHAT_PORT, with_port};
 
 /// Opens many connections at once: what one costs a server, how fast all are let in, and whether each gets its share
 ///
@@ -15,7 +16,7 @@ use crate::args::{AccountArgs, clients, message_bytes, seconds};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CrowdArgs {
-    /// The server, HOST:PORT
+    /// The server, HOST:PORT; without a port, 8889 (--entry irc needs one)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8889")]
     pub(crate) server: String,
     /// Clients; each is one connection with a session of one of the accounts, in turn; at most 1,000,000
@@ -71,6 +72,12 @@ pub(crate) struct CrowdArgs {
 }
 
 impl CrowdArgs {
+    /// The server, with its port.
+    pub(super) fn address(&self) -> String {
+        let usual = (self.entry != Kind::Irc).then_some(CHAT_PORT);
+        with_port(&self.server, usual)
+    }
+
     /// What fits together.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         if self.entry == Kind::Irc && !self.talk.is_zero() {

@@ -32,12 +32,12 @@ pub(super) async fn run(
     entries: Vec<Entry>,
     interrupt: &mut Interrupt,
 ) -> Result<Report, RunError> {
-    let server = address(&args.server).await?;
+    let server = address(&args.address()).await?;
     let route =
         Route { server, from: args.from.clone(), timeout: args.timeout, coming: args.coming };
     let mut run = Run {
         args,
-        report: Report { server: args.server.clone(), clients: args.clients, ..Report::default() },
+        report: Report { server: args.address(), clients: args.clients, ..Report::default() },
         clients: Vec::with_capacity(args.clients),
         sessions: Vec::with_capacity(args.clients),
     };

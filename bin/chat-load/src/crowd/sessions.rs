@@ -131,7 +131,7 @@ fn accounts(args: &CrowdArgs) -> Result<Vec<Account>, SessionsError> {
 /// Logs in over a few connections, which is as fast as the server checks passwords.
 async fn log_in(args: &CrowdArgs) -> Result<Vec<Session>, SessionsError> {
     let clients = accounts(args)?;
-    let address = address(&args.server).await?;
+    let address = address(&args.address()).await?;
     let mut logins = JoinSet::new();
     for share in clients.chunks(args.clients.div_ceil(LOGINS_AT_ONCE)) {
         logins.spawn(log_in_one_by_one(address, share.to_vec(), args.timeout));

@@ -1,14 +1,16 @@
 //! What a run does: the command line, checked and made ready.
 
+mod address;
 mod check;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use self::address::{CHAT_PORT, resolve, with_port};
 pub(crate) use self::check::PlanError;
 use self::check::check;
 use crate::accounts::{Account, Accounts, AccountsError};
@@ -79,10 +81,11 @@ impl Plan {
             }
         }
         let in_flight = in_flight(args);
+        let description = describe(args, accounts.len(), watchers, in_flight);
         Ok(Self {
-            description: describe(args, accounts.len(), watchers, in_flight),
+            address: resolve(&description.server)?,
+            description,
             protocol: args.shape.protocol,
-            address: resolve(&args.server)?,
             clients: args.clients,
             watchers,
             in_flight,
@@ -273,7 +276,7 @@ fn goal(args: &LoadArgs) -> Goal {
 
 fn describe(args: &LoadArgs, accounts: usize, watchers: usize, in_flight: usize) -> Description {
     Description {
-        server: args.server.clone(),
+        server: with_port(&args.server, usual_port(args.shape.protocol)),
         protocol: args.shape.protocol.name().to_owned(),
         clients: args.clients,
         watchers,
@@ -291,10 +294,11 @@ fn describe(args: &LoadArgs, accounts: usize, watchers: usize, in_flight: usize)
     }
 }
 
-pub(crate) fn resolve(server: &str) -> Result<SocketAddr, PlanError> {
-    let failed = |reason: String| PlanError::Address { server: server.to_owned(), reason };
-    let mut found = server.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
-    found.next().ok_or_else(|| failed("no address".to_owned()))
+fn usual_port(protocol: Protocol) -> Option<u16> {
+    match protocol {
+        Protocol::Chat | Protocol::Old => Some(CHAT_PORT),
+        Protocol::Redis | Protocol::Irc => None,
+    }
 }
 
 /// Nicks are this and a number: short enough for servers that allow nine letters.
@@ -361,7 +365,8 @@ mod tests {
     fn what_cannot_work_is_refused_before_connecting() {
         for (line, advice) in [
             ("--drain --clients 1", "at least two clients"),
-            ("--server nowhere", "expected HOST:PORT"),
+            ("--protocol redis --server nowhere", "expected HOST:PORT"),
+            ("--protocol irc --server ::1", "expected HOST:PORT"),
             ("--server host.invalid:1", "cannot find host.invalid:1"),
             ("--pid 4294967295", "no process 4294967295"),
             ("--protocol old --in-flight 2", "leave out --in-flight"),

@@ -20,7 +20,7 @@ pub(crate) struct VerifyArgs {
     /// What messages are sent with
     #[arg(long, value_enum, default_value_t = Mode::Post)]
     pub(crate) mode: Mode,
-    /// The server, HOST:PORT. Without it: where COMMAND says that it listens, else 127.0.0.1:8889
+    /// The server, HOST:PORT; without a port, 8889. Without this option: where COMMAND says that it listens, else 127.0.0.1:8889
     #[arg(long, value_name = "ADDR")]
     pub(crate) server: Option<String>,
     /// Clients; each has one connection to send and one to read, and is one of the accounts, in turn; at most 1,000,000

@@ -9,7 +9,7 @@ use super::letter::Letters;
 use super::schedule::Between;
 use super::world::Rules;
 use crate::accounts::{Account, Accounts, AccountsError};
-use crate::plan::{PlanError, resolve};
+use crate::plan::{CHAT_PORT, PlanError, resolve, with_port};
 use crate::process;
 
 /// What a run is to do.
@@ -39,7 +39,7 @@ impl Plan {
         process::allow_open_files(args.clients.saturating_mul(2))?;
         let command = (!args.command.is_empty()).then(|| args.command.clone());
         let address = match (&args.server, &command) {
-            (Some(server), _) => Some(resolve(server)?),
+            (Some(server), _) => Some(resolve(&with_port(server, Some(CHAT_PORT)))?),
             (None, Some(_)) => None,
             (None, None) => Some(resolve(DEFAULT_SERVER)?),
         };

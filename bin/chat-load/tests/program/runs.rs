@@ -296,3 +296,18 @@ fn a_thread_of_the_kernel_is_no_server() {
         }
     }
 }
+
+#[test]
+fn a_server_without_a_port_has_the_usual_one() {
+    let host = "127.83.71.9";
+    let floor = Floor::start(&format!("echo --listen {host}:8889"));
+    assert_eq!(load_json(host, "-c 2 -n 50")["server"], floor.address);
+    assert!(load(host, "-c 2 -n 50 --protocol old").status.success());
+    assert!(program(&format!("crowd --server {host} -c 2 --talk 0")).status().unwrap().success());
+    for protocol in ["redis", "irc"] {
+        let output = load(host, &format!("-n 50 --protocol {protocol}"));
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("expected HOST:PORT"), "{said}");
+    }
+}
