@@ -34,7 +34,7 @@ pub(crate) enum ProcessError {
     NotRunning(u32),
     #[error(
         "process {0} is a thread of the kernel, which has no memory of its own to report: \
-         give --pid the server's process, such as $(pidof chatd)"
+         give --pid the server's process, such as $(pidof -s chatd)"
     )]
     KernelThread(u32),
     #[error("the server's process {0} ended during the run")]
