@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::log::{Log, LogError};
 use super::{Engine, State};
+use crate::Timestamp;
 
 /// How much was asked of the store lately, and since it last gave memory back.
 #[derive(Debug)]
@@ -24,10 +25,12 @@ impl Calm {
         Self { since: Instant::now(), asked: 0, quiet: false, unrested: 0 }
     }
 
-    /// Takes note of so many operations or messages.
+    /// Takes note of so many operations or messages. Much ends the quiet at once: in the first seconds of the next storm caches
+    /// would be emptied over and over again.
     pub(super) fn add(&mut self, count: usize) {
         self.asked = self.asked.saturating_add(count);
         self.unrested = self.unrested.saturating_add(count);
+        self.quiet &= self.asked <= LITTLE;
     }
 
     /// Looks at the time. Once a step: all its parts are to see the same, or memory would be given back before the flush
@@ -49,9 +52,13 @@ impl Calm {
 impl<L: Log> Engine<L> {
     /// Gives memory back once a busy time is over. What is in memory of a long stretch was written behind by then
     /// (`flush_step` sees to that), so what is left are caches, and tables that grew.
-    pub(super) fn calm_step(&mut self) -> Result<bool, LogError> {
+    pub(super) fn calm_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
         if !self.calm.follows_a_storm() {
             return Ok(false);
+        }
+        // One that was under way has just ended, and another is due for what came since it began.
+        if self.is_flush_due(now) {
+            return Ok(true);
         }
         self.calm.unrested = 0;
         self.presence.shrink();
@@ -93,5 +100,20 @@ mod tests {
         assert!(after(&mut calm, 0).await, "until it is done");
         calm.unrested = 0;
         assert!(!after(&mut calm, LITTLE).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_storm_ends_the_calm_at_once() {
+        let mut calm = Calm::new();
+        calm.add(MUCH);
+        for _ in 0..2 {
+            tokio::time::advance(SPAN).await;
+            calm.look();
+        }
+        assert!(calm.follows_a_storm());
+        calm.add(LITTLE);
+        assert!(calm.follows_a_storm());
+        calm.add(1);
+        assert!(!calm.follows_a_storm());
     }
 }

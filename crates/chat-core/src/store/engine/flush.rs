@@ -50,14 +50,14 @@ impl<L: Log> Engine<L> {
     /// Makes one step ready, if a flush is under way or due and none is ready yet. It may tell of messages whose commit can
     /// still fail, so it is put, by [`flush_step`](Self::flush_step), once that has not, and before anything else is carried out.
     pub(super) fn prepare_flush(&mut self, now: Timestamp) {
+        let is_due = self.is_flush_due(now);
         let Some(state) = &mut self.state else { return };
         if state.flush.as_ref().is_some_and(|flush| flush.prepared.is_some()) {
             return;
         }
         let end = state.pending.first - 1;
         if state.flush.is_none() {
-            let short = if self.calm.follows_a_storm() { CALM_SHARE } else { 1 };
-            if !is_due(state, end, (self.options.stretch / short).max(1), now) {
+            if !is_due {
                 return;
             }
             state.flush = Some(Flush::new(state, end));
@@ -66,6 +66,15 @@ impl<L: Log> Engine<L> {
         if let Some(flush) = self.state.as_mut().and_then(|state| state.flush.as_mut()) {
             flush.prepared = Some(step);
         }
+    }
+
+    /// Whether what is in memory alone is long enough, or old enough, to be written behind.
+    pub(super) fn is_flush_due(&self, now: Timestamp) -> bool {
+        let Some(state) = &self.state else { return false };
+        let short = if self.calm.follows_a_storm() { CALM_SHARE } else { 1 };
+        let length = state.pending.first - 1 - state.covered;
+        length >= (self.options.stretch / short).max(1)
+            || (length > 0 && state.flush_timer.is_due(now, FLUSH_EVERY))
     }
 
     fn next_step(&mut self, end: u64) -> Result<Step, LogError> {
@@ -302,12 +311,6 @@ pub(super) fn entries_for(came: u64) -> usize {
 fn due_a_slice(stretch: u64) -> usize {
     let most = usize::try_from(stretch / LEAST_SLICES).unwrap_or(usize::MAX);
     most.clamp(1, DUE_A_SLICE)
-}
-
-/// Whether the stretch is long enough, or old enough.
-fn is_due(state: &State, end: u64, stretch: u64, now: Timestamp) -> bool {
-    let length = end - state.covered;
-    length >= stretch || (length > 0 && state.flush_timer.is_due(now, FLUSH_EVERY))
 }
 
 /// The newest stretch is written behind at least this often, however short it is: only what the index covers can be

@@ -50,7 +50,7 @@ impl<L: Log> Engine<L> {
             || put
             || gathered
             || self.runs_step()?
-            || self.calm_step()?)
+            || self.calm_step(now)?)
     }
 
     /// Whether all usernames are known, which comes before all other work.

@@ -62,6 +62,23 @@ async fn storm_and_calm<L: Log>(log: L) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn so_is_what_came_after_the_flush_that_was_under_way() {
+    let mut rig = large(SimulatedLog::with_power_switch());
+    let messi = rig.join("messi");
+    rig.join("lineker");
+    storm(&mut rig, messi, 100_000);
+    rig.work(1);
+    storm(&mut rig, messi, 10_000);
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        rig.work(1);
+    }
+    assert!(rig.engine.state.as_ref().unwrap().flush.is_some());
+    rig.work(1_000_000);
+    assert_eq!(unwritten(&rig), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_with_nothing_to_write_stays_calm() {
     // So short a stretch that no part of it is a whole message.
     let mut rig = Rig::new(SimulatedLog::with_power_switch(), TestClock::default());
