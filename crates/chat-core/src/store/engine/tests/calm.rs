@@ -63,17 +63,24 @@ async fn storm_and_calm<L: Log>(log: L) {
 
 #[tokio::test(start_paused = true)]
 async fn so_is_what_came_after_the_flush_that_was_under_way() {
-    let mut rig = large(SimulatedLog::with_power_switch());
+    let clock = TestClock::default();
+    let options = StoreOptions { stretch: 5_000, ..roomy(&clock) };
+    let mut rig = Rig::with(SimulatedLog::with_power_switch(), clock, &options).unwrap();
     let messi = rig.join("messi");
     rig.join("lineker");
-    storm(&mut rig, messi, 100_000);
-    rig.work(1);
+    rig.join("henderson");
     storm(&mut rig, messi, 10_000);
+    rig.work(1);
+    let target = rig.engine.state.as_ref().unwrap().pending.first - 1;
+    for _ in 0..10 {
+        rig.run(Operation::Send(vec![outgoing(messi, "henderson", "halo"); 100])).unwrap();
+    }
     for _ in 0..2 {
         tokio::time::advance(Duration::from_secs(10)).await;
         rig.work(1);
     }
-    assert!(rig.engine.state.as_ref().unwrap().flush.is_some());
+    let state = rig.engine.state.as_ref().unwrap();
+    assert!(state.flush.is_some() && state.covered < target && unwritten(&rig) > 1_000);
     rig.work(1_000_000);
     assert_eq!(unwritten(&rig), 0);
 }
