@@ -34,7 +34,7 @@ pub(crate) enum Accounts {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountsError {
     #[error("cannot read the accounts in {}: {source}", path.display())]
-    File { path: PathBuf, source: csv::Error },
+    File { path: PathBuf, source: io::Error },
     #[error("there are no accounts in {}", path.display())]
     Empty { path: PathBuf },
     #[error(

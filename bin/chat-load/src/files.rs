@@ -60,19 +60,39 @@ pub(crate) fn replace(
     }
 }
 
-/// All rows of a CSV file whose header has these columns, and may have more.
-pub(crate) fn rows<T: DeserializeOwned>(path: &Path, columns: &[&str]) -> csv::Result<Vec<T>> {
-    let mut table = csv::Reader::from_path(path)?;
-    // Asked for here, since the rows of a file that cannot be read, or is empty, are simply none.
+/// All rows of a file that has these columns, and may have more: CSV with a header, or JSON lines.
+pub(crate) fn rows<T: DeserializeOwned>(path: &Path, columns: &[&str]) -> io::Result<Vec<T>> {
+    let bytes = fs::read(path)?;
+    match bytes.trim_ascii_start().first() {
+        None => Err(wrong("it is empty")),
+        Some(b'{') => json_lines(&bytes, columns),
+        Some(_) => csv_rows(&bytes, columns),
+    }
+}
+
+fn csv_rows<T: DeserializeOwned>(bytes: &[u8], columns: &[&str]) -> io::Result<Vec<T>> {
+    let mut table = csv::Reader::from_reader(bytes);
     let header = table.headers()?;
-    let wrong = |reason| Err(io::Error::new(ErrorKind::InvalidData, reason).into());
-    if header.is_empty() {
-        return wrong("it is empty".to_owned());
-    }
     if let Some(missing) = columns.iter().find(|column| !header.iter().any(|had| had == **column)) {
-        return wrong(format!("it has no column {missing}"));
+        return Err(wrong(format!("it has no column {missing}")));
     }
-    table.deserialize().collect()
+    Ok(table.deserialize().collect::<csv::Result<_>>()?)
+}
+
+fn json_lines<T: DeserializeOwned>(bytes: &[u8], columns: &[&str]) -> io::Result<Vec<T>> {
+    let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+    let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+    // The parser's own words could quote a password.
+    let row = |(number, line)| {
+        serde_json::from_slice(line).map_err(|_| {
+            wrong(format!("line {number} is no JSON object with {}", columns.join(" and ")))
+        })
+    };
+    filled.map(row).collect()
+}
+
+fn wrong(reason: impl Into<String>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, reason.into())
 }
 
 /// For everybody, as far as the umask allows.
@@ -171,6 +191,28 @@ mod tests {
         }
         fs::write(&path, "name,token\n").unwrap();
         assert_eq!(rows(&path).unwrap(), []);
+    }
+
+    #[test]
+    fn a_table_may_be_json_lines() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Row {
+            name: String,
+            token: String,
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("table");
+        let rows = |text: &str| {
+            fs::write(&path, text).unwrap();
+            rows::<Row>(&path, &["name", "token"])
+        };
+        let row = |name: &str, token: &str| Row { name: name.into(), token: token.into() };
+        let text = " {\"name\": \"a\", \"token\": \"t,1\", \"more\": 3}\r\n\n{\"token\":\"t2\",\"name\":\"b\"}";
+        assert_eq!(rows(text).unwrap(), [row("a", "t,1"), row("b", "t2")]);
+        for bad in ["{}", "{\"name\": \"a\", \"token\": 123456}", "{\"name\": \"a\"", "{oops}"] {
+            let said = rows(&format!("\n{bad}")).unwrap_err().to_string();
+            assert_eq!(said, "line 2 is no JSON object with name and token", "{bad}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Session {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokensError {
     #[error("cannot read the tokens in {}: {source} (make the file with --save-tokens)", path.display())]
-    Read { path: PathBuf, source: csv::Error },
+    Read { path: PathBuf, source: io::Error },
     #[error("there are no tokens in {}: make the file with --save-tokens", path.display())]
     Empty { path: PathBuf },
     #[error("cannot save the tokens in {}: {source}", path.display())]

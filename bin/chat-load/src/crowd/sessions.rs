@@ -30,7 +30,7 @@ pub(super) enum SessionsError {
     #[error("cannot use the server {0}: {1}")]
     Server(String, io::Error),
     #[error("cannot read the sessions in {}: {source}", path.display())]
-    Read { path: PathBuf, source: csv::Error },
+    Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: csv::Error },
     #[error(
