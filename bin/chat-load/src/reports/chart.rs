@@ -19,6 +19,15 @@ pub(crate) struct Axis {
     pub(crate) scale: Scale,
     /// A value with its unit.
     pub(crate) format: fn(f64) -> String,
+    /// A linear one reaches at least up to here, whatever there is to plot.
+    pub(crate) reaches: f64,
+}
+
+impl Axis {
+    /// One that ends where the values do.
+    pub(crate) fn new(scale: Scale, format: fn(f64) -> String) -> Self {
+        Self { scale, format, reaches: 0.0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +105,7 @@ impl Span {
             return None;
         }
         let (from, to, ticks) = match axis.scale {
-            Scale::Linear => linear(high),
+            Scale::Linear => linear(high.max(axis.reaches)),
             Scale::Logarithmic => logarithmic(low, high),
             Scale::Nines => nines(high),
         };
@@ -260,8 +269,8 @@ mod tests {
         let format = |value: f64| format!("{value:.4}");
         Chart {
             title: "A & B",
-            x: Axis { scale: Scale::Linear, format },
-            y: Axis { scale, format },
+            x: Axis::new(Scale::Linear, format),
+            y: Axis::new(scale, format),
             lines: vec![Line { name: "<p50>".to_owned(), points: points.to_vec() }],
         }
     }

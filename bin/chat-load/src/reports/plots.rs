@@ -38,7 +38,7 @@ pub(crate) fn rate(outcome: &Outcome) -> Chart {
     if asked.iter().any(|kind| !outcome.kinds.get(*kind).errors.is_empty()) {
         lines.push(line("refused", &asked, |operations| operations.refused));
     }
-    over_time("Operations a second", Scale::Linear, per_second, lines)
+    over_time(outcome, "Operations a second", (Scale::Linear, per_second), lines)
 }
 
 /// p50, p99 and the maximum of each interval.
@@ -53,7 +53,7 @@ pub(crate) fn latency_over_time(outcome: &Outcome, kind: Kind) -> Chart {
         points: latencies.iter().map(|(at, l)| (*at, l.map_or(f64::NAN, of))).collect(),
     };
     let lines = vec![line("p50", |l| l.p50), line("p99", |l| l.p99), line("max", |l| l.max)];
-    over_time(title(kind), Scale::Logarithmic, micros, lines)
+    over_time(outcome, title(kind), (Scale::Logarithmic, micros), lines)
 }
 
 /// Latency by share of operations, for each kind.
@@ -64,8 +64,8 @@ pub(crate) fn percentiles(outcome: &Outcome) -> Chart {
     });
     Chart {
         title: "Latency by percentile",
-        x: Axis { scale: Scale::Nines, format: percent },
-        y: Axis { scale: Scale::Logarithmic, format: micros },
+        x: Axis::new(Scale::Nines, percent),
+        y: Axis::new(Scale::Logarithmic, micros),
         lines: lines.collect(),
     }
 }
@@ -74,7 +74,8 @@ pub(crate) fn percentiles(outcome: &Outcome) -> Chart {
 pub(crate) fn server_cpu(outcome: &Outcome) -> Chart {
     let cores = |sample: &ServerSample| Some(sample.cpu.as_secs_f64());
     let line = Line { name: "server".to_owned(), points: growth(&outcome.server, cores) };
-    over_time("Server CPU", Scale::Linear, |cores| format!("{} cores", digits(cores)), vec![line])
+    let format = |cores| format!("{} cores", digits(cores));
+    over_time(outcome, "Server CPU", (Scale::Linear, format), vec![line])
 }
 
 pub(crate) fn server_memory(outcome: &Outcome) -> Chart {
@@ -88,7 +89,7 @@ pub(crate) fn server_memory(outcome: &Outcome) -> Chart {
     };
     let lines = [line("RSS", |sample| sample.rss_bytes), line("PSS", |sample| sample.pss_bytes)];
     let lines = lines.into_iter().filter(|line| !line.points.is_empty()).collect();
-    over_time("Server memory", Scale::Linear, bytes, lines)
+    over_time(outcome, "Server memory", (Scale::Linear, bytes), lines)
 }
 
 /// Bytes sent to storage a second.
@@ -96,17 +97,19 @@ pub(crate) fn server_written(outcome: &Outcome) -> Chart {
     let written = |sample: &ServerSample| sample.written_bytes.map(float);
     let line = Line { name: "written".to_owned(), points: growth(&outcome.server, written) };
     let format = |rate| format!("{}/s", bytes(rate));
-    over_time("Server writes", Scale::Linear, format, vec![line])
+    over_time(outcome, "Server writes", (Scale::Linear, format), vec![line])
 }
 
+/// Over the whole measured time, so that all such charts of a page can be compared.
 fn over_time(
+    outcome: &Outcome,
     title: &'static str,
-    scale: Scale,
-    format: fn(f64) -> String,
+    y: (Scale, fn(f64) -> String),
     lines: Vec<Line>,
 ) -> Chart {
-    let x = Axis { scale: Scale::Linear, format: |at| format!("{} s", digits(at)) };
-    Chart { title, x, y: Axis { scale, format }, lines }
+    let seconds = Axis::new(Scale::Linear, |at| format!("{} s", digits(at)));
+    let x = Axis { reaches: outcome.elapsed.as_secs_f64(), ..seconds };
+    Chart { title, x, y: Axis::new(y.0, y.1), lines }
 }
 
 fn used(outcome: &Outcome) -> impl Iterator<Item = Kind> + '_ {
@@ -172,6 +175,8 @@ const LEAST_SECONDS: f64 = 0.1;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::reports::example::outcome;
 
@@ -186,6 +191,18 @@ mod tests {
             chart.lines[0].points,
             [(0.25, 500.0), (0.75, 500.0), (1.25, 500.0), (1.75, 500.0)]
         );
+    }
+
+    #[test]
+    fn charts_over_time_end_alike() {
+        let mut outcome = outcome(4);
+        outcome.elapsed = Duration::from_secs(37);
+        let charts = [rate(&outcome), latency_over_time(&outcome, Kind::Send), server_cpu(&outcome)];
+        for svg in charts.map(|chart| chart.to_svg().unwrap()) {
+            assert!(svg.contains(">40.0 s</text>"), "{svg}");
+        }
+        outcome.intervals.clear();
+        assert!(rate(&outcome).to_svg().is_none(), "time alone is nothing to plot");
     }
 
     #[test]
