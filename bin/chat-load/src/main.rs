@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Some(Mode::Verify(args)) => return verify::verify(&args),
         Some(Mode::Crowd(args)) => crowd::crowd(&args),
         Some(Mode::Floor(floor)) => floor::run(&floor).map(|()| ExitCode::SUCCESS),
+        Some(Mode::Completions { shell }) => args::print_completions(shell),
         None => load(&args.load),
     };
     outcome.unwrap_or_else(|error| {

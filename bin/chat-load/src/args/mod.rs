@@ -5,12 +5,15 @@ mod watchers;
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 pub(crate) use self::values::{LARGEST_MESSAGE, clients, file, in_flight, message_bytes, seconds};
 use self::values::{accounts, measured_seconds, operations, rate, some_seconds, threads};
@@ -47,6 +50,16 @@ impl Args {
     }
 }
 
+/// Prints the completions of a shell. Whoever stops reading has read enough.
+pub(crate) fn print_completions(shell: Shell) -> Result<ExitCode, Box<dyn Error>> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "chat-load", &mut script);
+    match io::stdout().write_all(&script) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
 /// A negative number is a wrong value, to be told with the range, and no unknown option.
 fn with_negative_numbers(command: Command) -> Command {
     let takes_value = |arg: &Arg| arg.get_action().takes_values() && !arg.is_positional();
@@ -62,6 +75,11 @@ pub(crate) enum Mode {
     Floor(FloorArgs),
     Verify(Box<VerifyArgs>),
     Crowd(Box<CrowdArgs>),
+    /// Prints a completion script: chat-load completions bash > /etc/bash_completion.d/chat-load
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,14 +108,6 @@ pub(crate) struct LoadArgs {
     /// Do this many operations in all, and measure from the first to the last
     #[arg(long, short = 'n', value_name = "N", value_parser = operations, conflicts_with_all = ["duration", "warmup"])]
     pub(crate) count: Option<u64>,
-    #[command(flatten)]
-    pub(crate) shape: ShapeArgs,
-    #[command(flatten)]
-    pub(crate) connections: ConnectionArgs,
-    #[command(flatten)]
-    pub(crate) accounts: AccountArgs,
-    #[command(flatten)]
-    pub(crate) sessions: SessionArgs,
     /// Threads to share the clients among; one is lightest
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
     pub(crate) threads: usize,
@@ -110,6 +120,15 @@ pub(crate) struct LoadArgs {
     /// Seed of all that is left to chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    // Groups come last: what follows one would stand under its heading.
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
+    #[command(flatten)]
+    pub(crate) connections: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) accounts: AccountArgs,
+    #[command(flatten)]
+    pub(crate) sessions: SessionArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 }
@@ -221,7 +240,8 @@ impl Protocol {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Accounts")]
 pub(crate) struct AccountArgs {
-    /// Accounts from a CSV file with the header `username,password` (more columns are ignored)
+    /// Accounts from a file as `chatd user import` takes it: CSV with the header `username,password`, or JSON lines with
+    /// these keys; more of them are ignored
     #[arg(long, value_name = "FILE", conflicts_with = "user_prefix")]
     pub(crate) users: Option<PathBuf>,
     /// Accounts named PREFIX0, PREFIX1, ... that share a password
@@ -285,18 +305,18 @@ pub(crate) fn with_verify_as_mode(arguments: impl Iterator<Item = OsString>) -> 
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-load --drain                               100 clients on the accounts of a local `chatd --demo`
+  chat-load --drain                               100 clients on the accounts of `chatd --demo`
   chat-load --drain -k 16 --pid $(pidof -s chatd) 16 in flight each, and what they cost the server
   chat-load --users accounts.csv -n 1000000       a million messages over the accounts in a file
   chat-load --users accounts.csv -c 500 --rate 20000 -d 60
                                                   20,000 a second for a minute, come what may
   chat-load --users accounts.csv --mix send=80,post=10,inbox=8,login=2 --think 0.5..2 --watchers 10%
                                                   people: they think, read, log in again and watch
-  chat-load --user-prefix u --user-count 1000000 --password-file secret --recipients zipf --size 20..500
+  chat-load --user-prefix u --user-count 1000000 --password-file secret --recipients zipf -s 20..500
                                                   a million accounts, some of them popular
-  chat-load -c 10000 --user-prefix u --user-count 10000 --password-file secret -d 0 --save-tokens tokens.csv
+  chat-load -c 10000 --users accounts.csv -d 0 --save-tokens tokens.csv
   chat-load -c 10000 --tokens tokens.csv --ramp 5 --churn 200
-                                                  log in once, then use the sessions; connections come and go
+                                                  log in once; connections come and go
   chat-load --protocol old --drain --server 127.0.0.1:8889
                                                   only the commands that existing servers know
   chat-load verify --help                         how to see that nothing is lost
@@ -305,9 +325,9 @@ Examples:
 A mailbox takes 10,000 undelivered messages by default and refuses what comes after (inbox_full).
 Spread the load over enough accounts, have it read (--mix, --watchers), or use --drain.
 
-Exit status: 0 when every operation was acknowledged, 1 when one was not, or not begun, or the server or a file cannot
-be used, 2 for options that do not do, 130 when Ctrl-C or SIGTERM cut the run short: what was measured until then is reported all the same;
-a second Ctrl-C ends at once.";
+Exit status: 0 when every operation was acknowledged, 1 when one was not, or not begun, or the
+server or a file cannot be used, 2 for options that do not do, 130 when Ctrl-C or SIGTERM cut the
+run short: what was measured until then is reported all the same; a second Ctrl-C ends at once.";
 
 #[cfg(test)]
 mod tests {
@@ -316,6 +336,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         with_negative_numbers(Args::command()).debug_assert();
+    }
+
+    #[test]
+    fn options_of_no_group_stand_under_no_heading() {
+        let command = Args::command();
+        let modes = ["crowd", "verify"].map(|mode| command.find_subcommand(mode).unwrap());
+        for command in modes.into_iter().chain([&command]) {
+            for name in ["server", "clients", "timeout", "seed"] {
+                let option = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
+                assert_eq!(option.get_help_heading(), None, "{name} of {}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn help_that_is_laid_out_by_hand_fits_the_width_to_which_the_rest_is_wrapped() {
+        let command = Args::command();
+        let modes = ["crowd", "verify"].map(|mode| command.find_subcommand(mode).unwrap());
+        for command in modes.into_iter().chain([&command]) {
+            let help = command.get_after_help().unwrap().to_string();
+            let long: Vec<_> = help.lines().filter(|line| line.chars().count() > 100).collect();
+            assert!(long.is_empty(), "{long:?} of {}", command.get_name());
+        }
     }
 
     #[test]

@@ -22,8 +22,6 @@ pub(crate) struct CrowdArgs {
     /// Clients; each is one connection with a session of one of the accounts, in turn; at most 1,000,000
     #[arg(long, short = 'c', value_name = "N", default_value_t = 400, value_parser = clients)]
     pub(crate) clients: usize,
-    #[command(flatten)]
-    pub(crate) accounts: AccountArgs,
     /// Sessions in a CSV file with the header `username,token`. If it is not there, the clients are logged in and it is
     /// made, readable for its owner alone
     #[arg(long, value_name = "FILE")]
@@ -64,9 +62,11 @@ pub(crate) struct CrowdArgs {
     /// Seed of the random choice of recipients
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Print one JSON object in place of the summary
+    /// Print one JSON object in place of the summary (docs/chat-load.md says what is in it)
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) accounts: AccountArgs,
     #[command(flatten)]
     pub(crate) bounds: BoundArgs,
 }
@@ -128,9 +128,10 @@ Examples:
       the sessions made beforehand, then a crowd held to three bounds
   chat-load crowd --entry irc --server localhost:6667 -c 5000 --talk 0 --pid $(pidof ngircd)
 
-Unless told otherwise by --entry, the server must know `whoami`. An account has at most 100 sessions, so N clients take N / 100
-accounts; and as a mailbox takes 10,000 undelivered messages by default and refuses what comes
-after (inbox_full), it is better to have as many accounts as clients, or --talk 0.
+Unless told otherwise by --entry, the server must know `whoami`. An account has at most 100
+sessions, so N clients take N / 100 accounts; and as a mailbox takes 10,000 undelivered messages by
+default and refuses what comes after (inbox_full), it is better to have as many accounts as clients,
+or --talk 0.
 
 What is reported:
   arrival      from the first connection to the last answer; how long a client waited for its
@@ -139,5 +140,6 @@ What is reported:
   talk         answered messages a second of one client; fairness is the slowest client's rate
                over the median's
 
-Exit status: 0 when all clients were served and all bounds kept, 1 when not, or when the server or a file cannot be
-used, 2 for options that do not do, 130 when Ctrl-C or SIGTERM cut it short: what was measured until then is reported all the same; a second Ctrl-C ends at once.";
+Exit status: 0 when all clients were served and all bounds kept, 1 when not, or when the server or a
+file cannot be used, 2 for options that do not do, 130 when Ctrl-C or SIGTERM cut it short: what was
+measured until then is reported all the same; a second Ctrl-C ends at once.";

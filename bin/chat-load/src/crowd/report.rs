@@ -181,7 +181,48 @@ fn signed(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arrival::Waits;
+    use super::super::talk::Rates;
     use super::*;
+    use crate::reports::documented::assert_documented;
+
+    #[test]
+    fn every_key_is_documented() {
+        let memory = Memory { pss: 1, rss: 2 };
+        let waits = Waits { p50: 1.0, p99: 1.0, max: 1.0 };
+        let arrival = Arrival {
+            clients: 1,
+            seconds: 1.0,
+            connect_ms: waits,
+            answer_ms: waits,
+            longest_pause_ms: 1.0,
+        };
+        let talk = Talk {
+            seconds: 1.0,
+            answered: 1,
+            answered_per_second: 1.0,
+            per_client: Rates { min: 1.0, median: 1.0, max: 1.0 },
+            fairness: 1.0,
+            longest_wait_ms: 1.0,
+        };
+        let aftermath = Aftermath {
+            allowed_rss: 1,
+            back_after_seconds: None,
+            followed_seconds: 1.0,
+            memory,
+        };
+        let report = Report {
+            arrivals: vec![arrival],
+            before: Some(memory),
+            idle: vec![Idle::new(1, memory, memory)],
+            talk: Some(talk),
+            after_talk: Some(memory),
+            aftermath: Some(aftermath),
+            ..Report::default()
+        };
+        let json = serde_json::to_value(report).unwrap();
+        assert_documented("A crowd", &json, &["errors"]);
+    }
 
     #[test]
     fn what_a_client_costs_is_the_growth() {

@@ -3,6 +3,8 @@
 mod advice;
 mod chart;
 #[cfg(test)]
+pub(crate) mod documented;
+#[cfg(test)]
 mod example;
 mod figures;
 mod hdr_log;
@@ -23,8 +25,9 @@ pub(crate) use figures::Figures;
 
 /// Where to write more than the table, and in which form to print it.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Report")]
 pub(crate) struct ReportArgs {
-    /// Print one JSON object in place of the table
+    /// Print one JSON object in place of the table (docs/chat-load.md says what is in it)
     #[arg(long)]
     pub(crate) json: bool,
     /// Write the latencies of every second as an HdrHistogram interval log

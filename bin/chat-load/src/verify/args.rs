@@ -32,8 +32,6 @@ pub(crate) struct VerifyArgs {
     /// Size of a message, in bytes
     #[arg(long, short = 's', value_name = "BYTES", default_value_t = 100, value_parser = message_bytes)]
     pub(crate) size: usize,
-    #[command(flatten)]
-    pub(crate) accounts: AccountArgs,
     /// A shell command that makes the accounts before the server is started: it gets them on stdin, as CSV. Without
     /// other accounts these are verify0, verify1, ..., one a client
     #[arg(long, value_name = "COMMAND", requires = "command")]
@@ -62,9 +60,11 @@ pub(crate) struct VerifyArgs {
     /// Seed of all choices: the same seed gives the same schedule of faults. Random, and told, unless given
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Print one JSON object in place of the summary
+    /// Print one JSON object in place of the summary (docs/chat-load.md says what is in it)
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) accounts: AccountArgs,
     /// What serves, if this program is to start (and end) it
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

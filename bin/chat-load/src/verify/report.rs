@@ -179,3 +179,32 @@ impl Drop for ClearLine {
 
 const TERMINAL_PAUSE: Duration = Duration::from_millis(200);
 const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reports::documented::assert_documented;
+
+    #[test]
+    fn every_key_is_documented() {
+        let line = Line { at_ms: 1, what: "sent".to_owned() };
+        let fault = Fault {
+            kind: Kind::Lost,
+            mailbox: "messi".to_owned(),
+            what: "it is not there".to_owned(),
+            history: vec![line],
+        };
+        let settings = Settings { mode: "post", seed: 1, clients: 1, accounts: 1 };
+        let report = Report {
+            verdict: "violated",
+            fault: Some(fault),
+            settings,
+            seconds: 1.0,
+            messages: 1,
+            unanswered: 0,
+            unanswered_there: 0,
+            counts: Counts::default(),
+        };
+        assert_documented("Faults", &serde_json::to_value(report).unwrap(), &[]);
+    }
+}

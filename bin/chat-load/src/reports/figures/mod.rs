@@ -235,10 +235,17 @@ const MANY_OPERATIONS: u64 = 10_000;
 mod tests {
     use super::parts::IntervalKind;
     use super::*;
+    use crate::reports::documented::assert_documented;
     use crate::reports::example::{figures, outcome};
 
     fn close(value: f64, expected: f64) -> bool {
         (value / expected - 1.0).abs() < 0.002
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let json = serde_json::to_value(figures(|_| ())).unwrap();
+        assert_documented("A load", &json, &["errors", "lost_connections"]);
     }
 
     #[test]
