@@ -205,12 +205,8 @@ mod tests {
             fairness: 1.0,
             longest_wait_ms: 1.0,
         };
-        let aftermath = Aftermath {
-            allowed_rss: 1,
-            back_after_seconds: None,
-            followed_seconds: 1.0,
-            memory,
-        };
+        let aftermath =
+            Aftermath { allowed_rss: 1, back_after_seconds: None, followed_seconds: 1.0, memory };
         let report = Report {
             arrivals: vec![arrival],
             before: Some(memory),

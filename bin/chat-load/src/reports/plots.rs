@@ -197,7 +197,8 @@ mod tests {
     fn charts_over_time_end_alike() {
         let mut outcome = outcome(4);
         outcome.elapsed = Duration::from_secs(37);
-        let charts = [rate(&outcome), latency_over_time(&outcome, Kind::Send), server_cpu(&outcome)];
+        let charts =
+            [rate(&outcome), latency_over_time(&outcome, Kind::Send), server_cpu(&outcome)];
         for svg in charts.map(|chart| chart.to_svg().unwrap()) {
             assert!(svg.contains(">40.0 s</text>"), "{svg}");
         }
