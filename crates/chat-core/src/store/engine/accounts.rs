@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cache::Cached;
 use super::log::{AccountChange, AccountRow, DirectoryEntry, Log, LogError, Record};
-use super::mailbox::Mailbox;
+use super::mailbox::{Head, Mailbox};
 use super::{Engine, State};
 use crate::account::PasswordHash;
 use crate::store::request::{Answer, Outcome};
@@ -106,6 +106,14 @@ impl<L: Log> Engine<L> {
             state.cache.load(log, &row).map_err(Self::unreadable)?;
         }
         self.state()?.cache.get(number).ok_or(StoreError::Internal)
+    }
+
+    /// A mailbox's head, without taking the mailbox into use.
+    pub(super) fn head(&mut self, number: AccountNumber) -> Result<Head, StoreError> {
+        let Self { state: Some(state), log, .. } = self else {
+            return Err(StoreError::Unavailable);
+        };
+        state.mailboxes.head(log, &state.runs, number).map_err(Self::unreadable)
     }
 
     /// A mailbox, in memory.

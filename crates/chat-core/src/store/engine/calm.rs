@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::log::{Log, LogError};
 use super::{Engine, State};
-use crate::Timestamp;
 
 /// How much was asked of the store lately, and since it last gave memory back.
 #[derive(Debug)]
@@ -50,15 +49,11 @@ impl Calm {
 }
 
 impl<L: Log> Engine<L> {
-    /// Gives memory back once a busy time is over. What is in memory of a long stretch was written behind by then
-    /// (`flush_step` sees to that), so what is left are caches, and tables that grew.
-    pub(super) fn calm_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+    /// Gives memory back once a busy time is over, when there is nothing else to do: what the stretch had in memory was
+    /// written behind by then. What is left are caches, mailboxes that nobody uses any more, and tables that grew.
+    pub(super) fn calm_step(&mut self) -> Result<(), LogError> {
         if !self.calm.follows_a_storm() {
-            return Ok(false);
-        }
-        // One that was under way has just ended, and another is due for what came since it began.
-        if self.is_flush_due(now) {
-            return Ok(true);
+            return Ok(());
         }
         self.calm.unrested = 0;
         self.presence.shrink();
@@ -69,8 +64,7 @@ impl<L: Log> Engine<L> {
             recent.clear();
             sessions.noted().shrink_to_fit();
         }
-        self.log.release_memory()?;
-        Ok(false)
+        self.log.release_memory()
     }
 }
 

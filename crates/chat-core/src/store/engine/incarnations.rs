@@ -40,7 +40,7 @@ impl<L: Log> Engine<L> {
         &mut self,
         account: AccountNumber,
     ) -> Result<Incarnation, StoreError> {
-        let began = self.mailbox(account)?.head.began;
+        let began = self.head(account)?.began;
         let store = self.state()?.incarnations.last().map_or([0; 16], |(_, name)| *name);
         Ok(name(store, account, began))
     }
@@ -66,7 +66,7 @@ impl<L: Log> Engine<L> {
         account: AccountNumber,
         incarnation: &str,
     ) -> Result<MessageId, StoreError> {
-        let head = self.mailbox(account)?.head;
+        let head = self.head(account)?;
         let state = self.state()?;
         let start = state.start;
         let owns = owns(head.began_before, head.began);
@@ -89,7 +89,7 @@ impl<L: Log> Engine<L> {
         account: AccountNumber,
         after: MessageId,
     ) -> Result<MessageId, StoreError> {
-        let head = self.mailbox(account)?.head;
+        let head = self.head(account)?;
         let first = after.get().saturating_add(1);
         let start = self.state()?.start;
         Ok(MessageId::new(match head.cursor.get() {

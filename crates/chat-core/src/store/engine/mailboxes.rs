@@ -106,6 +106,20 @@ impl Mailboxes {
         self.in_use.get_mut(&number).map(Box::as_mut)
     }
 
+    /// A mailbox's head as it is now. The mailbox need not be in use for that, and is not afterwards.
+    pub(crate) fn head(
+        &mut self,
+        view: &impl View,
+        runs: &Runs,
+        number: AccountNumber,
+    ) -> Result<Head, LogError> {
+        if self.in_use.contains_key(&number) || self.replayed.contains_key(&number) {
+            return self.load(view, runs, number).map(|mailbox| mailbox.head);
+        }
+        let (row, at) = heads::place(number);
+        Ok(self.load_block(view, row)?.head(at))
+    }
+
     /// Takes a mailbox into use, as head, index and log tell.
     pub(crate) fn load(
         &mut self,
@@ -274,15 +288,26 @@ impl Mailboxes {
     /// Puts mailboxes away that are not in use any more, if many were loaded.
     pub(crate) fn shrink(&mut self) {
         if self.loaded > MANY {
-            let idle = self.in_use.iter().filter(|(_, mailbox)| mailbox.is_idle());
-            let idle: Vec<_> = idle.map(|(number, _)| *number).collect();
-            idle.into_iter().for_each(|number| self.put_away(number));
-            self.loaded = 0;
+            self.put_idle_away();
         }
+    }
+
+    fn put_idle_away(&mut self) {
+        let idle = self.in_use.iter().filter(|(_, mailbox)| mailbox.is_idle());
+        let idle: Vec<_> = idle.map(|(number, _)| *number).collect();
+        idle.into_iter().for_each(|number| self.put_away(number));
+        self.loaded = 0;
+    }
+
+    /// How many are in use.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.in_use.len()
     }
 
     /// Gives back what a busy time took.
     pub(crate) fn give_back(&mut self) {
+        self.put_idle_away();
         self.in_use.shrink_to_fit();
         self.chains.shrink();
     }

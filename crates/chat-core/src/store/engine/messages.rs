@@ -213,7 +213,7 @@ impl<L: Log> Engine<L> {
         after: Option<MessageId>,
         messages: usize,
     ) -> Outcome {
-        let cursor = self.mailbox(account)?.head.cursor;
+        let cursor = self.head(account)?.cursor;
         let after = after.map_or(cursor, |after| after.max(cursor));
         self.plan_after(account, after, messages).map(Answer::Plan)
     }
@@ -259,7 +259,7 @@ impl<L: Log> Engine<L> {
     ) -> Result<(), StoreError> {
         let account = self.user(session, now)?;
         let current = self.incarnation(account)?;
-        let head = self.mailbox(account)?.head;
+        let head = self.head(account)?;
         if matches!(basis, AckBasis::Incarnation(named) if **named != *current.as_str()) {
             return Err(StoreError::StaleIncarnation);
         }
@@ -291,7 +291,7 @@ impl<L: Log> Engine<L> {
         self.can_write()?;
         let current = self.incarnation(shown.account)?;
         let removed = self.cached(shown.account)?.removed;
-        let head = self.mailbox(shown.account)?.head;
+        let head = self.head(shown.account)?;
         let stands = !removed && shown.incarnation == current;
         if stands && shown.last > head.cursor && shown.last <= head.last {
             self.advance(shown.account, shown.last, now)?;

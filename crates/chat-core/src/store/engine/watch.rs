@@ -65,7 +65,7 @@ impl<L: Log> Engine<L> {
         from: WatchFrom,
         now: Timestamp,
     ) -> Result<Resumed, StoreError> {
-        let head = self.mailbox(account)?.head;
+        let head = self.head(account)?;
         let (id, incarnation) = match from {
             WatchFrom::Undelivered => {
                 let resume = Resume::Undelivered;

@@ -40,7 +40,7 @@ impl<L: Log> Engine<L> {
         self.calm.look();
         let put = self.put_runs()?;
         let gathered = self.has_directory() && self.gather_step();
-        Ok(self.directory_step()?
+        let more = self.directory_step()?
             || self.flush_step(now)?
             || self.import_step()?
             || self.retention_step(now)?
@@ -49,8 +49,11 @@ impl<L: Log> Engine<L> {
             || self.presence_step(now)?
             || put
             || gathered
-            || self.runs_step()?
-            || self.calm_step(now)?)
+            || self.runs_step()?;
+        if !more {
+            self.calm_step()?;
+        }
+        Ok(more)
     }
 
     /// Whether all usernames are known, which comes before all other work.

@@ -86,6 +86,29 @@ async fn so_is_what_came_after_the_flush_that_was_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_that_left_leaves_no_mailboxes_in_use() {
+    let mut rig = large(SimulatedLog::with_power_switch());
+    let crowd: Vec<_> =
+        (0..500).map(|n| (format!("user{n}"), rig.join(&format!("user{n}")))).collect();
+    let used = |rig: &Rig<_>| rig.engine.state.as_ref().unwrap().mailboxes.used();
+    for (_, session) in &crowd {
+        rig.run_all((0..20).map(|_| Operation::Whoami { session: *session }).collect());
+    }
+    assert_eq!(used(&rig), 0, "who they are says nothing of their mail");
+    for (n, (_, session)) in crowd.iter().enumerate() {
+        let to = &crowd[(n + 1) % crowd.len()].0;
+        rig.run(Operation::Send(vec![outgoing(*session, to, "halo"); 4])).unwrap();
+        rig.peek_all(*session).unwrap();
+    }
+    assert_eq!(used(&rig), crowd.len());
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        rig.work(100_000);
+    }
+    assert_eq!((used(&rig), unwritten(&rig)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_with_nothing_to_write_stays_calm() {
     // So short a stretch that no part of it is a whole message.
     let mut rig = Rig::new(SimulatedLog::with_power_switch(), TestClock::default());
