@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{Causes, Client, ClientError};
 use super::entry::Entry;
-use super::sessions::Session;
 use crate::tally::count_cause;
+use crate::tokens::Session;
 
 /// How a number of clients came in.
 #[derive(Debug, Clone, Serialize)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::client::{Client, ClientError};
-use super::sessions::Session;
 use crate::accounts::Account;
+use crate::tokens::Session;
 
 /// How clients make themselves known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

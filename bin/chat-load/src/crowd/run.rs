@@ -12,9 +12,10 @@ use super::client::{Causes, Client};
 use super::entry::Entry;
 use super::memory::{Memory, follow};
 use super::report::{Idle, Report};
-use super::sessions::{Session, SessionsError, address};
+use super::sessions::{SessionsError, address};
 use super::talk::{Topic, talk};
 use crate::interrupt::Interrupt;
+use crate::tokens::Session;
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]

@@ -1,12 +1,10 @@
 //! The sessions that the clients use, made beforehand and kept in a file.
 
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -16,13 +14,7 @@ use super::client::{Client, ClientError};
 use super::entry::{Entry, Kind, auth};
 use crate::accounts::{Account, Accounts, AccountsError};
 use crate::files;
-
-/// Somebody, and a token that stands for them. `Debug` leaves the token out.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Session {
-    pub(super) username: String,
-    pub(super) token: String,
-}
+use crate::tokens::{self, Session, TokensError};
 
 /// Why there are no sessions.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +23,8 @@ pub(super) enum SessionsError {
     Server(String, io::Error),
     #[error("cannot read the sessions in {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: csv::Error },
+    #[error(transparent)]
+    Write(#[from] TokensError),
     #[error(
         "{} has {count} sessions, and {clients} clients need one each: remove it to have it made anew",
         path.display()
@@ -81,11 +73,9 @@ pub(super) async fn sessions(args: &CrowdArgs) -> Result<Vec<Session>, SessionsE
     match &args.tokens {
         Some(path) if path.exists() => read(path, args.clients),
         path => {
+            path.as_deref().map(tokens::check).transpose()?;
             let sessions = log_in(args).await?;
-            if let Some(path) = path {
-                let write = |source| SessionsError::Write { path: path.clone(), source };
-                write_to(path, &sessions).map_err(write)?;
-            }
+            path.as_deref().map(|path| tokens::write(path, &sessions)).transpose()?;
             Ok(sessions)
         }
     }
@@ -103,16 +93,6 @@ fn read(path: &Path, clients: usize) -> Result<Vec<Session>, SessionsError> {
     }
     sessions.truncate(clients);
     Ok(sessions)
-}
-
-fn write_to(path: &Path, sessions: &[Session]) -> csv::Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut writer = csv::Writer::from_writer(options.open(path)?);
-    sessions.iter().try_for_each(|session| writer.serialize(session))?;
-    Ok(writer.flush()?)
 }
 
 /// An account for each client, in turn.
@@ -174,12 +154,6 @@ async fn log_in_one(
     auth(client, account).await
 }
 
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
 /// By the protocol's contract; one more ends the longest unused.
 const SESSIONS_AN_ACCOUNT: usize = 100;
 /// Enough to keep a server's password checks busy, and few enough for its queue of them.
@@ -189,29 +163,16 @@ const LOGINS_AT_ONCE: usize = 16;
 mod tests {
     use super::*;
 
-    fn session(number: usize) -> Session {
-        Session { username: format!("user{number}"), token: format!("token{number}") }
-    }
-
     #[test]
-    fn what_is_written_is_read_again_and_nobody_else_may() {
+    fn a_file_with_too_few_sessions_is_told_with_what_to_do() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens.csv");
+        let session = |n| Session { username: format!("user{n}"), token: format!("token{n}") };
         let sessions: Vec<_> = (0..3).map(session).collect();
-        write_to(&path, &sessions).unwrap();
+        tokens::write(&path, &sessions).unwrap();
         assert_eq!(read(&path, 2).unwrap(), sessions[..2]);
         let too_few = read(&path, 4).unwrap_err().to_string();
         assert!(too_few.contains("has 3 sessions, and 4 clients"), "{too_few}");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        }
-        assert!(write_to(&path, &sessions).is_err(), "written over");
-    }
-
-    #[test]
-    fn a_token_does_not_print() {
-        assert!(!format!("{:?}", session(7)).contains("token7"));
+        assert!(too_few.contains("remove it"), "{too_few}");
     }
 }

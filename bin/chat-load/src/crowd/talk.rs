@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::client::{Causes, Client, ClientError};
-use super::sessions::Session;
 use crate::tally::count_cause;
+use crate::tokens::Session;
 
 /// What each got of the server's time.
 #[derive(Debug, Clone, Serialize)]
