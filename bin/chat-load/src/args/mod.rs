@@ -55,7 +55,9 @@ pub(crate) fn print_completions(shell: Shell) -> Result<ExitCode, Box<dyn Error>
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "chat-load", &mut script);
     match io::stdout().write_all(&script) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot print the completions: {error}").into())
+        }
         _ => Ok(ExitCode::SUCCESS),
     }
 }
@@ -93,7 +95,7 @@ pub(crate) struct LoadArgs {
     /// --churn has closed tries until it has another.
     #[arg(long, short = 'c', value_name = "N", default_value_t = 100, value_parser = clients)]
     pub(crate) clients: usize,
-    /// Requests each connection keeps in flight [default: 1; with --rate at most 64]
+    /// Requests each connection keeps in flight [default: 1, or up to 64 with --rate]
     ///
     /// The next leaves when one is answered. With --rate a request leaves when it is due, unless so many are in flight
     /// on its connection already. At most 65,536.

@@ -22,8 +22,8 @@ pub(crate) struct CrowdArgs {
     /// Clients; each is one connection with a session of one of the accounts, in turn; at most 1,000,000
     #[arg(long, short = 'c', value_name = "N", default_value_t = 400, value_parser = clients)]
     pub(crate) clients: usize,
-    /// Sessions in a CSV file with the header `username,token`. If it is not there, the clients are logged in and it is
-    /// made, readable for its owner alone
+    /// Sessions in a CSV file with the header `username,token`, one for each client. If it is not there, the clients are
+    /// logged in and it is made, readable for its owner alone
     #[arg(long, value_name = "FILE")]
     pub(crate) tokens: Option<PathBuf>,
     /// What each client says first, and is let in by

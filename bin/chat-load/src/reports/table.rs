@@ -17,16 +17,16 @@ pub(crate) fn table(figures: &Figures) -> String {
 
 /// What was measured, where and for how long.
 pub(crate) fn headline(figures: &Figures) -> String {
-    let pace = match figures.rate {
-        Some(per_second) => format!("open loop at {}", rate(per_second)),
-        None => "closed loop".to_owned(),
+    let (up_to, pace) = match figures.rate {
+        Some(per_second) => ("up to ", format!("open loop at {}", rate(per_second))),
+        None => ("", "closed loop".to_owned()),
     };
     let watchers = match figures.watchers {
         0 => String::new(),
         watchers => format!(" and {}", of(watchers, "watcher")),
     };
     format!(
-        "{} ({}): {}{watchers}, {} in flight each, {pace}, {:.1} s",
+        "{} ({}): {}{watchers}, {up_to}{} in flight each, {pace}, {:.1} s",
         figures.server,
         figures.protocol,
         of(figures.clients, "client"),
@@ -256,7 +256,7 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "127.0.0.1:8889 (chat): 3 clients, 2 in flight each, open loop at 500/s, 2.0 s"
+            "127.0.0.1:8889 (chat): 3 clients, up to 2 in flight each, open loop at 500/s, 2.0 s"
         );
         assert_eq!(lines[1], "send=100; 100-byte messages to 10,000 accounts, uniform; seed 1");
         for part in [
