@@ -17,11 +17,13 @@ pub(super) struct Calm {
     quiet: bool,
     /// Operations and messages since memory was given back.
     unrested: usize,
+    /// The most that was asked in a span since then.
+    busiest: usize,
 }
 
 impl Calm {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), asked: 0, quiet: false, unrested: 0 }
+        Self { since: Instant::now(), asked: 0, quiet: false, unrested: 0, busiest: 0 }
     }
 
     /// Takes note of so many operations or messages. Much ends the quiet at once: in the first seconds of the next storm caches
@@ -29,7 +31,7 @@ impl Calm {
     pub(super) fn add(&mut self, count: usize) {
         self.asked = self.asked.saturating_add(count);
         self.unrested = self.unrested.saturating_add(count);
-        self.quiet &= self.asked <= LITTLE;
+        self.quiet &= self.asked <= self.little();
     }
 
     /// Looks at the time. Once a step: all its parts are to see the same, or memory would be given back before the flush
@@ -37,9 +39,19 @@ impl Calm {
     pub(super) fn look(&mut self) {
         let now = Instant::now();
         if now - self.since >= SPAN {
-            self.quiet = self.asked <= LITTLE;
+            self.busiest = self.busiest.max(self.asked);
+            self.quiet = self.asked <= self.little();
             (self.since, self.asked) = (now, 0);
         }
+    }
+
+    /// How much in a span is little beside the storm: everyday requests that go on must not keep its memory.
+    fn little(&self) -> usize {
+        LITTLE.max(self.busiest / STORM)
+    }
+
+    fn rested(&mut self) {
+        (self.unrested, self.busiest) = (0, 0);
     }
 
     /// Whether a busy time is over, until memory was given back.
@@ -55,7 +67,7 @@ impl<L: Log> Engine<L> {
         if !self.calm.follows_a_storm() {
             return Ok(());
         }
-        self.calm.unrested = 0;
+        self.calm.rested();
         self.presence.shrink();
         self.attendance.shrink();
         if let Some(State { cache, mailboxes, recent, sessions, .. }) = &mut self.state {
@@ -72,6 +84,8 @@ impl<L: Log> Engine<L> {
 const SPAN: Duration = Duration::from_secs(3);
 /// So few in a span are no load: 100 a second.
 const LITTLE: usize = 300;
+/// A storm is so many times as much as what goes on after it.
+const STORM: usize = 20;
 /// So many may have filled caches.
 const MUCH: usize = 10_000;
 
@@ -92,8 +106,33 @@ mod tests {
         assert!(!after(&mut calm, MUCH).await, "it was busy just now");
         assert!(after(&mut calm, LITTLE).await);
         assert!(after(&mut calm, 0).await, "until it is done");
-        calm.unrested = 0;
+        calm.rested();
         assert!(!after(&mut calm, LITTLE).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_every_day_is_calm_after_a_storm_and_no_storm_itself() {
+        let mut calm = Calm::new();
+        let mut follows = async |asked| {
+            calm.add(asked);
+            tokio::time::advance(SPAN).await;
+            calm.look();
+            let follows = calm.follows_a_storm();
+            if follows {
+                calm.rested();
+            }
+            follows
+        };
+        let everyday = 1_000;
+        let storm = everyday * STORM;
+        let mut days = Vec::new();
+        for asked in
+            [storm, everyday, everyday, everyday, storm - 1].into_iter().chain([everyday; 20])
+        {
+            days.push(follows(asked).await);
+        }
+        assert_eq!(days.iter().filter(|follows| **follows).count(), 1, "{days:?}");
+        assert!(days[1]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -105,7 +144,7 @@ mod tests {
             calm.look();
         }
         assert!(calm.follows_a_storm());
-        calm.add(LITTLE);
+        calm.add(calm.little());
         assert!(calm.follows_a_storm());
         calm.add(1);
         assert!(!calm.follows_a_storm());

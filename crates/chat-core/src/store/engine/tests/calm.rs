@@ -86,6 +86,25 @@ async fn so_is_what_came_after_the_flush_that_was_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_on_after_a_storm_does_not_keep_its_memory() {
+    let mut rig = large(SimulatedLog::with_power_switch());
+    let messi = rig.join("messi");
+    for n in 0..50 {
+        rig.join(&format!("user{n}"));
+    }
+    let to = |n: usize| format!("user{}", n % 50);
+    for n in 0..300 {
+        rig.run(Operation::Send(vec![outgoing(messi, &to(n), "halo"); 100])).unwrap();
+    }
+    for n in 0..20 {
+        rig.run(Operation::Send(vec![outgoing(messi, &to(n), "halo"); 200])).unwrap();
+        rig.work(1_000_000);
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert!(unwritten(&rig) <= 20 * 200, "{}", unwritten(&rig));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crowd_that_left_leaves_no_mailboxes_in_use() {
     let mut rig = large(SimulatedLog::with_power_switch());
     let crowd: Vec<_> =
