@@ -317,8 +317,9 @@ fn due_a_slice(stretch: u64) -> usize {
 /// The newest stretch is written behind at least this often, however short it is: only what the index covers can be
 /// trimmed.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(60 * 60);
-/// After a storm a stretch is written that is so long. A shorter one keeps little in memory. But mailboxes with something unwritten stay in use, and a few thousand of those that a storm left behind hold
-/// the pages of all the others as well: 8 MB of 19,000, with 5,000 messages.
+/// After a storm a stretch is written that is so long. A shorter one keeps little in memory. But mailboxes with something
+/// unwritten stay in use, and a few thousand of those that a storm left behind hold the pages of all the others as well: 8 MB
+/// of 19,000, with 5,000 messages.
 const CALM_LENGTH: u64 = 300;
 /// Rows in one slice, which everybody waits for: meant to be a few milliseconds, not measured by itself. What any send
 /// waited with flushes running is in `docs/performance.md`. Tests cut small, so that much happens between.

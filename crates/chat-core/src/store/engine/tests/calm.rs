@@ -69,6 +69,8 @@ async fn so_is_what_came_after_the_flush_that_was_under_way() {
     let messi = rig.join("messi");
     rig.join("lineker");
     rig.join("henderson");
+    // Nothing else is due when the flush ends.
+    rig.work(1_000);
     storm(&mut rig, messi, 10_000);
     rig.work(1);
     let target = rig.engine.state.as_ref().unwrap().pending.first - 1;
