@@ -61,6 +61,12 @@ async fn run_inner<B: Backend>(
             commits.settle();
             return;
         }
+        if received > 0 && commits.are_under_way() && !goes_ahead(&waiting) {
+            // What comes while this has to wait anyway shares its commit.
+            commits.settle();
+            let more = std::iter::from_fn(|| requests.try_recv().ok());
+            waiting.extend(more.take(options.batch - received));
+        }
         let begun = Instant::now();
         let served = commits.serve(&mut waiting, || requests.close());
         let took = begun.elapsed();
@@ -177,6 +183,18 @@ impl<'a, B: Backend> Commits<'a, B> {
         self.has_work = rest == Some(Duration::ZERO);
         rest
     }
+}
+
+/// Whether these can be carried out, as far as they fit into one commit, before what is under way is settled.
+fn goes_ahead(requests: &[Request]) -> bool {
+    let mut weight = 0;
+    for request in requests {
+        match request {
+            Request::Run(operation @ Operation::Send(_), _) => weight += operation.weight(),
+            _ => return false,
+        }
+    }
+    weight >= AHEAD_WEIGHT
 }
 
 fn tell(waiting: Vec<Waiting>, outcomes: Vec<Outcome>) {

@@ -1,5 +1,6 @@
 //! Writing the newest stretch behind: heads, index and runs, in slices, off the commit path.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::chains::{Due, NOWHERE};
@@ -8,14 +9,16 @@ use super::index::{beyond_count, last_below, row_above};
 use super::log::{Log, LogError, RunKind, Slice, View};
 use super::mailboxes::Mailboxes;
 use super::runs::{ENTRIES_A_SLICE, Run, Runs, Writer};
-use super::stretch::{Stretch, StretchWriter};
+use super::stretch::{Finished, Stretch, StretchWriter};
 use super::timer::Timer;
+use super::work::Progress;
+use super::worker::{Task, Worker};
 use super::{Engine, State};
 use crate::store::AccountNumber;
 use crate::{MessageId, Timestamp};
 
-/// A flush under way: first heads and index, mailbox by mailbox; then the other runs; last, memory lets go of what the
-/// index has.
+/// A flush under way: heads and index, mailbox by mailbox, and meanwhile the other runs, which the worker writes; last, memory
+/// lets go of what the index has.
 #[derive(Debug)]
 pub(super) struct Flush {
     /// The covered position once it is complete.
@@ -26,22 +29,35 @@ pub(super) struct Flush {
     written: usize,
     /// The run that gets the index.
     index: Option<Writer>,
-    /// What is written as runs once all mailboxes are.
-    pub(super) stretch: Stretch,
-    writer: Option<StretchWriter>,
+    /// What is written as the other runs.
+    pub(super) stretch: Arc<Stretch>,
+    /// `None` once they are put.
+    runs: Option<StretchRuns>,
     /// Of how much of that memory has let go, once everything is written.
     forgotten: Option<usize>,
     /// The end of the log at the last step.
     seen: u64,
+    /// The same when the worker was given its last.
+    runs_seen: u64,
     /// The step that is to be put next, if it is ready.
     prepared: Option<Result<Step, LogError>>,
+}
+
+/// How far the stretch is written as runs.
+#[derive(Debug)]
+enum StretchRuns {
+    Begun(Box<StretchWriter>),
+    /// The worker writes some more.
+    Writing(Task<(Slice, Self)>),
+    /// They are whole once this is put.
+    Finished(Finished),
 }
 
 /// A step of a flush that is ready to be put.
 #[derive(Debug)]
 enum Step {
-    /// A slice for the disk, and the runs that it completes.
-    Put(Box<Slice>, Vec<(RunKind, Run)>),
+    /// What the disk lacks of some mailboxes.
+    Rows(Box<Slice>),
     /// Memory let go of something; whether there is more to let go of.
     Forgot { more: bool },
 }
@@ -60,7 +76,7 @@ impl<L: Log> Engine<L> {
             if !is_due {
                 return;
             }
-            state.flush = Some(Flush::new(state, end));
+            state.flush = Some(Flush::new(state, end, &mut self.run_numbers));
         }
         let step = self.next_step(end);
         if let Some(flush) = self.state.as_mut().and_then(|state| state.flush.as_mut()) {
@@ -78,14 +94,16 @@ impl<L: Log> Engine<L> {
     }
 
     fn next_step(&mut self, end: u64) -> Result<Step, LogError> {
-        let running = self.running();
-        let Some(State { flush: Some(flush), mailboxes, runs, .. }) = &mut self.state else {
+        let running = self.running().as_secs();
+        let Some(State { flush: Some(flush), mailboxes, runs, worker, .. }) = &mut self.state
+        else {
             return Ok(Step::Forgot { more: false });
         };
-        let room = flush.room(end);
+        let room = entries_for(came_since(&mut flush.seen, end), MOST_ENTRIES);
         if let Some(forgotten) = flush.forgotten {
             return Ok(Step::Forgot { more: flush.forget(forgotten, room, mailboxes) });
         }
+        flush.write_runs(worker, end, running);
         let mut slice = Slice::default();
         let most = due_a_slice(self.options.stretch);
         let (from, mut entries) = (flush.written, 0);
@@ -99,34 +117,37 @@ impl<L: Log> Engine<L> {
             entries +=
                 flush.write_row(&self.log, mailboxes, runs, kept, end, numbers, &mut slice)?;
         }
-        let completed = match flush.written == from {
-            true => flush.write_runs(room, &mut self.run_numbers, running, &mut slice),
-            false => Vec::new(),
-        };
-        Ok(Step::Put(Box::new(slice), completed))
+        Ok(Step::Rows(Box::new(slice)))
     }
 
-    /// Puts the step that is ready, or the next one; whether there is more to do.
-    pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+    /// Puts the step that is ready, or the next one. A busy store does not wait for the worker.
+    pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<Progress, LogError> {
         self.prepare_flush(now);
+        let (waits, running) = (!self.load.is_busy(), self.running());
         let flush = self.state.as_mut().and_then(|state| state.flush.as_mut());
-        let Some(step) = flush.and_then(|flush| flush.prepared.take()) else { return Ok(false) };
-        let (slice, completed) = match step? {
-            Step::Put(slice, completed) => (slice, completed),
+        let Some(flush) = flush else { return Ok(Progress::Idle) };
+        let Some(step) = flush.prepared.take() else { return Ok(Progress::Idle) };
+        let mut slice = match step? {
+            Step::Rows(slice) => slice,
             Step::Forgot { more } => {
                 if !more && let Some(state) = &mut self.state {
                     state.flush = None;
                     state.cache.shrink(self.options.cached_mailboxes);
                 }
                 // Another flush may be due by now, and comes before other work.
-                return Ok(true);
+                return Ok(Progress::More);
             }
         };
+        let has_rows = !slice.heads.is_empty();
+        if !flush.add_runs(waits && !has_rows, &mut slice)? && !has_rows {
+            return Ok(Progress::Waits);
+        }
+        let completed = flush.complete(running, &mut slice);
         self.log.put(&slice)?;
         if let Some(state) = &mut self.state {
             state.put(&slice, completed, now);
         }
-        Ok(true)
+        Ok(Progress::More)
     }
 }
 
@@ -141,34 +162,33 @@ impl State {
             self.covered = covered;
             self.mailboxes.indexed(covered);
             self.flush_timer = Timer::starting(now, FLUSH_EVERY);
-            flush.stretch = Stretch::default();
+            flush.stretch = Arc::default();
             flush.forgotten = Some(0);
         }
     }
 }
 
 impl Flush {
-    fn new(state: &mut State, target: u64) -> Self {
+    fn new(state: &mut State, target: u64, numbers: &mut u64) -> Self {
         let mut stretch = std::mem::take(&mut state.stretch);
         stretch.close(&mut state.runs);
+        let number = || {
+            *numbers += 1;
+            *numbers
+        };
+        let runs = StretchRuns::Begun(Box::new(StretchWriter::new(&stretch, number)));
         Self {
             target,
             due: state.mailboxes.take_due(target),
             written: 0,
             index: None,
-            stretch,
-            writer: None,
+            stretch: Arc::new(stretch),
+            runs: Some(runs),
             forgotten: None,
             seen: target,
+            runs_seen: target,
             prepared: None,
         }
-    }
-
-    /// How many entries the next step may write: a few times what came since the last one, so that a step is short beside
-    /// the commit it follows, and yet the flush is over before the next stretch is long.
-    fn room(&mut self, end: u64) -> usize {
-        let came = end - std::mem::replace(&mut self.seen, end);
-        entries_for(came)
     }
 
     /// Adds what the disk lacks of the mailboxes whose heads are in the next row, and that row; how many entries of the
@@ -194,7 +214,7 @@ impl Flush {
         let upto = rest.partition_point(|(number, _)| heads::place(*number).0 <= row);
         let index = self.index.get_or_insert_with(|| {
             *numbers += 1;
-            Writer::new(*numbers, RunKind::Index, 0, slice)
+            Writer::new(*numbers, RunKind::Index, 0)
         });
         let due = rest.get(..upto).unwrap_or_default();
         let mut entries = 0;
@@ -207,30 +227,62 @@ impl Flush {
         Ok(entries)
     }
 
-    /// Writes a slice of the runs. The last one completes them, and with them the flush.
-    fn write_runs(
-        &mut self,
-        room: usize,
-        numbers: &mut u64,
-        running: Duration,
-        slice: &mut Slice,
-    ) -> Vec<(RunKind, Run)> {
-        let number = || {
-            *numbers += 1;
-            *numbers
+    /// Has the worker write some more of the stretch. `running` is the running time in seconds.
+    fn write_runs(&mut self, worker: &mut Worker, end: u64, running: u64) {
+        let (stretch, target) = (Arc::clone(&self.stretch), self.target);
+        let mut writer = match self.runs.take() {
+            Some(StretchRuns::Begun(writer)) => writer,
+            other => {
+                self.runs = other;
+                return;
+            }
         };
-        let mut writer =
-            self.writer.take().unwrap_or_else(|| StretchWriter::new(&self.stretch, number, slice));
-        if !writer.step(&self.stretch, room, slice) {
-            self.writer = Some(writer);
-            return Vec::new();
-        }
+        let room = entries_for(came_since(&mut self.runs_seen, end), MOST_ASIDE);
+        self.runs = Some(StretchRuns::Writing(worker.begin(move || {
+            let mut slice = Slice::default();
+            let runs = match writer.step(&stretch, room, &mut slice) {
+                true => StretchRuns::Finished(writer.finish(target, running)),
+                false => StretchRuns::Begun(writer),
+            };
+            (slice, runs)
+        })));
+    }
+
+    /// Adds what the worker has written; whether it is done with that.
+    fn add_runs(&mut self, waits: bool, slice: &mut Slice) -> Result<bool, LogError> {
+        let task = match self.runs.take() {
+            Some(StretchRuns::Writing(task)) => task,
+            other => {
+                self.runs = other;
+                return Ok(true);
+            }
+        };
+        let written = if waits { Some(task.wait()) } else { task.poll() };
+        let Some(written) = written else {
+            self.runs = Some(StretchRuns::Writing(task));
+            return Ok(false);
+        };
+        let (written, runs) = written?;
+        slice.runs.extend(written.runs);
+        self.runs = Some(runs);
+        Ok(true)
+    }
+
+    /// Completes the runs, and with them the flush, if nothing is left to write.
+    fn complete(&mut self, running: Duration, slice: &mut Slice) -> Vec<(RunKind, Run)> {
+        let finished = match self.runs.take() {
+            Some(StretchRuns::Finished(finished)) if self.written == self.due.len() => finished,
+            other => {
+                self.runs = other;
+                return Vec::new();
+            }
+        };
         slice.covered = Some(self.target);
         slice.running = Some(running);
-        let mut runs = writer.finish(self.target, running.as_secs(), slice);
+        slice.runs.extend(finished.last);
         let index = self.index.take().map(|writer| writer.finish(self.target, slice));
-        runs.extend(index.map(|run| (RunKind::Index, run)));
-        runs
+        let index = index.map(|run| (RunKind::Index, run));
+        finished.runs.into_iter().chain(index).collect()
     }
 
     /// Lets go of what the index has now, for some mailboxes; whether there are more.
@@ -302,10 +354,15 @@ fn write_in_use(
     Ok(written)
 }
 
+/// How many messages came since the log ended there.
+pub(super) fn came_since(seen: &mut u64, end: u64) -> u64 {
+    end - std::mem::replace(seen, end)
+}
+
 /// How many entries a step may write for so many messages that came since the one before.
-pub(super) fn entries_for(came: u64) -> usize {
+pub(super) fn entries_for(came: u64, most: usize) -> usize {
     let came = usize::try_from(came).unwrap_or(usize::MAX);
-    came.saturating_mul(ENTRIES_A_MESSAGE).clamp(LEAST_ENTRIES, MOST_ENTRIES)
+    came.saturating_mul(ENTRIES_A_MESSAGE).clamp(LEAST_ENTRIES, most)
 }
 
 /// How many due entries one slice may write, or a few more. A short stretch is cut small, too.
@@ -333,5 +390,7 @@ const ENTRIES_A_MESSAGE: usize = 4;
 const LEAST_ENTRIES: usize = if cfg!(test) { 3 } else { 1_024 };
 /// Entries in a step after the largest of commits.
 const MOST_ENTRIES: usize = 2 * ENTRIES_A_SLICE;
+/// Entries that the worker writes or merges in a step at most, for which a busy store does not wait: about 10 ms of its time.
+pub(super) const MOST_ASIDE: usize = 2 * MOST_ENTRIES;
 /// A stretch of as many messages to as many mailboxes takes that many slices.
 const LEAST_SLICES: u64 = 8;

@@ -342,7 +342,7 @@ mod tests {
     fn log_of(runs: &[Vec<u64>]) -> SimulatedLog {
         let mut slice = Slice::default();
         for (number, ids) in (0..).zip(runs) {
-            let mut writer = Writer::new(number, RunKind::Index, 0, &mut slice);
+            let mut writer = Writer::new(number, RunKind::Index, 0);
             for mailbox in [6, 7, 8].map(AccountNumber) {
                 for id in ids {
                     let entry = Entry { position: id * 10 + mailbox.0, sender: mailbox, size: 5 };

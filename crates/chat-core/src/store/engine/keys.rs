@@ -146,11 +146,11 @@ impl<L: Log> Engine<L> {
         }))
     }
 
-    /// Whether the account may use one more key.
-    pub(super) fn check_room_for_key(&mut self, account: AccountNumber) -> Result<(), StoreError> {
+    /// How many more keys the account may use, at least one.
+    pub(super) fn room_for_keys(&mut self, account: AccountNumber) -> Result<u64, StoreError> {
         let most = self.options.keys_per_account;
-        if self.state()?.most_keys(account) < most {
-            return Ok(());
+        if let room @ 1.. = most.saturating_sub(self.state()?.most_keys(account)) {
+            return Ok(room);
         }
         let running = self.running().as_secs();
         let state = self.state()?;

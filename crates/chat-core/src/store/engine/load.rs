@@ -20,6 +20,12 @@ impl Load {
         Self { since: Instant::now(), count: 0, busy: false, often: OFTEN }
     }
 
+    /// Busy until time passes.
+    #[cfg(test)]
+    pub(super) fn busy() -> Self {
+        Self { busy: true, ..Self::new() }
+    }
+
     /// Takes note of so many operations or messages.
     pub(super) fn add(&mut self, count: usize) {
         self.count += count;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::directory::Recipient;
 use super::heads::{HeadBytes, HeadRow};
 use super::index::IndexRow;
+use super::worker::Worker;
 use crate::account::PasswordHash;
 use crate::store::{
     AccountNumber, ImportId, Message, OpenError, PostKey, PrivacyChoice, SessionKey, StoreError,
@@ -390,6 +391,8 @@ pub(crate) trait Log: View + Send + 'static {
     {
         self
     }
+    /// What does work for the store while that goes on.
+    fn worker(&self) -> Worker;
     /// Where other threads read pages.
     fn pages(&self) -> Arc<dyn PageSource>;
     /// Syncs and lets go of the files.

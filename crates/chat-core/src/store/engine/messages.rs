@@ -39,6 +39,8 @@ struct Sender {
     account: AccountNumber,
     username: Arc<str>,
     name: Arc<str>,
+    /// How many keys it may still use, once that was looked up.
+    room: Option<u64>,
 }
 
 impl<L: Log> Engine<L> {
@@ -52,7 +54,7 @@ impl<L: Log> Engine<L> {
             if sender.as_ref().is_none_or(|sender: &Sender| sender.session != message.session) {
                 sender = Some(self.sender(message.session, now)?);
             }
-            let sender = sender.as_ref().ok_or(StoreError::Internal)?;
+            let sender = sender.as_mut().ok_or(StoreError::Internal)?;
             self.send_one(sender, message, (found, new_key), now)
         });
         Ok(Answer::Sent(outcomes.collect()))
@@ -81,12 +83,12 @@ impl<L: Log> Engine<L> {
     fn sender(&mut self, session: SessionKey, now: Timestamp) -> Result<Sender, StoreError> {
         let account = self.user(session, now)?;
         let (username, name) = self.names(account)?;
-        Ok(Sender { session, account, username, name })
+        Ok(Sender { session, account, username, name, room: None })
     }
 
     fn send_one(
         &mut self,
-        sender: &Sender,
+        sender: &mut Sender,
         outgoing: Outgoing,
         (found, new_key): (Option<Recipient>, bool),
         now: Timestamp,
@@ -100,8 +102,8 @@ impl<L: Log> Engine<L> {
         let Outgoing { to, body, origin, .. } = outgoing;
         let recipient = self.recipient(&to, found)?;
         check_body(&body, self.options.message_bytes).map_err(body_error)?;
-        if key.is_some() {
-            self.check_room_for_key(sender.account)?;
+        if key.is_some() && sender.room.is_none_or(|room| room == 0) {
+            sender.room = Some(self.room_for_keys(sender.account)?);
         }
         let size = u32::try_from(body.len()).map_err(|_| StoreError::Internal)?;
         if self.watchers.watches(sender.account) {
@@ -115,6 +117,9 @@ impl<L: Log> Engine<L> {
         let position = self.state()?.pending.next();
         self.watchers.note_origin(position, origin);
         let id = self.state()?.push_message(recipient.number, message, key);
+        if key.is_some() {
+            sender.room = sender.room.and_then(|room| room.checked_sub(1));
+        }
         Ok(Receipt { id, time: now, duplicate: false })
     }
 

@@ -50,6 +50,7 @@ mod timer;
 mod watch;
 mod watchers;
 mod work;
+mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -82,6 +83,7 @@ use sessions::{Presence, Sessions};
 use stretch::Stretch;
 use timer::Timer;
 use watchers::Watchers;
+use worker::Worker;
 
 pub(crate) use simulated::SimulatedLog;
 #[cfg(feature = "simulation")]
@@ -139,6 +141,8 @@ struct State {
     /// What is looked up by content and was not being written when the flush under way began, if there is one.
     stretch: Stretch,
     runs: Runs,
+    /// Writes and merges runs, as far as that is not putting them.
+    worker: Worker,
     next_account: u64,
     /// The position of the oldest record in the log, or one past the end.
     start: u64,
@@ -162,7 +166,7 @@ impl State {
 
     /// What no run has yet: the newest stretch, and the one being written.
     fn stretches(&self) -> impl Iterator<Item = &Stretch> {
-        let flushing = self.flush.as_ref().map(|flush| &flush.stretch);
+        let flushing = self.flush.as_ref().map(|flush| flush.stretch.as_ref());
         std::iter::once(&self.stretch).chain(flushing)
     }
 
@@ -266,6 +270,8 @@ impl<L: Log> Backend for Engine<L> {
                 tracing::warn!(%error, "cannot note how long the store was running");
             }
         }
+        // What is under way beside this thread still reads the log.
+        self.state = None;
         self.log.rest().and_then(|()| self.log.close()).map_err(|error| match error {
             LogError::Unreadable { damaged: true, .. } => {
                 tracing::error!(

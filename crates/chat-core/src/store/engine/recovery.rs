@@ -61,6 +61,7 @@ impl<L: Log> Engine<L> {
             opaque: Arc::new(Opaque::new(recovered.secret)),
             stretch: Stretch::default(),
             runs: Runs::recover(&recovered.runs)?,
+            worker: self.log.worker(),
             next_account: recovered.next_account,
             start: recovered.start,
             lacks_oldest: recovered.lacks_oldest,

@@ -2,7 +2,7 @@
 
 use foldhash::HashMap;
 
-use super::log::{Record, RunKind, Slice};
+use super::log::{Record, RunChange, RunKind, Slice};
 use super::runs::{FilterId, InOrder, Key, Pieces, Run, Runs, Writer};
 use crate::store::AccountNumber;
 
@@ -82,14 +82,10 @@ pub(super) struct StretchWriter {
 
 impl StretchWriter {
     /// Begins a run of each kind that there is something of; `number` gives the runs' numbers.
-    pub(super) fn new(
-        stretch: &Stretch,
-        mut number: impl FnMut() -> u64,
-        slice: &mut Slice,
-    ) -> Self {
+    pub(super) fn new(stretch: &Stretch, mut number: impl FnMut() -> u64) -> Self {
         let mut begin = |kind, entries: usize, order| {
             let entries = u64::try_from(entries).ok().filter(|entries| *entries > 0)?;
-            Some((Writer::new(number(), kind, entries, slice), order))
+            Some((Writer::new(number(), kind, entries), order))
         };
         let Stretch { conversations, keys } = stretch;
         let order = InOrder::new(conversations);
@@ -121,18 +117,21 @@ impl StretchWriter {
     }
 
     /// Completes the runs; `covered` is the newest position they have, `running` the running time in seconds.
-    pub(super) fn finish(
-        self,
-        covered: u64,
-        running: u64,
-        slice: &mut Slice,
-    ) -> Vec<(RunKind, Run)> {
+    pub(super) fn finish(self, covered: u64, running: u64) -> Finished {
         let Self { conversations, keys } = self;
+        let mut slice = Slice::default();
         let conversations = conversations
-            .map(|(writer, _)| (RunKind::Conversations, writer.finish(covered, slice)));
-        let keys = keys.map(|(writer, _)| (RunKind::Keys, writer.finish(running, slice)));
-        conversations.into_iter().chain(keys).collect()
+            .map(|(writer, _)| (RunKind::Conversations, writer.finish(covered, &mut slice)));
+        let keys = keys.map(|(writer, _)| (RunKind::Keys, writer.finish(running, &mut slice)));
+        Finished { runs: conversations.into_iter().chain(keys).collect(), last: slice.runs }
     }
+}
+
+/// The runs of a stretch, and what completes them.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) runs: Vec<(RunKind, Run)>,
+    pub(super) last: Vec<RunChange>,
 }
 
 /// Keys that are put into the filters together at most.

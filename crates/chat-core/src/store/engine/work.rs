@@ -7,6 +7,17 @@ use super::health::FIRST_BACKOFF;
 use super::log::{Log, LogError};
 use crate::Timestamp;
 
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Something was done, and there may be more to do.
+    More,
+    /// The worker has yet to do something.
+    Waits,
+    /// There was nothing to do.
+    Idle,
+}
+
 impl<L: Log> Engine<L> {
     /// Makes ready what the next step puts.
     pub(super) fn prepare_step(&mut self, now: Timestamp) {
@@ -25,8 +36,9 @@ impl<L: Log> Engine<L> {
         // A step that found nothing to write must not keep what it read in open.
         let worked = self.step(now).and_then(|more| self.log.rest().map(|()| more));
         match worked {
-            Ok(true) => Some(Duration::ZERO),
-            Ok(false) => Some(LOOK_AGAIN),
+            Ok(Progress::More) => Some(Duration::ZERO),
+            Ok(Progress::Waits) => Some(ASK_AGAIN),
+            Ok(Progress::Idle) => Some(LOOK_AGAIN),
             Err(error) => {
                 self.fail(error);
                 Some(FIRST_BACKOFF)
@@ -34,15 +46,21 @@ impl<L: Log> Engine<L> {
         }
     }
 
-    /// One step of background work; whether there is more to do at once.
-    fn step(&mut self, now: Timestamp) -> Result<bool, LogError> {
+    /// One step of background work.
+    fn step(&mut self, now: Timestamp) -> Result<Progress, LogError> {
         self.bound_memory();
         self.calm.look();
         let put = self.put_runs()?;
         let gathered = self.has_directory() && self.gather_step();
-        let more = self.directory_step()?
-            || self.flush_step(now)?
-            || self.import_step()?
+        if self.directory_step()? {
+            return Ok(Progress::More);
+        }
+        // While a flush is under way nothing else is begun.
+        match self.flush_step(now)? {
+            Progress::Idle => {}
+            flushing => return Ok(flushing),
+        }
+        let more = self.import_step()?
             || self.retention_step(now)?
             || self.watch_step(now)?
             || self.expiry_step(now)?
@@ -50,10 +68,11 @@ impl<L: Log> Engine<L> {
             || put
             || gathered
             || self.runs_step()?;
-        if !more {
-            self.calm_step()?;
+        if more {
+            return Ok(Progress::More);
         }
-        Ok(more)
+        self.calm_step()?;
+        Ok(Progress::Idle)
     }
 
     /// Whether all usernames are known, which comes before all other work.
@@ -70,5 +89,7 @@ impl<L: Log> Engine<L> {
     }
 }
 
+/// How long a busy store leaves the worker alone, unless something is asked of it.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// How long an idle store waits before it looks for background work again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

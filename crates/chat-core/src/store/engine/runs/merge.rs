@@ -11,9 +11,8 @@ use super::{Key, Run};
 
 /// A merge under way. What it reads stays complete until what it writes is.
 #[derive(Debug)]
-pub(crate) struct Merge {
+pub(super) struct Merge {
     kind: RunKind,
-    inputs: Vec<u64>,
     until: u64,
     sources: Vec<Forward>,
     /// The next key of each source that has one.
@@ -24,12 +23,11 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    pub(crate) fn new(
+    pub(super) fn new(
         view: &(impl View + ?Sized),
         kind: RunKind,
         inputs: &[&Run],
         number: u64,
-        slice: &mut Slice,
     ) -> Result<Self, LogError> {
         let begin = |run: &&Run| Forward::from(view, kind, run.number, Key([0; 3]));
         let sources = inputs.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
@@ -38,27 +36,18 @@ impl Merge {
         let items = inputs.iter().map(|run| run.summary.items).sum();
         Ok(Self {
             kind,
-            inputs: inputs.iter().map(|run| run.number).collect(),
             until: inputs.iter().map(|run| run.until).max().unwrap_or(0),
             sources,
             next,
-            writer: Writer::new(number, kind, items, slice),
+            writer: Writer::new(number, kind, items),
             held: None,
         })
     }
 
-    pub(crate) fn kind(&self) -> RunKind {
-        self.kind
-    }
-
-    pub(crate) fn inputs(&self) -> &[u64] {
-        &self.inputs
-    }
-
     /// Goes on by at most so many entries; whether everything was read. `start` is the position at which the log begins.
-    pub(crate) fn step(
+    pub(super) fn step(
         &mut self,
-        view: &(impl View + ?Sized),
+        view: &dyn View,
         start: u64,
         most: usize,
         slice: &mut Slice,
@@ -98,7 +87,7 @@ impl Merge {
     }
 
     /// Writes the run's last words.
-    pub(crate) fn finish(self, slice: &mut Slice) -> Run {
+    pub(super) fn finish(self, slice: &mut Slice) -> Run {
         self.writer.finish(self.until, slice)
     }
 

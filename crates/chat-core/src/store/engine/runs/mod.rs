@@ -16,21 +16,22 @@ mod summary;
 mod upkeep;
 mod writer;
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::log::{LogError, RunKind, RunRow, Slice};
+use super::log::{LogError, RunKind, RunRow};
 use crate::store::AccountNumber;
 pub(crate) use block::{Key, read_from};
 pub(crate) use cursor::{Backward, Forward};
 pub(crate) use filter::Probe;
-use merge::Merge;
 pub(crate) use pieces::{InOrder, Pieces};
 pub(crate) use shared::FilterId;
 use shared::SharedFilters;
 use summary::Summary;
 pub(super) use upkeep::KEYS_LIVE_S;
+use upkeep::{Merging, Prepared};
 pub(crate) use writer::{HEAVY, Writer, probe};
 
 /// What is known in memory of a complete run.
@@ -78,11 +79,11 @@ pub(crate) struct Runs {
     pub(crate) heavy: HashMap<AccountNumber, u64>,
     /// What is not read any more, or never was.
     doomed: Vec<u64>,
-    merge: Option<Merge>,
+    merging: Option<Merging>,
     /// Where the log ended when it was merged last.
     seen: u64,
-    /// The slice that is to be put next, if it is ready.
-    prepared: Option<Result<Slice, LogError>>,
+    /// What is to be put next.
+    prepared: Option<Prepared>,
 }
 
 impl Runs {
@@ -94,7 +95,6 @@ impl Runs {
                 false => runs.doomed.push(row.number),
             }
         }
-        runs.changed();
         Ok(runs)
     }
 
@@ -102,7 +102,16 @@ impl Runs {
         if kind == RunKind::Keys {
             self.shared.add_alone(run.number);
         }
+        self.add(kind, run);
+    }
+
+    /// Reads this one from now on.
+    fn add(&mut self, kind: RunKind, run: Run) {
+        for (account, count) in &run.summary.heavy {
+            *self.heavy.entry(*account).or_default() += count;
+        }
         self.of(kind).push(run);
+        self.order(kind);
     }
 
     fn of(&mut self, kind: RunKind) -> &mut Vec<Run> {
@@ -116,22 +125,27 @@ impl Runs {
 
     /// Reads these no more.
     fn doom(&mut self, kind: RunKind, numbers: &[u64]) {
-        self.of(kind).retain(|run| !numbers.contains(&run.number));
+        let of_kind = self.of(kind);
+        let gone: Vec<_> = of_kind.extract_if(.., |run| numbers.contains(&run.number)).collect();
+        for (account, count) in gone.iter().flat_map(|run| &run.summary.heavy) {
+            if let Entry::Occupied(mut kept) = self.heavy.entry(*account) {
+                *kept.get_mut() = kept.get().saturating_sub(*count);
+                if *kept.get() == 0 {
+                    kept.remove();
+                }
+            }
+        }
         self.doomed.extend(numbers);
-        self.changed();
+        self.order(kind);
         self.shared.forget(numbers);
     }
 
-    fn changed(&mut self) {
-        let runs = self.index.iter().filter(|run| run.entries > 0);
-        let mut order: Vec<_> = runs.map(|run| (run.until, run.number)).collect();
-        order.sort_unstable_by_key(|run| std::cmp::Reverse(*run));
-        self.index_order = order.into_iter().map(|(_, number)| number).collect();
-        self.heavy.clear();
-        for (account, count) in
-            self.keys.iter().chain(&self.keys_in_full).flat_map(|run| &run.summary.heavy)
-        {
-            *self.heavy.entry(*account).or_default() += count;
+    fn order(&mut self, kind: RunKind) {
+        if kind == RunKind::Index {
+            let runs = self.index.iter().filter(|run| run.entries > 0);
+            let mut order: Vec<_> = runs.map(|run| (run.until, run.number)).collect();
+            order.sort_unstable_by_key(|run| std::cmp::Reverse(*run));
+            self.index_order = order.into_iter().map(|(_, number)| number).collect();
         }
     }
 
@@ -175,5 +189,5 @@ fn level(entries: u64) -> u8 {
 pub(crate) const ENTRIES_A_SLICE: usize = if cfg!(test) { 3 } else { 8_192 };
 /// In the order in which they are merged.
 const KINDS: [RunKind; 3] = [RunKind::Keys, RunKind::Index, RunKind::Conversations];
-/// More runs of a kind than this slow readers down.
-const MANY: usize = 64;
+/// More runs of a kind than this are merged at any load.
+const MANY: usize = 256;

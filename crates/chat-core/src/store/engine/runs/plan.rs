@@ -2,11 +2,21 @@
 
 use super::super::log::RunKind;
 use super::writer::MOST_FILTERED;
-use super::{KINDS, Run, Runs, level};
+use super::{KINDS, MANY, Run, Runs, level};
 
 impl Runs {
-    /// Runs to make one of, if there are any, of a kind with more runs than `spared`. `hour` is that of the running time.
-    pub(super) fn next_merge(&self, hour: u64, spared: usize) -> Option<(RunKind, Vec<&Run>)> {
+    /// Whether there are too many runs of the kind. A busy store leaves more to its readers, and to memory.
+    pub(super) fn has_many(&self, kind: RunKind, is_busy: bool) -> bool {
+        let enough = match kind {
+            _ if !is_busy => 0,
+            RunKind::Conversations => MANY_FILTERED,
+            RunKind::Index | RunKind::Keys | RunKind::KeysInFull => MANY,
+        };
+        self.count(kind) > enough
+    }
+
+    /// Runs to make one of, if there are any, of a kind that there are too many of. `hour` is that of the running time.
+    pub(super) fn next_merge(&self, hour: u64, is_busy: bool) -> Option<(RunKind, Vec<&Run>)> {
         let inputs = |kind| match kind {
             RunKind::Index => several_alike(self.index.iter().collect()),
             RunKind::Conversations => several_alike(self.conversations.iter().collect()),
@@ -15,7 +25,7 @@ impl Runs {
         };
         KINDS
             .into_iter()
-            .filter(|kind| self.count(*kind) > spared)
+            .filter(|kind| self.has_many(*kind, is_busy))
             .find_map(|kind| Some((kind, inputs(kind)?)))
     }
 
@@ -72,6 +82,8 @@ fn fitting(runs: Vec<&Run>) -> Option<Vec<&Run>> {
     (inputs.len() > 1).then_some(inputs)
 }
 
+/// Filters of so many runs of conversations take 40 MB: a merged run has none.
+const MANY_FILTERED: usize = 64;
 /// So many runs of one size become one. Tests merge early.
 const SEVERAL: usize = if cfg!(test) { 3 } else { 8 };
 
@@ -90,18 +102,26 @@ mod tests {
         numbers.map(run).collect()
     }
 
-    fn next(runs: &Runs, hour: u64, spared: usize) -> Option<(RunKind, Vec<u64>)> {
-        let (kind, inputs) = runs.next_merge(hour, spared)?;
+    fn next(runs: &Runs, hour: u64, is_busy: bool) -> Option<(RunKind, Vec<u64>)> {
+        let (kind, inputs) = runs.next_merge(hour, is_busy)?;
         Some((kind, inputs.iter().map(|run| run.number).collect()))
     }
 
     #[test]
-    fn of_what_is_spared_nothing_is_merged_because_of_another_kind() {
-        let (keys, index) = (runs(0..5, 1), runs(5..11, 1));
-        let runs = Runs { keys, index, ..Runs::default() };
-        assert_eq!(next(&runs, 0, 6), None);
-        assert_eq!(next(&runs, 0, 5), Some((RunKind::Index, (5..11).collect())));
-        assert_eq!(next(&runs, 0, 4), Some((RunKind::Keys, (0..5).collect())));
+    fn while_the_store_is_busy_what_there_is_not_too_much_of_waits() {
+        let many = u64::try_from(MANY).unwrap();
+        let (keys, index) = (runs(0..many, 1), runs(1_000..1_000 + many, 1));
+        let mut runs = Runs { keys, index, ..Runs::default() };
+        let kind = |runs: &Runs, is_busy| next(runs, 0, is_busy).map(|(kind, _)| kind);
+        assert_eq!(kind(&runs, true), None);
+        assert_eq!(kind(&runs, false), Some(RunKind::Keys));
+        runs.index.extend(self::runs(2_000..2_001, 1));
+        assert_eq!(
+            next(&runs, 0, true),
+            Some((RunKind::Index, (1_000..1_000 + many).chain([2_000]).collect()))
+        );
+        runs.keys.extend(self::runs(3_000..3_001, 1));
+        assert_eq!(kind(&runs, true), Some(RunKind::Keys));
     }
 
     #[test]
@@ -109,9 +129,9 @@ mod tests {
         let mut keys = runs(0..5, MOST_FILTERED / 4 * 3);
         keys.extend(runs(5..7, 1_000));
         let mut runs = Runs { keys, ..Runs::default() };
-        assert_eq!(next(&runs, 0, 0), None);
-        assert_eq!(next(&runs, 1, 0), Some((RunKind::Keys, vec![5, 6, 0])));
+        assert_eq!(next(&runs, 0, false), None);
+        assert_eq!(next(&runs, 1, false), Some((RunKind::Keys, vec![5, 6, 0])));
         runs.keys.extend(self::runs(7..8, 1_000));
-        assert_eq!(next(&runs, 0, 0), Some((RunKind::Keys, vec![5, 6, 7])));
+        assert_eq!(next(&runs, 0, false), Some((RunKind::Keys, vec![5, 6, 7])));
     }
 }

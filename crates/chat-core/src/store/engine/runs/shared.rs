@@ -56,8 +56,7 @@ impl Runs {
         if kind == RunKind::Keys {
             self.shared.settle(run.number, filters);
         }
-        self.of(kind).push(run);
-        self.changed();
+        self.add(kind, run);
     }
 
     /// Takes in what was made of runs, which still are there.
@@ -66,8 +65,7 @@ impl Runs {
             true => self.shared.follow(run.number, inputs),
             false => self.shared.alone.extend((kind == RunKind::Keys).then_some(run.number)),
         }
-        self.of(kind).push(run);
-        self.changed();
+        self.add(kind, run);
     }
 
     /// How many runs have their keys in none.

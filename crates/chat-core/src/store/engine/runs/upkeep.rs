@@ -1,9 +1,38 @@
 //! Background work on runs: what may go goes, and several become one.
 
-use super::super::flush::entries_for;
+use super::super::flush::{MOST_ASIDE, came_since, entries_for};
 use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
+use super::super::worker::Task;
 use super::super::{Engine, State};
-use super::{ENTRIES_A_SLICE, KINDS, MANY, Merge, Runs};
+use super::merge::Merge;
+use super::{ENTRIES_A_SLICE, KINDS, Run, Runs};
+
+/// A merge under way.
+#[derive(Debug)]
+pub(super) struct Merging {
+    kind: RunKind,
+    inputs: Vec<u64>,
+    /// `None` while the worker has it.
+    merge: Option<Box<Merge>>,
+}
+
+/// What is put next.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    Slice(Result<Box<Slice>, LogError>),
+    /// What the worker makes of a step of the merge under way.
+    Merged(Task<Merged>),
+}
+
+type Merged = Result<(Slice, Step), LogError>;
+
+#[derive(Debug)]
+pub(super) enum Step {
+    /// There is more to merge.
+    More(Box<Merge>),
+    /// This is the run.
+    Whole(Run),
+}
 
 impl<L: Log> Engine<L> {
     /// One slice of work on the runs; whether there may be more.
@@ -18,15 +47,17 @@ impl<L: Log> Engine<L> {
         if self.state.as_ref().is_some_and(|state| state.runs.prepared.is_some()) {
             return;
         }
-        let prepared = self.next_slice().transpose();
+        let prepared = self.next_work().unwrap_or_else(|error| Some(Prepared::Slice(Err(error))));
         if let Some(state) = &mut self.state {
             state.runs.prepared = prepared;
         }
     }
 
-    /// Puts the slice that is ready; whether there was one.
+    /// Puts the slice that is ready; whether there was one. A busy store does not wait for the worker.
     pub(in super::super) fn put_runs(&mut self) -> Result<bool, LogError> {
-        let prepared = self.state.as_mut().and_then(|state| state.runs.prepared.take());
+        let waits = !self.load.is_busy();
+        let runs = self.state.as_mut().map(|state| &mut state.runs);
+        let prepared = runs.and_then(|runs| runs.take_prepared(waits));
         let Some(slice) = prepared.transpose()? else { return Ok(false) };
         if !slice.runs.is_empty() {
             self.log.put(&slice)?;
@@ -41,25 +72,28 @@ impl<L: Log> Engine<L> {
         runs.gather(&self.log, KEYS_A_STEP)
     }
 
-    fn next_slice(&mut self) -> Result<Option<Slice>, LogError> {
-        let spared = if self.load.is_busy() { MANY } else { 0 };
+    fn next_work(&mut self) -> Result<Option<Prepared>, LogError> {
+        let is_busy = self.load.is_busy();
         let mut slice = Slice::default();
-        if self.expire_keys(&mut slice) {
-            return Ok(Some(slice));
+        if !self.expire_keys(&mut slice) {
+            let room = self.room_to_merge(is_busy);
+            if let Some(task) = self.merge(is_busy, room)? {
+                return Ok(Some(Prepared::Merged(task)));
+            }
+            if !self.drop_runs(is_busy, &mut slice)? {
+                return Ok(None);
+            }
         }
-        let room = self.room_to_merge(spared);
-        let worked = self.merge(spared, room, &mut slice)? || self.drop_runs(spared, &mut slice)?;
-        Ok(worked.then_some(slice))
+        Ok(Some(Prepared::Slice(Ok(Box::new(slice)))))
     }
 
     /// How many entries the next step may merge: while the store is busy a few for each message that came since the last one.
-    fn room_to_merge(&mut self, spared: usize) -> usize {
+    fn room_to_merge(&mut self, is_busy: bool) -> usize {
         let Some(state) = &mut self.state else { return 0 };
-        let end = state.pending.first;
-        let came = end - std::mem::replace(&mut state.runs.seen, end);
-        match spared {
-            0 => ENTRIES_A_SLICE,
-            _ => entries_for(came).min(ENTRIES_A_SLICE),
+        let came = came_since(&mut state.runs.seen, state.pending.first);
+        match is_busy {
+            true => entries_for(came, MOST_ASIDE),
+            false => ENTRIES_A_SLICE,
         }
     }
 
@@ -72,7 +106,7 @@ impl<L: Log> Engine<L> {
             let over =
                 runs.of(kind).iter().filter(|run| run.until.saturating_add(KEYS_LIVE_S) <= running);
             let mut over: Vec<_> = over.map(|run| run.number).collect();
-            let merging = runs.merge.as_ref().map_or(&[][..], Merge::inputs);
+            let merging = runs.merging.as_ref().map_or(&[][..], |merging| &merging.inputs);
             over.retain(|number| !merging.contains(number));
             if !over.is_empty() {
                 runs.end(kind, &over, slice);
@@ -82,37 +116,47 @@ impl<L: Log> Engine<L> {
         ended
     }
 
-    /// Begins a merge of a kind with more runs than `spared`, or goes on with the one under way, which is in the way of such.
-    fn merge(&mut self, spared: usize, room: usize, slice: &mut Slice) -> Result<bool, LogError> {
+    /// Has the worker begin a merge of a kind that there are too many runs of, or go on with the one under way, which is in the
+    /// way of such.
+    fn merge(&mut self, is_busy: bool, room: usize) -> Result<Option<Task<Merged>>, LogError> {
         let hour = self.running().as_secs() / 3_600;
-        let Self { state: Some(state), log, run_numbers, .. } = self else { return Ok(false) };
-        if !KINDS.into_iter().any(|kind| state.runs.count(kind) > spared) {
-            return Ok(false);
-        }
-        let mut merge = match state.runs.merge.take() {
-            Some(merge) => merge,
-            None => {
-                let next = state.runs.next_merge(hour, spared);
-                let Some((kind, inputs)) = next else { return Ok(false) };
-                *run_numbers += 1;
-                Merge::new(log, kind, &inputs, *run_numbers, slice)?
-            }
+        let Self { state: Some(state), log, run_numbers, .. } = self else {
+            return Ok(None);
         };
-        if merge.step(log, state.start, room, slice)? {
-            let (kind, inputs) = (merge.kind(), merge.inputs().to_vec());
-            let run = merge.finish(slice);
-            state.runs.add_merged(kind, run, &inputs);
-            state.runs.end(kind, &inputs, slice);
-        } else {
-            state.runs.merge = Some(merge);
+        if !KINDS.into_iter().any(|kind| state.runs.has_many(kind, is_busy)) {
+            return Ok(None);
         }
-        Ok(true)
+        if state.runs.merging.is_none() {
+            let next = state.runs.next_merge(hour, is_busy);
+            let Some((kind, inputs)) = next else { return Ok(None) };
+            *run_numbers += 1;
+            let merge = Box::new(Merge::new(log, kind, &inputs, *run_numbers)?);
+            let inputs = inputs.iter().map(|run| run.number).collect();
+            state.runs.merging = Some(Merging { kind, inputs, merge: Some(merge) });
+        }
+        let merging = state.runs.merging.as_mut();
+        let merge = merging.and_then(|merging| merging.merge.take());
+        let Some(mut merge) = merge else { return Ok(None) };
+        let (source, start) = (log.pages(), state.start);
+        Ok(Some(state.worker.begin(move || {
+            let (mut slice, mut is_whole) = (Slice::default(), false);
+            source.with_view(&mut |view| {
+                is_whole = merge.step(view, start, room, &mut slice)?;
+                Ok(())
+            })?;
+            let step = match is_whole {
+                true => Step::Whole(merge.finish(&mut slice)),
+                false => Step::More(merge),
+            };
+            Ok((slice, step))
+        })))
     }
 
-    /// Drops some blocks of what is read no more, if that is more than `spared` runs.
-    fn drop_runs(&mut self, spared: usize, slice: &mut Slice) -> Result<bool, LogError> {
+    /// Drops some blocks of what is read no more; while the store is busy only if that are many runs.
+    fn drop_runs(&mut self, is_busy: bool, slice: &mut Slice) -> Result<bool, LogError> {
         let Self { state: Some(state), log, .. } = self else { return Ok(false) };
-        let doomed = state.runs.doomed.last().filter(|_| state.runs.doomed.len() > spared);
+        let enough = if is_busy { MANY_DOOMED } else { 0 };
+        let doomed = state.runs.doomed.last().filter(|_| state.runs.doomed.len() > enough);
         let Some(run) = doomed.copied() else { return Ok(false) };
         slice.runs.push(RunChange::Drop { run, blocks: BLOCKS_A_SLICE });
         // The row goes with a slice that finds no block, or too few.
@@ -124,6 +168,32 @@ impl<L: Log> Engine<L> {
 }
 
 impl Runs {
+    /// The slice that is ready, or once it is, if that is waited for.
+    fn take_prepared(&mut self, waits: bool) -> Option<Result<Slice, LogError>> {
+        let task = match self.prepared.take()? {
+            Prepared::Slice(slice) => return Some(slice.map(|slice| *slice)),
+            Prepared::Merged(task) => task,
+        };
+        let merged = if waits { Some(task.wait()) } else { task.poll() };
+        if merged.is_none() {
+            self.prepared = Some(Prepared::Merged(task));
+        }
+        Some(merged?.flatten().map(|(slice, step)| self.merged(step, slice)))
+    }
+
+    /// Takes note of a step of the merge under way; what is put of it.
+    fn merged(&mut self, step: Step, mut slice: Slice) -> Slice {
+        let Some(Merging { kind, inputs, .. }) = self.merging.take() else { return slice };
+        match step {
+            Step::More(merge) => self.merging = Some(Merging { kind, inputs, merge: Some(merge) }),
+            Step::Whole(run) => {
+                self.add_merged(kind, run, &inputs);
+                self.end(kind, &inputs, &mut slice);
+            }
+        }
+        slice
+    }
+
     /// Marks runs as not to be read any more, here and on disk.
     fn end(&mut self, kind: RunKind, numbers: &[u64], slice: &mut Slice) {
         slice.runs.extend(numbers.iter().map(|number| {
@@ -143,6 +213,8 @@ impl Runs {
 
 /// How long a key lives at least, in seconds of running time (guarantee 4 in `docs/protocol.md`).
 pub(in super::super) const KEYS_LIVE_S: u64 = 24 * 60 * 60;
+/// More runs than this that nobody reads take room in the file.
+const MANY_DOOMED: usize = 64;
 /// Blocks dropped in one slice. Tests cut small.
 const BLOCKS_A_SLICE: usize = if cfg!(test) { 1 } else { 200 };
 /// Keys gathered in a step. Tests cut small.

@@ -11,6 +11,8 @@ use crate::store::AccountNumber;
 #[derive(Debug)]
 pub(crate) struct Writer {
     row: RunRow,
+    /// Whether the row says that there are blocks of a run that is not complete.
+    begun: bool,
     block: Builder,
     last: Option<Key>,
     /// What is still to be put into the filter.
@@ -22,7 +24,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Begins a run with at most so many items to filter by. Of conversations there is no filter if they are too many; of
     /// keys there always is one, and merges keep them few; of the index there is none.
-    pub(crate) fn new(number: u64, kind: RunKind, items: u64, slice: &mut Slice) -> Self {
+    pub(crate) fn new(number: u64, kind: RunKind, items: u64) -> Self {
         let row = RunRow {
             number,
             kind,
@@ -32,9 +34,9 @@ impl Writer {
             until: 0,
             filter: Box::default(),
         };
-        slice.runs.push(RunChange::Put(row.clone()));
         Self {
             row,
+            begun: false,
             block: Builder::new(kind),
             last: None,
             unfiltered: Vec::new(),
@@ -66,8 +68,15 @@ impl Writer {
         self.row.entries += 1;
         self.block.push(key, value);
         if self.block.is_full() {
-            slice.runs.extend(self.block.take(self.row.number));
+            self.write_block(slice);
         }
+    }
+
+    fn write_block(&mut self, slice: &mut Slice) {
+        if !std::mem::replace(&mut self.begun, true) {
+            slice.runs.push(RunChange::Put(RunRow { entries: 0, ..self.row.clone() }));
+        }
+        slice.runs.extend(self.block.take(self.row.number));
     }
 
     /// Writes what is left, and that the run is complete.
@@ -144,6 +153,6 @@ fn item(kind: RunKind, key: Key) -> [u64; 3] {
 }
 
 /// From how many entries on in a run an account's are counted there: whoever has fewer is far from any limit.
-pub(crate) const HEAVY: u64 = if cfg!(test) { 2 } else { 256 };
+pub(crate) const HEAVY: u64 = if cfg!(test) { 2 } else { 64 };
 /// The most items that one filter is made for: it has 3 MiB then, and is put with one slice.
 pub(super) const MOST_FILTERED: u64 = 1 << 20;

@@ -17,6 +17,7 @@ use super::log::{
     AccountRow, Batch, Block, DirectoryEntry, Log, LogError, PageSource, Parked, Record, Recovered,
     Slice, View,
 };
+use super::worker::Worker;
 use crate::store::{AccountNumber, SessionKey};
 use crate::{MessageId, Timestamp};
 #[cfg(feature = "simulation")]
@@ -213,6 +214,10 @@ impl Log for SimulatedLog {
         }
         disk.sync();
         Ok(())
+    }
+
+    fn worker(&self) -> Worker {
+        Worker::at_once()
     }
 
     fn pages(&self) -> Arc<dyn PageSource> {

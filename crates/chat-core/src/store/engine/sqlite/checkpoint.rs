@@ -1,9 +1,9 @@
 //! Moving the write-ahead log into the database, so that it stays small.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,40 +13,54 @@ use super::open::BUSY_TIMEOUT;
 
 /// Passive checkpoints on a thread of their own, and the writer's last word when that is not enough.
 ///
-/// A passive checkpoint stands in nobody's way, but while the writer goes on it never reaches the end of the log, so
-/// the log never starts over. Once it passes its bound, and little is left to move, the writer finishes the checkpoint
-/// itself between two commits. A reader that holds a snapshot for long delays that until it is gone, and the log grows
-/// meanwhile.
+/// A passive checkpoint stands in nobody's way. If it reaches the end of the log before the writer goes on, the log starts
+/// over with what is written next. While much is written it does not, so once the log passes its bound, and little is left to
+/// move, the writer finishes the checkpoint itself between two commits. A reader that holds a snapshot for long delays that
+/// until it is gone, and the log grows meanwhile.
+///
+/// A log that starts over stays as large as it was, since to write what is there again costs less than new pages, unless it
+/// is more than twice its bound.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     wal: PathBuf,
     max_bytes: u64,
-    progress: Arc<Progress>,
-    wake: Option<SyncSender<()>>,
+    /// How long the log was after the last commit, in frames: SQLite says so after each.
+    committed: Arc<AtomicU64>,
+    /// The same when that was looked at last.
+    seen: u64,
+    /// Grows when the log starts over, after which what was moved counts no more.
+    lap: u64,
+    moved: Arc<Mutex<Moved>>,
+    wake: Option<SyncSender<u64>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// How far passive checkpoints have come.
+/// How much of the log passive checkpoints have moved into the database.
 #[derive(Debug, Default)]
-struct Progress {
-    /// Bytes of the log that are in the database.
-    moved: AtomicU64,
-    /// Grows when the log starts over, after which what was moved counts no more.
-    lap: AtomicU64,
+struct Moved {
+    /// Since which start of the log.
+    lap: u64,
+    frames: u64,
 }
 
 impl Checkpointer {
     pub(super) fn start(database: PathBuf, max_bytes: u64) -> Self {
         let wal = wal_path(&database);
-        let progress = Arc::new(Progress::default());
-        let (wake, woken) = sync_channel::<()>(1);
-        let moving = Arc::clone(&progress);
+        let moved = Arc::<Mutex<Moved>>::default();
+        let (wake, woken) = sync_channel(1);
+        let moving = Arc::clone(&moved);
         let work = move || {
             let mut connection = None;
-            while woken.recv().is_ok() {
-                if let Err(error) = checkpoint_passively(&database, &mut connection, &moving) {
-                    tracing::warn!(%error, "checkpoint failed");
-                    connection = None;
+            while let Ok(lap) = woken.recv() {
+                match checkpoint_passively(&database, &mut connection) {
+                    Ok(frames) => {
+                        *moving.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Moved { lap, frames };
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "checkpoint failed");
+                        connection = None;
+                    }
                 }
             }
         };
@@ -54,25 +68,62 @@ impl Checkpointer {
         if let Err(error) = &thread {
             tracing::error!(%error, "no thread for checkpoints; the writer does them all");
         }
-        Self { wal, max_bytes, progress, wake: Some(wake), thread: thread.ok() }
+        Self {
+            wal,
+            max_bytes,
+            committed: Arc::default(),
+            seen: 0,
+            lap: 0,
+            moved,
+            wake: Some(wake),
+            thread: thread.ok(),
+        }
+    }
+
+    /// Learns of the commits of this connection, the only writer's, from now on.
+    pub(super) fn follow(&mut self, writer: &mut Connection) -> Result<()> {
+        self.start_over();
+        let committed = Arc::clone(&self.committed);
+        writer.wal_hook(Some(move |_: &mut _, frames| {
+            committed.store(u64::try_from(frames).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))
     }
 
     /// Called by the writer between two commits.
     ///
     /// # Errors
     /// The log is not there any more: what is written goes nowhere.
-    pub(super) fn after_commit(&self, writer: &Connection) -> std::io::Result<()> {
+    pub(super) fn after_commit(&mut self, writer: &Connection) -> std::io::Result<()> {
         let size = std::fs::metadata(&self.wal)?.len();
-        let rest = size.saturating_sub(self.progress.moved.load(Ordering::Relaxed));
-        let little = rest <= MOST_BY_WRITER_BYTES || self.thread.is_none();
-        if size > self.max_bytes && little && restart(writer) {
-            self.progress.lap.fetch_add(1, Ordering::Relaxed);
-            self.progress.moved.store(0, Ordering::Relaxed);
-        } else if rest > PASSIVE_EVERY_BYTES.min(self.max_bytes / 4) {
+        let rest = self.rest();
+        let little = rest <= MOST_BY_WRITER || self.thread.is_none();
+        let is_excessive = size > 2 * self.max_bytes;
+        let is_long = self.seen > self.max_bytes / FRAME_BYTES || is_excessive;
+        if is_long && little && restart(writer, if is_excessive { "TRUNCATE" } else { "RESTART" }) {
+            self.start_over();
+        } else if rest > PASSIVE_EVERY.min(self.max_bytes / 4 / FRAME_BYTES) {
             // A full channel means that one is about to run already.
-            let _ = self.wake.as_ref().map(|wake| wake.try_send(()));
+            let _ = self.wake.as_ref().map(|wake| wake.try_send(self.lap));
         }
         Ok(())
+    }
+
+    /// How many frames are still to be moved, as far as is known.
+    fn rest(&mut self) -> u64 {
+        let committed = self.committed.load(Ordering::Relaxed);
+        if committed < self.seen {
+            self.lap += 1;
+        }
+        self.seen = committed;
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let frames = if moved.lap == self.lap { moved.frames } else { 0 };
+        committed.saturating_sub(frames)
+    }
+
+    fn start_over(&mut self) {
+        self.committed.store(0, Ordering::Relaxed);
+        (self.seen, self.lap) = (0, self.lap + 1);
     }
 
     pub(super) fn stop(&mut self) {
@@ -107,11 +158,11 @@ pub(super) fn truncate(connection: &Connection) -> Result<()> {
 }
 
 /// Finishes the checkpoint and starts the log over; whether that worked.
-fn restart(writer: &Connection) -> bool {
+fn restart(writer: &Connection, mode: &str) -> bool {
     // Readers hold the log for a page; do not wait for one that holds it longer, a later commit tries again.
     let restarted = writer
         .busy_timeout(Duration::ZERO)
-        .and_then(|()| checkpoint(writer, "TRUNCATE"))
+        .and_then(|()| checkpoint(writer, mode))
         .and_then(|done| writer.busy_timeout(BUSY_TIMEOUT).map(|()| done.complete));
     restarted.unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot restart the write-ahead log");
@@ -119,25 +170,14 @@ fn restart(writer: &Connection) -> bool {
     })
 }
 
-fn checkpoint_passively(
-    database: &Path,
-    connection: &mut Option<Connection>,
-    progress: &Progress,
-) -> Result<()> {
+/// How many frames of the log are in the database then.
+fn checkpoint_passively(database: &Path, connection: &mut Option<Connection>) -> Result<u64> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match connection {
         Some(connection) => connection,
         None => connection.insert(Connection::open_with_flags(database, flags)?),
     };
-    let lap = progress.lap.load(Ordering::Relaxed);
-    let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    let done = checkpoint(connection, "PASSIVE")?;
-    if lap == progress.lap.load(Ordering::Relaxed) {
-        progress
-            .moved
-            .store(done.frames.saturating_mul(page + FRAME_HEADER_BYTES), Ordering::Relaxed);
-    }
-    Ok(())
+    checkpoint(connection, "PASSIVE").map(|done| done.frames)
 }
 
 /// What a checkpoint came to.
@@ -164,10 +204,56 @@ pub(super) fn wal_path(database: &Path) -> PathBuf {
     name.into()
 }
 
-/// What stands before each page in the log (sqlite.org/fileformat2.html#walformat).
-const FRAME_HEADER_BYTES: u64 = 24;
-/// How much the log grows between two passive checkpoints; a quarter of its bound if that is less. What a checkpoint syncs is
-/// in the way of commits for as long as the disk takes for it: about 7 ms at the rate below.
-const PASSIVE_EVERY_BYTES: u64 = 2 * 1024 * 1024;
+/// A page of the log, which is one of the database (SQLite's default), and what stands before it
+/// (sqlite.org/fileformat2.html#walformat).
+const FRAME_BYTES: u64 = 4_096 + 24;
+/// How much the log grows between two passive checkpoints, 2 MiB; a quarter of its bound if that is less. What a checkpoint
+/// syncs is in the way of commits for as long as the disk takes for it: about 7 ms at the rate below.
+const PASSIVE_EVERY: u64 = 2 * 1024 * 1024 / FRAME_BYTES;
 /// The most that the writer moves itself, while everybody waits: about 4 ms (measured: 280 MB a second).
-const MOST_BY_WRITER_BYTES: u64 = PASSIVE_EVERY_BYTES / 2;
+const MOST_BY_WRITER: u64 = PASSIVE_EVERY / 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commits so many pages.
+    fn commit(writer: &Connection, pages: usize) {
+        let page = [7_u8; 3_000];
+        writer.execute_batch("BEGIN").unwrap();
+        for _ in 0..pages {
+            writer.execute("INSERT INTO pages VALUES (?1)", [page]).unwrap();
+        }
+        writer.execute_batch("COMMIT").unwrap();
+    }
+
+    #[test]
+    fn what_is_left_to_move_is_known_though_the_log_starts_over_by_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("chat.db");
+        let mut writer = Connection::open(&database).unwrap();
+        writer.pragma_update(None, "journal_mode", "WAL").unwrap();
+        writer.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+        writer.execute_batch("CREATE TABLE pages (page BLOB)").unwrap();
+        let mut checkpointer = Checkpointer::start(database, 1 << 30);
+        checkpointer.follow(&mut writer).unwrap();
+        for lap in 0..3 {
+            commit(&writer, 600);
+            checkpointer.after_commit(&writer).unwrap();
+            assert!(checkpointer.seen > 600, "{} frames in lap {lap}", checkpointer.seen);
+            while checkpointer.rest() > 0 {
+                std::thread::yield_now();
+            }
+            // All is moved, so the log starts over.
+            commit(&writer, 1);
+            checkpointer.after_commit(&writer).unwrap();
+            assert!(
+                checkpointer.rest() < 10,
+                "{} frames to move in lap {lap}",
+                checkpointer.rest()
+            );
+        }
+        let log = std::fs::metadata(&checkpointer.wal).unwrap().len();
+        assert!(log < 700 * FRAME_BYTES, "{log} bytes");
+    }
+}

@@ -5,10 +5,10 @@
 mod checkpoint;
 mod open;
 mod schema;
-mod syncer;
 mod view;
 mod write;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use super::log::{
     Slice, TABLES, View,
 };
 use super::runs;
+use super::worker::{Task, Worker};
 use crate::store::{AccountNumber, Durability, OpenError, SqliteOptions};
 use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
-use syncer::Syncer;
 use view::{PagePool, SqliteView};
 
 /// The directory in the data directory.
@@ -40,7 +40,9 @@ pub(crate) struct SqliteLog {
     options: SqliteOptions,
     connection: Connection,
     journal: Journal,
-    syncer: Syncer,
+    syncer: Worker,
+    /// The sync of a batch whose commit has begun.
+    sync: Option<Task<io::Result<()>>>,
     /// Rows that only the journal has, of sessions for the most part.
     owed: Vec<Batch>,
     /// What the tables held when this was opened, until that is asked for.
@@ -63,7 +65,7 @@ impl SqliteLog {
         let mut lock = open::lock_directory(&options.directory)?;
         let path = options.directory.join(TABLES);
         let journal = options.directory.join(JOURNAL);
-        let connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
+        let mut connection = open::open_writer(&path, &journal, open::is_marked(&lock))?;
         let on_opening = |error: LogError| error.on_opening(options.directory.clone());
         let (tables, whole) = look(&connection, journal).map_err(on_opening)?;
         let (mut journal, caught_up) = open_journal(&connection, whole).map_err(on_opening)?;
@@ -71,13 +73,15 @@ impl SqliteLog {
         open::mark(&mut lock, &options.directory)?;
         let identity = open::file_identity(&path);
         let pages = Arc::new(PagePool::new(path.clone(), Arc::clone(journal.segments())));
-        let checkpointer = Checkpointer::start(path, options.wal_bytes);
+        let mut checkpointer = Checkpointer::start(path, options.wal_bytes);
+        checkpointer.follow(&mut connection).map_err(engine_error).map_err(on_opening)?;
         let owed = Vec::new();
         Ok(Self {
             options,
             connection,
             journal,
-            syncer: Syncer::default(),
+            syncer: Worker::on_thread("chat-sync"),
+            sync: None,
             owed,
             tables: Some(tables),
             caught_up,
@@ -278,16 +282,19 @@ impl Log for SqliteLog {
     }
 
     fn begin_append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        if let Some(file) = self.journal.write(batch)? {
-            self.syncer.begin(file);
-        }
+        let file = self.journal.write(batch)?;
+        self.sync = file.map(|file| self.syncer.begin(move || file.sync_data()));
         Ok(())
     }
 
     fn end_append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let synced = self.syncer.end();
-        self.journal.end_append(synced)?;
+        let synced = self.sync.take().map_or(Ok(Ok(())), |sync| sync.wait());
+        self.journal.end_append(synced.unwrap_or_else(|error| Err(io::Error::other(error))))?;
         self.follow_up(batch)
+    }
+
+    fn worker(&self) -> Worker {
+        Worker::on_thread("chat-runs")
     }
 
     fn posted(&self, position: u64) -> Result<Option<Record>, LogError> {
@@ -323,6 +330,7 @@ impl Log for SqliteLog {
         // A failed sync may have left pages of the write-ahead log that look written and are not. Moving all of it to
         // the database, with a sync of its own, and starting the log anew leaves nothing to trust in them.
         checkpoint::truncate(&self.connection).map_err(engine_error)?;
+        self.checkpointer.follow(&mut self.connection).map_err(engine_error)?;
         open::set_kept(&self.connection, false).map_err(engine_error)?;
         open::set_synced(&self.connection, false).map_err(engine_error)?;
         self.pay()

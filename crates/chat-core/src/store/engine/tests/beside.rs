@@ -1,12 +1,16 @@
 //! Background work that was made ready beside a commit which fails, or while nothing can be written.
 
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use super::rig::{Rig, TestClock, outgoing, posted, roomy};
 use crate::Clock as _;
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
+use crate::store::engine::load::Load;
 use crate::store::engine::simulated::Fault;
+use crate::store::engine::work::Progress;
+use crate::store::engine::worker::{Task, Worker};
 use crate::store::request::Operation;
 use crate::store::{Outgoing, Receipt, SessionKey, StoreError};
 
@@ -41,7 +45,7 @@ impl Talk {
     /// Flushes, and leaves to the runs what is theirs.
     fn work_on_flushes(&mut self) {
         let now = self.rig.clock.now();
-        while self.rig.engine.flush_step(now).unwrap() {}
+        while self.rig.engine.flush_step(now).unwrap() == Progress::More {}
     }
 
     fn post(&mut self, text: &str) {
@@ -74,6 +78,14 @@ impl Talk {
         self.rig.work(10_000);
     }
 
+    /// Has the worker do nothing until the first of what this gives is dropped.
+    fn hold_worker(&mut self) -> (Sender<()>, Task<()>) {
+        let (release, released) = channel::<()>();
+        let worker = &mut self.rig.engine.state.as_mut().unwrap().worker;
+        *worker = Worker::on_thread("test");
+        (release, worker.begin(move || released.recv().unwrap_or_default()))
+    }
+
     /// What was acknowledged is there once.
     fn check_pages(&mut self) {
         let found = self.rig.peek_all(self.lineker).unwrap();
@@ -83,16 +95,21 @@ impl Talk {
         assert_eq!(texts, posted);
     }
 
-    /// The same, and keys lead to it, now and after another start; nothing has the id of another.
+    /// Keys lead to it.
+    fn check_keys(&mut self) {
+        for (text, first) in &self.posted {
+            let again = self.rig.post(self.messi, text, "lineker", text);
+            assert_eq!(again, Ok(Receipt { duplicate: true, ..*first }), "{text}");
+        }
+    }
+
+    /// The same, now and after another start; nothing has the id of another.
     fn check(mut self) {
         for _ in 0..3 {
             let number = self.posted.len();
             self.post(&format!("later{number}"));
             self.check_pages();
-            for (text, first) in &self.posted {
-                let again = self.rig.post(self.messi, text, "lineker", text);
-                assert_eq!(again, Ok(Receipt { duplicate: true, ..*first }), "{text}");
-            }
+            self.check_keys();
             self.rig.work(10_000);
             let options = roomy(&self.rig.clock);
             self.rig = self.rig.restart_with(&options);
@@ -155,4 +172,29 @@ async fn a_step_made_ready_beside_a_commit_that_fails_goes_with_it() {
             talk.check();
         }
     }
+}
+
+/// While the worker is held up, a busy store goes on, and finds what is being written or merged.
+#[tokio::test(start_paused = true)]
+async fn a_busy_store_does_not_wait_for_the_worker() {
+    let mut waited = 0;
+    for steps in 0..40 {
+        let mut talk = Talk::new(28);
+        talk.rig.work(steps);
+        let held = talk.hold_worker();
+        talk.rig.engine.prepare(talk.rig.clock.now());
+        talk.rig.engine.load = Load::busy();
+        for n in 0..10 {
+            talk.post(&format!("meanwhile{n}"));
+            let wait = talk.rig.engine.work(talk.rig.clock.now());
+            waited += usize::from(wait.is_some_and(|wait| !wait.is_zero()));
+            talk.check_pages();
+            talk.check_keys();
+        }
+        drop(held);
+        talk.rig.engine.load = Load::new();
+        talk.rig.work(10_000);
+        talk.check();
+    }
+    assert!(waited > 40, "{waited} times");
 }

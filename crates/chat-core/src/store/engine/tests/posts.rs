@@ -197,7 +197,7 @@ fn running_time_is_written_with_each_flush<L: Log>(mut rig: Rig<L>) {
 fn put_in_full<L: Log>(rig: &mut Rig<L>, outgoing: &Outgoing, from: AccountNumber, id: SentId) {
     let written = InFull { request: outgoing.digest(), id, time: Timestamp::from_millis(77) };
     let (mut slice, number) = (Slice::default(), rig.engine.run_numbers + 1);
-    let mut writer = Writer::new(number, RunKind::KeysInFull, 1, &mut slice);
+    let mut writer = Writer::new(number, RunKind::KeysInFull, 1);
     writer.push(outgoing.key.unwrap().in_full(from), &written.bytes(), &mut slice);
     writer.finish(rig.engine.running().as_secs(), &mut slice);
     slice.running = Some(rig.engine.running());
