@@ -387,7 +387,7 @@ const DUE_A_SLICE: usize = if cfg!(test) { 2 } else { 8_192 };
 /// flush takes at most about as long as one stretch.
 const ENTRIES_A_MESSAGE: usize = 4;
 /// Entries in a step after a small commit, or none: about 0.2 ms, of which a fifth is the transaction. Tests cut small.
-const LEAST_ENTRIES: usize = if cfg!(test) { 3 } else { 1_024 };
+const LEAST_ENTRIES: usize = if cfg!(any(test, feature = "simulation")) { 3 } else { 1_024 };
 /// Entries in a step after the largest of commits.
 const MOST_ENTRIES: usize = 2 * ENTRIES_A_SLICE;
 /// Entries that the worker writes or merges in a step at most, for which a busy store does not wait: about 10 ms of its time.
