@@ -123,6 +123,9 @@ impl<L: Log> Engine<L> {
     /// Puts the step that is ready, or the next one. A busy store does not wait for the worker.
     pub(super) fn flush_step(&mut self, now: Timestamp) -> Result<Progress, LogError> {
         self.prepare_flush(now);
+        if self.state.as_ref().is_none_or(|state| state.flush.is_none()) {
+            return Ok(Progress::Idle);
+        }
         let (waits, running) = (!self.load.is_busy(), self.running());
         let flush = self.state.as_mut().and_then(|state| state.flush.as_mut());
         let Some(flush) = flush else { return Ok(Progress::Idle) };

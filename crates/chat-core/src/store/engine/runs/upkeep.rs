@@ -55,9 +55,8 @@ impl<L: Log> Engine<L> {
 
     /// Puts the slice that is ready; whether there was one. A busy store does not wait for the worker.
     pub(in super::super) fn put_runs(&mut self) -> Result<bool, LogError> {
-        let waits = !self.load.is_busy();
-        let runs = self.state.as_mut().map(|state| &mut state.runs);
-        let prepared = runs.and_then(|runs| runs.take_prepared(waits));
+        let Self { state: Some(State { runs, .. }), load, .. } = self else { return Ok(false) };
+        let prepared = runs.take_prepared(|| !load.is_busy());
         let Some(slice) = prepared.transpose()? else { return Ok(false) };
         if !slice.runs.is_empty() {
             self.log.put(&slice)?;
@@ -169,12 +168,12 @@ impl<L: Log> Engine<L> {
 
 impl Runs {
     /// The slice that is ready, or once it is, if that is waited for.
-    fn take_prepared(&mut self, waits: bool) -> Option<Result<Slice, LogError>> {
+    fn take_prepared(&mut self, waits: impl FnOnce() -> bool) -> Option<Result<Slice, LogError>> {
         let task = match self.prepared.take()? {
             Prepared::Slice(slice) => return Some(slice.map(|slice| *slice)),
             Prepared::Merged(task) => task,
         };
-        let merged = if waits { Some(task.wait()) } else { task.poll() };
+        let merged = if waits() { Some(task.wait()) } else { task.poll() };
         if merged.is_none() {
             self.prepared = Some(Prepared::Merged(task));
         }

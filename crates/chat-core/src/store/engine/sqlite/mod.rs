@@ -5,10 +5,10 @@
 mod checkpoint;
 mod open;
 mod schema;
+mod syncer;
 mod view;
 mod write;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,10 +22,11 @@ use super::log::{
     Slice, TABLES, View,
 };
 use super::runs;
-use super::worker::{Task, Worker};
+use super::worker::Worker;
 use crate::store::{AccountNumber, Durability, OpenError, SqliteOptions};
 use crate::{MessageId, Timestamp};
 use checkpoint::Checkpointer;
+use syncer::Syncer;
 use view::{PagePool, SqliteView};
 
 /// The directory in the data directory.
@@ -40,9 +41,7 @@ pub(crate) struct SqliteLog {
     options: SqliteOptions,
     connection: Connection,
     journal: Journal,
-    syncer: Worker,
-    /// The sync of a batch whose commit has begun.
-    sync: Option<Task<io::Result<()>>>,
+    syncer: Syncer,
     /// Rows that only the journal has, of sessions for the most part.
     owed: Vec<Batch>,
     /// What the tables held when this was opened, until that is asked for.
@@ -80,8 +79,7 @@ impl SqliteLog {
             options,
             connection,
             journal,
-            syncer: Worker::on_thread("chat-sync"),
-            sync: None,
+            syncer: Syncer::default(),
             owed,
             tables: Some(tables),
             caught_up,
@@ -282,14 +280,15 @@ impl Log for SqliteLog {
     }
 
     fn begin_append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let file = self.journal.write(batch)?;
-        self.sync = file.map(|file| self.syncer.begin(move || file.sync_data()));
+        if let Some(file) = self.journal.write(batch)? {
+            self.syncer.begin(file);
+        }
         Ok(())
     }
 
     fn end_append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let synced = self.sync.take().map_or(Ok(Ok(())), |sync| sync.wait());
-        self.journal.end_append(synced.unwrap_or_else(|error| Err(io::Error::other(error))))?;
+        let synced = self.syncer.end();
+        self.journal.end_append(synced)?;
         self.follow_up(batch)
     }
 
