@@ -90,6 +90,6 @@ impl<L: Log> Engine<L> {
 }
 
 /// How long a busy store leaves the worker alone, unless something is asked of it.
-const ASK_AGAIN: Duration = Duration::from_millis(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// How long an idle store waits before it looks for background work again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -215,6 +215,8 @@ const MOST_BY_WRITER: u64 = PASSIVE_EVERY / 2;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     /// Commits so many pages.
@@ -241,7 +243,9 @@ mod tests {
             commit(&writer, 600);
             checkpointer.after_commit(&writer).unwrap();
             assert!(checkpointer.seen > 600, "{} frames in lap {lap}", checkpointer.seen);
+            let begun = Instant::now();
             while checkpointer.rest() > 0 {
+                assert!(begun.elapsed() < Duration::from_secs(10), "not moved in lap {lap}");
                 std::thread::yield_now();
             }
             // All is moved, so the log starts over.

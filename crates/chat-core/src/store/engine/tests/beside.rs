@@ -9,7 +9,7 @@ use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::load::Load;
 use crate::store::engine::simulated::Fault;
-use crate::store::engine::work::Progress;
+use crate::store::engine::work::{ASK_AGAIN, Progress};
 use crate::store::engine::worker::{Task, Worker};
 use crate::store::request::Operation;
 use crate::store::{Outgoing, Receipt, SessionKey, StoreError};
@@ -78,12 +78,12 @@ impl Talk {
         self.rig.work(10_000);
     }
 
-    /// Has the worker do nothing until the first of what this gives is dropped.
+    /// Has the worker do nothing until the first of what this gives is dropped, or somebody waited for it for long.
     fn hold_worker(&mut self) -> (Sender<()>, Task<()>) {
         let (release, released) = channel::<()>();
         let worker = &mut self.rig.engine.state.as_mut().unwrap().worker;
         *worker = Worker::on_thread("test");
-        (release, worker.begin(move || released.recv().unwrap_or_default()))
+        (release, worker.begin(move || released.recv_timeout(PATIENCE).unwrap_or_default()))
     }
 
     /// What was acknowledged is there once.
@@ -174,6 +174,9 @@ async fn a_step_made_ready_beside_a_commit_that_fails_goes_with_it() {
     }
 }
 
+/// How long a worker is held up that is waited for, though nobody should: much longer than all else here takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// While the worker is held up, a busy store goes on, and finds what is being written or merged.
 #[tokio::test(start_paused = true)]
 async fn a_busy_store_does_not_wait_for_the_worker() {
@@ -187,10 +190,11 @@ async fn a_busy_store_does_not_wait_for_the_worker() {
         for n in 0..10 {
             talk.post(&format!("meanwhile{n}"));
             let wait = talk.rig.engine.work(talk.rig.clock.now());
-            waited += usize::from(wait.is_some_and(|wait| !wait.is_zero()));
+            waited += usize::from(wait == Some(ASK_AGAIN));
             talk.check_pages();
             talk.check_keys();
         }
+        assert!(held.1.poll().is_none(), "waited for the worker after {steps} steps");
         drop(held);
         talk.rig.engine.load = Load::new();
         talk.rig.work(10_000);
