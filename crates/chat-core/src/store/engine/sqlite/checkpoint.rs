@@ -215,7 +215,7 @@ const MOST_BY_WRITER: u64 = PASSIVE_EVERY / 2;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use tokio::time::Instant;
 
     use super::*;
 
