@@ -141,6 +141,7 @@ pub(super) fn open_writer(
     }
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_plans(&connection).map_err(failed)?;
     let version = match schema::header(&connection).map_err(failed)? {
         Header::Empty if was_there => return missing(),
         Header::Empty => 0,
@@ -157,6 +158,12 @@ pub(super) fn open_writer(
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     schema::migrate(&mut connection, version, journal).map_err(unusable)?;
     Ok(connection)
+}
+
+/// Has a statement keep its plan whatever it is given. Else SQLite plans it anew for values that may make another one better,
+/// and takes the values' going for that: each use of a statement that was kept then costs some 10 µs to compile it again.
+pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn is_missing_or_empty(path: &Path) -> bool {

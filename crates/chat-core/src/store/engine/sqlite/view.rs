@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row};
 
 use super::engine_error;
+use super::open::keep_plans;
 use super::write::run_kind;
 use crate::account::PasswordHash;
 use crate::store::engine::directory::Recipient;
@@ -434,6 +435,7 @@ impl PagePool {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        keep_plans(&connection)?;
         connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
         Ok(connection)
     }
@@ -456,3 +458,32 @@ impl PageSource for PagePool {
 
 /// The page cache of a reader, in KiB (negative for SQLite): a page of messages and its index.
 const READER_CACHE_KIB: i64 = -2 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::SqliteOptions;
+    use crate::store::engine::sqlite::SqliteLog;
+
+    #[test]
+    fn statements_are_compiled_once() {
+        const HEADS: &str = "SELECT heads FROM head_rows WHERE number = ?1";
+        let directory = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(SqliteOptions::new(directory.path())).unwrap();
+        let reader = log.pages.take().unwrap();
+        for connection in [&log.connection, &reader] {
+            let view = SqliteView(connection, log.journal.segments());
+            for row in 0..3 {
+                view.heads(row).unwrap();
+                view.block_after(row, &[0; 24]).unwrap();
+            }
+            for sql in [HEADS, first_block!("first > ?2 ORDER BY first")] {
+                let statement = connection.prepare_cached(sql).unwrap();
+                assert_eq!(statement.get_status(StatementStatus::Run), 3);
+                assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+            }
+        }
+    }
+}
