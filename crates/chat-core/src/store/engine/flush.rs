@@ -99,10 +99,12 @@ impl<L: Log> Engine<L> {
         else {
             return Ok(Step::Forgot { more: false });
         };
-        let room = entries_for(came_since(&mut flush.seen, end), MOST_ENTRIES);
+        let came = came_since(&mut flush.seen, end);
         if let Some(forgotten) = flush.forgotten {
+            let room = entries_for(came, FORGOTTEN_A_MESSAGE, MOST_ENTRIES);
             return Ok(Step::Forgot { more: flush.forget(forgotten, room, mailboxes) });
         }
+        let room = entries_for(came, INDEXED_A_MESSAGE, MOST_ENTRIES);
         flush.write_runs(worker, end, running);
         let mut slice = Slice::default();
         let most = due_a_slice(self.options.stretch);
@@ -240,7 +242,7 @@ impl Flush {
                 return;
             }
         };
-        let room = entries_for(came_since(&mut self.runs_seen, end), MOST_ASIDE);
+        let room = entries_for(came_since(&mut self.runs_seen, end), ASIDE_A_MESSAGE, MOST_ASIDE);
         self.runs = Some(StretchRuns::Writing(worker.begin(move || {
             let mut slice = Slice::default();
             let runs = match writer.step(&stretch, room, &mut slice) {
@@ -362,10 +364,10 @@ pub(super) fn came_since(seen: &mut u64, end: u64) -> u64 {
     end - std::mem::replace(seen, end)
 }
 
-/// How many entries a step may write for so many messages that came since the one before.
-pub(super) fn entries_for(came: u64, most: usize) -> usize {
+/// How many entries a step may write for so many messages that came since the one before, given how many for each.
+pub(super) fn entries_for(came: u64, a_message: usize, most: usize) -> usize {
     let came = usize::try_from(came).unwrap_or(usize::MAX);
-    came.saturating_mul(ENTRIES_A_MESSAGE).clamp(LEAST_ENTRIES, most)
+    came.saturating_mul(a_message).clamp(LEAST_ENTRIES, most)
 }
 
 /// How many due entries one slice may write, or a few more. A short stretch is cut small, too.
@@ -386,9 +388,14 @@ const CALM_LENGTH: u64 = 300;
 const SLICE_WEIGHT: usize = if cfg!(test) { 2 } else { 400 };
 /// Due entries in one slice: each takes less than a microsecond, unless its mailbox's cursor moved.
 const DUE_A_SLICE: usize = if cfg!(test) { 2 } else { 8_192 };
-/// Entries written for each message that came since the step before. A message has two or three, and is forgotten, so a
-/// flush takes at most about as long as one stretch.
-const ENTRIES_A_MESSAGE: usize = 4;
+/// Entries of the index written for each message that came since the step before. A message has one, and is forgotten then, so
+/// all of that takes less time than one stretch does to come. More of them would not be ready by the time that the sync is over
+/// which they are made beside.
+const INDEXED_A_MESSAGE: usize = 2;
+/// Entries forgotten for each.
+const FORGOTTEN_A_MESSAGE: usize = 8;
+/// Entries of runs that the worker writes or merges for each. A message has one or two.
+pub(super) const ASIDE_A_MESSAGE: usize = 4;
 /// Entries in a step after a small commit, or none: about 0.2 ms, of which a fifth is the transaction. Tests cut small.
 const LEAST_ENTRIES: usize = if cfg!(any(test, feature = "simulation")) { 3 } else { 1_024 };
 /// Entries in a step after the largest of commits.

@@ -27,6 +27,13 @@ impl Stretch {
         }
     }
 
+    /// Sorts, and puts into filters, what is long enough for it and is not yet.
+    pub(super) fn tidy(&mut self, runs: &mut Runs) {
+        self.keys.fill_filters(runs);
+        self.conversations.tidy();
+        self.keys.order.tidy();
+    }
+
     /// Sorts what is not sorted yet: nothing comes any more.
     pub(super) fn close(&mut self, runs: &mut Runs) {
         self.keys.fill_filters(runs);

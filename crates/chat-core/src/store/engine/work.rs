@@ -21,6 +21,9 @@ pub(super) enum Progress {
 impl<L: Log> Engine<L> {
     /// Makes ready what the next step puts.
     pub(super) fn prepare_step(&mut self, now: Timestamp) {
+        if let Some(state) = &mut self.state {
+            state.stretch.tidy(&mut state.runs);
+        }
         // Where writes are refused nothing is put.
         if self.has_directory() && self.can_write().is_ok() {
             self.prepare_flush(now);

@@ -29,6 +29,11 @@ impl Key {
         }
     }
 
+    /// The first two numbers as one.
+    pub(crate) fn owner_and_id(&self) -> u128 {
+        u128::from(self.0[0]) << 64 | u128::from(self.0[1])
+    }
+
     /// How many leading bytes two keys have in common.
     fn shared(self, other: Self) -> usize {
         let mut shared = 0;

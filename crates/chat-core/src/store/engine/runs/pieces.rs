@@ -6,8 +6,8 @@ use std::collections::binary_heap::PeekMut;
 
 use super::Key;
 
-/// Keys in the order they came, and soon in order: a piece is sorted as it is full, which spreads the work of sorting over
-/// the time in which they come.
+/// Keys in the order they came, and soon in order: a piece is sorted once it is long enough, which spreads the work of
+/// sorting over the time in which they come.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
     sorted: Vec<Vec<Key>>,
@@ -17,6 +17,13 @@ pub(crate) struct Pieces {
 impl Pieces {
     pub(crate) fn push(&mut self, key: Key) {
         self.open.push(key);
+        if self.open.len() >= LONGEST_PIECE {
+            self.close();
+        }
+    }
+
+    /// Sorts what is long enough for it, before [`push`](Self::push) has to.
+    pub(crate) fn tidy(&mut self) {
         if self.open.len() >= PIECE {
             self.close();
         }
@@ -25,7 +32,7 @@ impl Pieces {
     /// Sorts what is not sorted yet.
     pub(crate) fn close(&mut self) {
         let mut piece = std::mem::take(&mut self.open);
-        piece.sort_unstable();
+        sort(&mut piece);
         self.sorted.extend(Some(piece).filter(|piece| !piece.is_empty()));
     }
 
@@ -65,6 +72,14 @@ impl Pieces {
     }
 }
 
+/// Sorts by the first two numbers together, which takes no branches, and what is alike in these by the third: 31 ns a key in
+/// pieces of 8,192, and 42 where keys are compared number by number.
+fn sort(keys: &mut [Key]) {
+    keys.sort_unstable_by_key(Key::owner_and_id);
+    let alike = keys.chunk_by_mut(|one, other| one.owner_and_id() == other.owner_and_id());
+    alike.for_each(|keys| keys.sort_unstable_by_key(|key| key.0[2]));
+}
+
 fn below(piece: &[Key], key: Key) -> &[Key] {
     piece.get(..piece.partition_point(|other| *other < key)).unwrap_or_default()
 }
@@ -99,8 +114,10 @@ impl InOrder {
     }
 }
 
-/// Keys in a piece: sorting them takes about half a millisecond. Tests cut small.
-const PIECE: usize = if cfg!(test) { 3 } else { 8_192 };
+/// Keys in a piece at most: sorting them takes a quarter of a millisecond. Tests cut small.
+const LONGEST_PIECE: usize = if cfg!(test) { 4 } else { 8_192 };
+/// So many are worth sorting once there is time for it. What most commits add to them still fits into the piece.
+const PIECE: usize = LONGEST_PIECE / 4 * 3;
 
 #[cfg(test)]
 mod tests {
@@ -115,13 +132,19 @@ mod tests {
         fn they_answer_as_a_sorted_set_does(
             keys in Just((0..60u64).collect::<Vec<_>>()).prop_shuffle(),
             count in 0..40usize,
+            tidy in prop::collection::vec(any::<bool>(), 40),
             low in 0..60u64,
             high in 0..60u64,
         ) {
             let keys: Vec<_> = keys.into_iter().take(count).collect();
             let key = |n: u64| Key([0, n / 9, n % 9]);
             let mut pieces = Pieces::default();
-            keys.iter().for_each(|n| pieces.push(key(*n)));
+            for (n, tidy) in keys.iter().zip(tidy) {
+                pieces.push(key(*n));
+                if tidy {
+                    pieces.tidy();
+                }
+            }
             let all: BTreeSet<_> = keys.iter().map(|n| key(*n)).collect();
             prop_assert_eq!(pieces.last_below(key(high)), all.range(..key(high)).next_back().copied());
             prop_assert_eq!(pieces.first_from(key(low)), all.range(key(low)..).next().copied());

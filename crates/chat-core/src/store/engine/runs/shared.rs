@@ -29,6 +29,8 @@ pub(super) struct SharedFilters {
 struct Shared {
     id: FilterId,
     filter: Filter,
+    /// How many keys it is made for.
+    size: u64,
     /// How many keys more it takes.
     room: u64,
     /// How many stretches that are not written yet have keys in it, or runs that are being gathered.
@@ -176,12 +178,13 @@ impl SharedFilters {
     /// The one that has room; a new one is large enough for those that are to follow, within reason.
     fn open(&mut self, more: u64) -> &mut Shared {
         self.full.extend(self.open.take_if(|open| open.room == 0));
-        let room = (ROOM << self.full.len().min(MOST_DOUBLINGS)).max(more);
+        let twice = self.full.iter().map(|full| full.size.saturating_mul(2)).max();
+        let size = twice.unwrap_or(ROOM).max(more);
         self.open.get_or_insert_with(|| {
             self.made += 1;
-            let room = room.next_power_of_two().min(ROOM << MOST_DOUBLINGS);
-            let (id, filter) = (FilterId(self.made), Filter::for_items(room, KEYS_A_LINE));
-            Shared { id, filter, room, pending: 0, runs: Vec::new() }
+            let size = size.next_power_of_two().min(ROOM << MOST_DOUBLINGS);
+            let (id, filter) = (FilterId(self.made), Filter::for_items(size, KEYS_A_LINE));
+            Shared { id, filter, size, room: size, pending: 0, runs: Vec::new() }
         })
     }
 
@@ -235,5 +238,6 @@ fn to_u64(number: usize) -> u64 {
 
 /// Keys in the first. Tests cut small.
 const ROOM: u64 = if cfg!(test) { 20 } else { 1 << 20 };
-/// Each takes twice what the one before takes, up to 32 MiB: of ten million keys four are asked.
+/// Each takes twice what the largest before takes, up to 32 MiB: of ten million keys four are asked, or two if they were there
+/// at the start.
 const MOST_DOUBLINGS: usize = if cfg!(test) { 2 } else { 4 };

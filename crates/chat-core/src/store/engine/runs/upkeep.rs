@@ -1,6 +1,6 @@
 //! Background work on runs: what may go goes, and several become one.
 
-use super::super::flush::{MOST_ASIDE, came_since, entries_for};
+use super::super::flush::{ASIDE_A_MESSAGE, MOST_ASIDE, came_since, entries_for};
 use super::super::log::{Log, LogError, RunChange, RunKind, RunRow, Slice};
 use super::super::worker::Task;
 use super::super::{Engine, State};
@@ -91,7 +91,7 @@ impl<L: Log> Engine<L> {
         let Some(state) = &mut self.state else { return 0 };
         let came = came_since(&mut state.runs.seen, state.pending.first);
         match is_busy {
-            true => entries_for(came, MOST_ASIDE),
+            true => entries_for(came, ASIDE_A_MESSAGE, MOST_ASIDE),
             false => ENTRIES_A_SLICE,
         }
     }
