@@ -19,7 +19,7 @@ pub(super) enum Progress {
 }
 
 impl<L: Log> Engine<L> {
-    /// Makes ready what the next step puts.
+    /// Puts in order what came, and makes ready what the next step puts.
     pub(super) fn prepare_step(&mut self, now: Timestamp) {
         if let Some(state) = &mut self.state {
             state.stretch.tidy(&mut state.runs);
