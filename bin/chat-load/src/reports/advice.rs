@@ -39,7 +39,10 @@ const ADVICE: &[(&[&str], &str)] = &[
         "sessions ended while they were in use: look at the server's limits on sessions",
     ),
     (&["message_too_long", "frame_too_long"], "lower --size, or raise the server's limit"),
-    (&["rate_limited"], "raise the server's limit for this test, or use more accounts"),
+    (
+        &["rate_limited"],
+        "use more accounts (each has 1,000,000 keys of post in 24 hours), or raise the server's limits on logins",
+    ),
     (&["busy"], "the server asks for less: lower --rate or --clients, or raise its limits"),
     (&["unavailable", "internal"], "look into the server's log: its store does not work"),
     (

@@ -56,7 +56,7 @@ pub enum StoreError {
     KeyConflict,
     /// The account has as many keys as it may have at a time
     /// ([`keys_per_account`](crate::store::StoreOptions::keys_per_account)).
-    #[error("too many keys")]
+    #[error("the account has as many keys of posts as it may: each is kept for 24 hours")]
     TooManyKeys {
         /// After how long some will be free again.
         retry_after: Duration,

@@ -227,11 +227,12 @@ fn error_reply(error: &StoreError) -> ErrorReply<'static> {
         | StoreError::WeakPassword(_)
         | StoreError::MessageTooLong { .. }
         | StoreError::NoSpace
+        | StoreError::TooManyKeys { .. }
         | StoreError::BadArguments(_) => reply.message = error.to_string().into(),
-        StoreError::Busy { retry_after } | StoreError::TooManyKeys { retry_after } => {
-            reply.retry_after_ms = Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
-        }
         _ => {}
+    }
+    if let StoreError::Busy { retry_after } | StoreError::TooManyKeys { retry_after } = error {
+        reply.retry_after_ms = Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
     }
     reply
 }
