@@ -98,10 +98,9 @@ impl Outgoing {
         let mut last = [0; 8];
         last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
         let length = u64::try_from(self.to.len()).unwrap_or(u64::MAX);
-        let tag = words
-            .iter()
-            .chain([&last])
-            .fold(length, |tag, word| mix(tag ^ lower_case(u64::from_le_bytes(*word))));
+        let tag = words.iter().chain([&last]).fold(length, |tag, word| {
+            mix(tag ^ u64::from_le_bytes(word.map(|byte| byte.to_ascii_lowercase())))
+        });
         tag.to_le_bytes()
     }
 
@@ -218,17 +217,6 @@ macro_rules! written_in_hex {
 }
 
 written_in_hex!(SentId HistoryCursor);
-
-/// Eight bytes at once, the letters of ASCII among them in lower case.
-const fn lower_case(bytes: u64) -> u64 {
-    const EACH: u64 = u64::MAX / 0xff;
-    let low = bytes & (EACH * 0x7f);
-    // The highest bit of a byte says whether it is A or above, and whether it is above Z.
-    let from_a = low + EACH * (0x80 - 0x41);
-    let beyond_z = low + EACH * (0x80 - 0x5b);
-    let capital = from_a & !beyond_z & !bytes & (EACH * 0x80);
-    bytes | capital >> 2
-}
 
 fn hex(bytes: [u8; 16]) -> [u8; 32] {
     let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
@@ -521,20 +509,3 @@ pub struct AccountSummary {
 
 /// The longest KEY of `post`, in bytes (`docs/protocol.md`).
 const MOST_KEY_BYTES: usize = 128;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn letters_of_ascii_become_lower_case_in_any_place() {
-        for byte in 0..=u8::MAX {
-            for place in 0..8 {
-                let mut bytes = *b"aZ\xffA@[`z";
-                bytes[place] = byte;
-                let lower = lower_case(u64::from_le_bytes(bytes)).to_le_bytes();
-                assert_eq!(lower, bytes.map(|byte| byte.to_ascii_lowercase()));
-            }
-        }
-    }
-}

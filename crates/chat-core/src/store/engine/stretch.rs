@@ -27,7 +27,7 @@ impl Stretch {
         }
     }
 
-    /// Sorts, and puts into filters, what is long enough for it and is not yet.
+    /// Sorts what is long enough for it, and puts into the filters what is not there yet.
     pub(super) fn tidy(&mut self, runs: &mut Runs) {
         self.keys.fill_filters(runs);
         self.conversations.tidy();

@@ -241,3 +241,27 @@ const ROOM: u64 = if cfg!(test) { 20 } else { 1 << 20 };
 /// Each takes twice what the largest before takes, up to 32 MiB: of ten million keys four are asked, or two if they were there
 /// at the start.
 const MOST_DOUBLINGS: usize = if cfg!(test) { 2 } else { 4 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(shared: &mut SharedFilters, keys: std::ops::Range<u64>, more: u64) {
+        let keys: Vec<_> = keys.map(|n| Key([1, n, n])).collect();
+        shared.insert_all(&keys, more, &mut Vec::new());
+    }
+
+    fn sizes(shared: &SharedFilters) -> Vec<u64> {
+        shared.all().map(|shared| shared.size).collect()
+    }
+
+    #[test]
+    fn each_filter_is_twice_the_largest_before_it_up_to_a_bound() {
+        let mut shared = SharedFilters::default();
+        put(&mut shared, 0..200, 0);
+        assert_eq!(sizes(&shared), [32, 64, 80, 80]);
+        let mut shared = SharedFilters::default();
+        put(&mut shared, 0..70, 60);
+        assert_eq!(sizes(&shared), [64, 80], "the first is large enough for those to follow");
+    }
+}

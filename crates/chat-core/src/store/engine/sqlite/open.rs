@@ -160,8 +160,8 @@ pub(super) fn open_writer(
     Ok(connection)
 }
 
-/// Has a statement keep its plan whatever it is given. Else SQLite plans it anew for values that may make another one better,
-/// and takes the values' going for that: each use of a statement that was kept then costs some 10 µs to compile it again.
+/// Has a statement keep its plan whatever it is given. Else SQLite compiles it again, in some 10 µs, whenever values are given that
+/// another plan may be better for, and after they were cleared, as they are each time that a cached statement was used.
 pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
