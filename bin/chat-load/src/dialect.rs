@@ -12,10 +12,10 @@ pub(crate) enum Dialect {
     Chat {
         /// `send`, the token, and a space: most of what is sent begins with it.
         send: Vec<u8>,
-        token: String,
-        /// Makes keys of `post` that no other client and no other run uses.
-        key: String,
+        /// The same of `post`, and the beginning of keys that no other client and no other run uses.
+        post: Vec<u8>,
         posted: usize,
+        token: String,
     },
     Redis {
         /// Where a key is written first: its length stands before it.
@@ -30,9 +30,9 @@ impl Dialect {
         match protocol {
             Protocol::Chat | Protocol::Old => Self::Chat {
                 send: format!("send {token} ").into_bytes(),
-                token,
-                key: format!("load-{run:08x}-{client}-"),
+                post: format!("post {token} load-{run:08x}-{client}-").into_bytes(),
                 posted: 0,
+                token,
             },
             Protocol::Redis => Self::Redis { key: BytesMut::new() },
             Protocol::Irc => Self::Irc,
@@ -74,13 +74,10 @@ impl Dialect {
         body: Body<'_>,
         out: &mut BytesMut,
     ) {
-        let Self::Chat { token, key, posted, .. } = self else {
+        let Self::Chat { post, posted, .. } = self else {
             return;
         };
-        out.put_slice(b"post ");
-        out.put_slice(token.as_bytes());
-        out.put_u8(b' ');
-        out.put_slice(key.as_bytes());
+        out.put_slice(post);
         put_number(*posted, out);
         *posted += 1;
         out.put_u8(b' ');
