@@ -119,7 +119,9 @@ impl Outgoing {
 }
 
 /// An idempotency key, the KEY of `post`. Kept as the first 16 bytes of its SHA-256.
+// Aligned, as it is copied as words: at an odd address they lie across the stores of the copy before, which takes 30 ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(align(8))]
 pub struct PostKey(pub(crate) [u8; 16]);
 
 impl PostKey {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::commit::UnderWay;
 use super::log::{Keyed, Log, LogError, Record, RunKind, View};
-use super::runs::{Forward, HEAVY, KEYS_LIVE_S, Key, Probe, Runs, probe};
+use super::runs::{Forward, KEYS_LIVE_S, Key, Runs, probe};
 use super::{Engine, State};
 use crate::Timestamp;
 use crate::store::{AccountNumber, Outgoing, PostKey, Receipt, SentId, SessionKey, StoreError};
@@ -41,24 +41,19 @@ impl InFull {
 }
 
 impl PostKey {
-    /// What a message that an account posted under the key is found by. There are 48 bits of the key in it, since the
-    /// message itself tells whether it is the one: of the million keys that an account may have two are alike in these once
-    /// in 500 accounts.
-    pub(super) fn at(self, account: AccountNumber, position: u64) -> Key {
+    /// Its first 48 bits. Of the million keys that an account may have two are alike in these once in 500 accounts; the
+    /// message itself tells whether it is the one.
+    pub(super) fn start(self) -> u64 {
         let [a, b, c, d, e, f, ..] = self.0;
-        Key([account.0, u64::from_be_bytes([0, 0, a, b, c, d, e, f]), position])
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
     }
 
-    /// What such messages lie between: from the first to before the second.
-    fn bounds(self, account: AccountNumber) -> (Key, Key) {
-        (self.at(account, 0), self.at(account, u64::MAX))
+    /// What earlier versions found a message by that an account posted under the key.
+    pub(super) fn by_account(self, account: AccountNumber) -> Key {
+        Key([account.0, self.start(), 0])
     }
 
-    fn probe(self, account: AccountNumber) -> Probe {
-        probe(RunKind::Keys, self.at(account, 0))
-    }
-
-    /// What earlier versions found it by.
+    /// What yet earlier ones found it by.
     pub(super) fn in_full(self, account: AccountNumber) -> Key {
         let (high, low) = self.0.split_at(8);
         let number =
@@ -96,12 +91,12 @@ impl<L: Log> Engine<L> {
         keyed: Keyed,
         asked: &Outgoing,
     ) -> Result<Option<Known>, LogError> {
-        let bounds = keyed.key.bounds(account);
+        let hash = state.runs.hash(account, keyed.key.start());
         let mut positions = Vec::new();
-        if state.runs.may_expect(&keyed.key.probe(account)) {
-            positions.extend(state.stretches().flat_map(|stretch| stretch.keys.positions(bounds)));
+        if state.runs.may_expect(&hash.probe()) {
+            positions.extend(state.stretches().flat_map(|stretch| stretch.keys.positions(hash)));
         }
-        state.runs.positions(&self.log, bounds, &mut positions)?;
+        state.runs.positions(&self.log, (account, keyed.key), &mut positions)?;
         for position in positions {
             if let Some(known) = self.posted(state, position, (account, keyed), asked)? {
                 return Ok(Some(known));
@@ -154,8 +149,8 @@ impl<L: Log> Engine<L> {
         }
         let running = self.running().as_secs();
         let state = self.state()?;
-        let heavy = state.runs.all_keys().filter(|run| run.heavy(account) > 0);
-        let until = heavy.map(|run| run.until).min().unwrap_or(running);
+        let counted = state.runs.all_keys().filter(|run| run.counted(account).is_some());
+        let until = counted.map(|run| run.until).min().unwrap_or(running);
         let free = until.saturating_add(KEYS_LIVE_S).saturating_sub(running).max(1);
         Err(StoreError::TooManyKeys { retry_after: Duration::from_secs(free) })
     }
@@ -172,52 +167,65 @@ impl State {
             return Vec::new();
         }
         let mut sender: Option<(SessionKey, AccountNumber)> = None;
-        let probes = messages.map(|message| {
+        let mut probes = Vec::with_capacity(messages.clone().count());
+        probes.extend(messages.map(|message| {
             let key = message.key?;
             if sender.is_none_or(|(session, _)| session != message.session) {
                 sender = Some((message.session, self.sessions.account(message.session)?));
             }
             let (_, account) = sender?;
             // One that an earlier version may have written is not new.
-            (!self.runs.may_have_in_full(key, account)).then(|| key.probe(account))
-        });
-        self.runs.have_not(&probes.collect::<Vec<_>>())
+            let is_new = !self.runs.earlier_may_have(key, account);
+            is_new.then(|| self.runs.hash(account, key.start()).probe())
+        }));
+        self.runs.have_not(&probes)
     }
 
-    /// How many keys the account has, or a few more: beside where it has many, it is taken to have in each run as many
-    /// as one can have that is not counted there.
+    /// How many keys the account has, or a few more: beside what is counted, it is taken to have in each run as many as one
+    /// can have that is not counted there.
     fn most_keys(&self, account: AccountNumber) -> u64 {
         let recent: u64 = self.stretches().map(|stretch| stretch.keys.count(account)).sum();
         let written = self.runs.heavy.get(&account).copied().unwrap_or(0);
-        let runs = u64::try_from(self.runs.all_keys().count()).unwrap_or(u64::MAX);
-        recent.saturating_add(written).saturating_add(runs.saturating_mul(HEAVY - 1))
+        recent.saturating_add(written).saturating_add(self.runs.uncounted)
     }
 }
 
 impl Runs {
-    /// Adds where messages lie that may have the key which these bounds are made of.
+    /// Adds where messages lie that the account may have posted under the key.
     fn positions(
         &self,
         view: &impl View,
-        (low, high): (Key, Key),
+        (account, key): (AccountNumber, PostKey),
         positions: &mut Vec<u64>,
     ) -> Result<(), LogError> {
-        let probe = probe(RunKind::Keys, low);
-        for run in self.keys.iter().filter(|run| run.may_have(&probe)) {
-            let mut found = Forward::from(view, RunKind::Keys, run.number, low)?;
-            while let Some(key) = found.key().filter(|key| *key < high) {
-                positions.push(key.0[2]);
+        let hash = self.hash(account, key.start());
+        for run in self.keys.iter().filter(|run| run.may_have(&hash.probe())) {
+            let mut found = Forward::from(view, RunKind::Keys, run.number, hash.at(0))?;
+            while let Some(Key([_, position, _])) = found.key().filter(|key| hash.is_of(*key)) {
+                positions.push(position);
+                found.advance(view)?;
+            }
+        }
+        let low @ Key([owner, start, _]) = key.by_account(account);
+        let probe = probe(RunKind::KeysByAccount, low);
+        for run in self.keys_by_account.iter().filter(|run| run.may_have(&probe)) {
+            let mut found = Forward::from(view, RunKind::KeysByAccount, run.number, low)?;
+            while let Some(Key([a, b, position])) = found.key()
+                && (a, b) == (owner, start)
+            {
+                positions.push(position);
                 found.advance(view)?;
             }
         }
         Ok(())
     }
 
-    fn may_have_in_full(&self, key: PostKey, account: AccountNumber) -> bool {
-        !self.keys_in_full.is_empty() && {
-            let probe = probe(RunKind::KeysInFull, key.in_full(account));
-            self.keys_in_full.iter().any(|run| run.may_have(&probe))
-        }
+    /// Whether an earlier version may have written the key to a run that the shared filters do not have.
+    fn earlier_may_have(&self, key: PostKey, account: AccountNumber) -> bool {
+        let by_account = || probe(RunKind::KeysByAccount, key.by_account(account));
+        let in_full = || probe(RunKind::KeysInFull, key.in_full(account));
+        self.keys_by_account.iter().any(|run| !self.is_shared(run) && run.may_have(&by_account()))
+            || self.keys_in_full.iter().any(|run| run.may_have(&in_full()))
     }
 
     /// What a run of an earlier version tells of a key.

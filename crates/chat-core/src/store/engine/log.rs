@@ -220,9 +220,11 @@ pub(crate) enum RunKind {
     Index,
     /// Where the messages of each conversation lie in the log.
     Conversations,
-    /// Where the posted messages of each account lie in the log, by their keys.
+    /// Where posted messages lie in the log, by hashes of their senders and keys.
     Keys,
-    /// Keys and what was answered, as earlier versions wrote them; read, not added to.
+    /// The same by senders and keys, as earlier versions wrote it; read, not added to.
+    KeysByAccount,
+    /// Keys and what was answered, as yet earlier ones wrote them; read, not added to.
     KeysInFull,
 }
 

@@ -38,6 +38,11 @@ impl Opaque {
         HistoryCursor(encrypt(&self.cursor, u128::from(tag) << 64 | u128::from(position)))
     }
 
+    /// A number that nobody else knows, for hashes that nobody else shall be able to foretell.
+    pub(super) fn seed(&self) -> u64 {
+        low(u128::from_be_bytes(encrypt(&self.cursor, u128::MAX)))
+    }
+
     pub(super) fn open_cursor(&self, cursor: HistoryCursor) -> (u64, u64) {
         let number = decrypt(&self.cursor, cursor.0);
         (low(number), low(number >> 64))

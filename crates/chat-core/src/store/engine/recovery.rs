@@ -48,6 +48,7 @@ impl<L: Log> Engine<L> {
     /// What is known without reading the records that the index does not cover.
     fn state_of(&self, recovered: Recovered, now: Timestamp) -> Result<State, LogError> {
         let next = recovered.end + 1;
+        let opaque = Opaque::new(recovered.secret);
         Ok(State {
             cache: Cache::new(recovered.next_account),
             to_know: Some(AccountNumber(0)),
@@ -58,9 +59,9 @@ impl<L: Log> Engine<L> {
             pending: Batch { first: next, ..Batch::default() },
             overlay: Overlay::default(),
             incarnations: recovered.incarnations,
-            opaque: Arc::new(Opaque::new(recovered.secret)),
+            runs: Runs::recover(&recovered.runs, opaque.seed())?,
+            opaque: Arc::new(opaque),
             stretch: Stretch::default(),
-            runs: Runs::recover(&recovered.runs)?,
             worker: self.log.worker(),
             next_account: recovered.next_account,
             start: recovered.start,

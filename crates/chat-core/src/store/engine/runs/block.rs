@@ -53,7 +53,7 @@ impl RunKind {
     pub(crate) fn value_bytes(self) -> usize {
         match self {
             Self::Index => Entry::VALUE_BYTES,
-            Self::Conversations | Self::Keys => 0,
+            Self::Conversations | Self::Keys | Self::KeysByAccount => 0,
             Self::KeysInFull => 32,
         }
     }
@@ -78,7 +78,8 @@ impl Builder {
         let (first, last) = self.ends.unwrap_or((key, key));
         match self.kind {
             RunKind::Index => put_entry(&mut self.bytes, last, key, value),
-            RunKind::Keys => put_place(&mut self.bytes, last, key),
+            RunKind::Keys => put_hash(&mut self.bytes, last, key),
+            RunKind::KeysByAccount => put_place(&mut self.bytes, last, key),
             RunKind::Conversations | RunKind::KeysInFull => {
                 let shared = key.shared(last);
                 self.bytes.push(u8::try_from(shared).unwrap_or(0));
@@ -115,7 +116,8 @@ impl Entries {
         let (first, bytes) = block;
         let entries = match kind {
             RunKind::Index => Self::decode_index(first, bytes),
-            RunKind::Keys => Self::decode_places(first, bytes),
+            RunKind::Keys => Self::decode_keys(first, bytes, take_hash),
+            RunKind::KeysByAccount => Self::decode_keys(first, bytes, take_place),
             RunKind::Conversations | RunKind::KeysInFull => {
                 Self::decode(kind.value_bytes(), first, bytes)
             }
@@ -152,11 +154,15 @@ impl Entries {
         Some(entries)
     }
 
-    fn decode_places(first: &[u8], mut bytes: &[u8]) -> Option<Self> {
+    fn decode_keys(
+        first: &[u8],
+        mut bytes: &[u8],
+        take: impl Fn(&mut &[u8], Key) -> Option<Key>,
+    ) -> Option<Self> {
         let mut entries = Self::default();
         let mut last = Key::from_bytes(first)?;
         while !bytes.is_empty() {
-            last = take_place(&mut bytes, last)?;
+            last = take(&mut bytes, last)?;
             entries.keys.push(last);
         }
         Some(entries)
@@ -219,8 +225,31 @@ fn put_place(bytes: &mut Vec<u8>, last: Key, key: Key) {
     let (Key([last_owner, last_id, last_position]), Key([owner, id, position])) = (last, key);
     put_number(bytes, owner.wrapping_sub(last_owner));
     put_number(bytes, if owner == last_owner { id.wrapping_sub(last_id) } else { id });
-    let distance = position.wrapping_sub(last_position).cast_signed();
+    put_distance(bytes, last_position, position);
+}
+
+fn put_distance(bytes: &mut Vec<u8>, last: u64, position: u64) {
+    let distance = position.wrapping_sub(last).cast_signed();
     put_number(bytes, (distance << 1 ^ distance >> 63).cast_unsigned());
+}
+
+fn take_distance(bytes: &mut &[u8], last: u64) -> Option<u64> {
+    let distance = take_number(bytes)?;
+    Some(last.wrapping_add(distance >> 1 ^ (distance & 1).wrapping_neg()))
+}
+
+/// A hash and a position behind others: how much larger the hash is, and the distance of the positions.
+fn put_hash(bytes: &mut Vec<u8>, last: Key, key: Key) {
+    let (Key([last_hash, last_position, _]), Key([hash, position, _])) = (last, key);
+    put_number(bytes, hash.wrapping_sub(last_hash));
+    put_distance(bytes, last_position, position);
+}
+
+/// The same back; `None` if it is damaged.
+fn take_hash(bytes: &mut &[u8], last: Key) -> Option<Key> {
+    let Key([last_hash, last_position, _]) = last;
+    let hash = last_hash.wrapping_add(take_number(bytes)?);
+    Some(Key([hash, take_distance(bytes, last_position)?, 0]))
 }
 
 /// The same back; `None` if it is damaged.
@@ -229,9 +258,7 @@ fn take_place(bytes: &mut &[u8], last: Key) -> Option<Key> {
     let owner = last_owner.wrapping_add(take_number(bytes)?);
     let id = take_number(bytes)?;
     let id = if owner == last_owner { last_id.wrapping_add(id) } else { id };
-    let distance = take_number(bytes)?;
-    let distance = distance >> 1 ^ (distance & 1).wrapping_neg();
-    Some(Key([owner, id, last_position.wrapping_add(distance)]))
+    Some(Key([owner, id, take_distance(bytes, last_position)?]))
 }
 
 /// An entry of the index behind another: its key, sender and size.
@@ -273,9 +300,13 @@ mod tests {
                 RunKind::Index,
                 RunKind::Conversations,
                 RunKind::Keys,
+                RunKind::KeysByAccount,
                 RunKind::KeysInFull,
             ]),
         ) {
+            if kind == RunKind::Keys {
+                keys.iter_mut().for_each(|key| key[2] = 0);
+            }
             keys.sort_unstable();
             let value = |at: usize| vec![u8::try_from(at).unwrap(); kind.value_bytes()];
             let mut builder = Builder::new(kind);
@@ -295,7 +326,7 @@ mod tests {
             first in prop::collection::vec(any::<u8>(), 20..28),
             bytes in prop::collection::vec(any::<u8>(), 0..200),
         ) {
-            for kind in [RunKind::Index, RunKind::Keys, RunKind::KeysInFull] {
+            for kind in [RunKind::Index, RunKind::Keys, RunKind::KeysByAccount, RunKind::KeysInFull] {
                 let _ = Entries::read(kind, &(first.clone().into(), bytes.clone().into()));
             }
         }

@@ -23,7 +23,11 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(crate) fn new(item: [u64; 3]) -> Self {
-        let hash = item.iter().fold(0, |hash, number| mix(hash ^ number));
+        Self::of_hash(item.iter().fold(0, |hash, number| mix(hash ^ number)))
+    }
+
+    /// Of what has that hash.
+    pub(crate) fn of_hash(hash: u64) -> Self {
         Self { hash, bits: mix(hash) }
     }
 
@@ -64,11 +68,13 @@ impl Filter {
     pub(crate) fn may_have(&self, probe: &Probe) -> bool {
         // Without branches: several filters are probed in a row, and their cache misses shall overlap.
         self.lines().get(self.line_of(probe)).is_none_or(|line| {
-            let missing = line
-                .iter()
-                .zip(probe.bits())
-                .fold(0, |missing, (word, bit)| missing | (bit & !u64::from_le_bytes(*word)));
-            missing == 0
+            let mut bits = probe.bits;
+            let all = line.iter().fold(1, |all, word| {
+                let has = u64::from_le_bytes(*word) >> (bits & 63);
+                bits >>= 6;
+                all & has
+            });
+            all == 1
         })
     }
 

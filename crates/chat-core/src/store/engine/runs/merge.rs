@@ -6,6 +6,7 @@ use std::collections::binary_heap::PeekMut;
 
 use super::super::log::{LogError, RunKind, Slice, View};
 use super::cursor::Forward;
+use super::summary::Counts;
 use super::writer::Writer;
 use super::{Key, Run};
 
@@ -34,12 +35,13 @@ impl Merge {
         let firsts = sources.iter().enumerate();
         let next = firsts.filter_map(|(at, source)| Some(Reverse((source.key()?, at)))).collect();
         let items = inputs.iter().map(|run| run.summary.items).sum();
+        let counts = inputs.iter().map(|run| &run.summary.counts);
         Ok(Self {
             kind,
             until: inputs.iter().map(|run| run.until).max().unwrap_or(0),
             sources,
             next,
-            writer: Writer::new(number, kind, items),
+            writer: Writer::new(number, kind, items).counted(Counts::of_all(counts)),
             held: None,
         })
     }
@@ -63,7 +65,9 @@ impl Merge {
                 continue;
             };
             match self.kind {
-                RunKind::Keys | RunKind::KeysInFull => self.writer.push(key, source.value(), slice),
+                RunKind::Keys | RunKind::KeysByAccount | RunKind::KeysInFull => {
+                    self.writer.push(key, source.value(), slice);
+                }
                 // What was trimmed lies nowhere any more.
                 RunKind::Index if key.0[2] < start => {}
                 RunKind::Index => self.writer.push(key, source.value(), slice),

@@ -7,6 +7,7 @@
 mod block;
 mod cursor;
 mod filter;
+mod key_hash;
 mod memory;
 mod merge;
 mod pieces;
@@ -26,13 +27,16 @@ use crate::store::AccountNumber;
 pub(crate) use block::{Key, read_from};
 pub(crate) use cursor::{Backward, Forward};
 pub(crate) use filter::Probe;
+pub(crate) use key_hash::KeyHash;
 pub(crate) use pieces::{InOrder, Pieces};
 pub(crate) use shared::FilterId;
 use shared::SharedFilters;
+pub(crate) use summary::Counts;
 use summary::Summary;
 pub(super) use upkeep::KEYS_LIVE_S;
 use upkeep::{Merging, Prepared};
-pub(crate) use writer::{HEAVY, Writer, probe};
+use writer::has_positions;
+pub(crate) use writer::{Writer, probe};
 
 /// What is known in memory of a complete run.
 #[derive(Debug)]
@@ -51,11 +55,9 @@ impl Run {
         Ok(Self { number, entries, until, summary })
     }
 
-    /// How many keys the account has in the run, if it has many.
-    pub(crate) fn heavy(&self, account: AccountNumber) -> u64 {
-        let heavy = &self.summary.heavy;
-        let at = heavy.binary_search_by_key(&account, |(account, _)| *account);
-        at.ok().and_then(|at| heavy.get(at)).map_or(0, |(_, count)| *count)
+    /// How many keys the account has in the run, if it is one of those who have most.
+    pub(crate) fn counted(&self, account: AccountNumber) -> Option<u64> {
+        self.summary.counts.get(account)
     }
 
     /// Whether the run may have an entry that is looked for.
@@ -73,10 +75,15 @@ pub(crate) struct Runs {
     pub(crate) conversations: Vec<Run>,
     pub(crate) keys: Vec<Run>,
     /// Those of earlier versions. There are none a day after the first start of this one.
+    pub(crate) keys_by_account: Vec<Run>,
     pub(crate) keys_in_full: Vec<Run>,
+    /// What keys are hashed with.
+    seed: u64,
     shared: SharedFilters,
-    /// How many keys each account has in runs where it has many.
+    /// How many keys each account has in runs where it is counted.
     pub(crate) heavy: HashMap<AccountNumber, u64>,
+    /// How many any account may have in all of them that are not counted.
+    pub(crate) uncounted: u64,
     /// What is not read any more, or never was.
     doomed: Vec<u64>,
     merging: Option<Merging>,
@@ -87,8 +94,9 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    pub(crate) fn recover(rows: &[RunRow]) -> Result<Self, LogError> {
-        let mut runs = Self::default();
+    /// `seed` is what keys are hashed with, the same for all of a store's life.
+    pub(crate) fn recover(rows: &[RunRow], seed: u64) -> Result<Self, LogError> {
+        let mut runs = Self { seed, ..Self::default() };
         for row in rows {
             match row.complete {
                 true => runs.recover_one(row.kind, Run::from_row(row)?),
@@ -98,8 +106,13 @@ impl Runs {
         Ok(runs)
     }
 
+    /// What a message is found by that an account posted under a key which starts so.
+    pub(crate) fn hash(&self, account: AccountNumber, start: u64) -> KeyHash {
+        KeyHash::new(self.seed, account, start)
+    }
+
     fn recover_one(&mut self, kind: RunKind, run: Run) {
-        if kind == RunKind::Keys {
+        if has_positions(kind) {
             self.shared.add_alone(run.number);
         }
         self.add(kind, run);
@@ -107,9 +120,10 @@ impl Runs {
 
     /// Reads this one from now on.
     fn add(&mut self, kind: RunKind, run: Run) {
-        for (account, count) in &run.summary.heavy {
-            *self.heavy.entry(*account).or_default() += count;
+        for (account, count) in run.summary.counts.iter() {
+            *self.heavy.entry(account).or_default() += count;
         }
+        self.uncounted = self.uncounted.saturating_add(run.summary.counts.others());
         self.of(kind).push(run);
         self.order(kind);
     }
@@ -119,6 +133,7 @@ impl Runs {
             RunKind::Index => &mut self.index,
             RunKind::Conversations => &mut self.conversations,
             RunKind::Keys => &mut self.keys,
+            RunKind::KeysByAccount => &mut self.keys_by_account,
             RunKind::KeysInFull => &mut self.keys_in_full,
         }
     }
@@ -127,9 +142,11 @@ impl Runs {
     fn doom(&mut self, kind: RunKind, numbers: &[u64]) {
         let of_kind = self.of(kind);
         let gone: Vec<_> = of_kind.extract_if(.., |run| numbers.contains(&run.number)).collect();
-        for (account, count) in gone.iter().flat_map(|run| &run.summary.heavy) {
-            if let Entry::Occupied(mut kept) = self.heavy.entry(*account) {
-                *kept.get_mut() = kept.get().saturating_sub(*count);
+        let uncounted = gone.iter().map(|run| run.summary.counts.others()).sum();
+        self.uncounted = self.uncounted.saturating_sub(uncounted);
+        for (account, count) in gone.iter().flat_map(|run| run.summary.counts.iter()) {
+            if let Entry::Occupied(mut kept) = self.heavy.entry(account) {
+                *kept.get_mut() = kept.get().saturating_sub(count);
                 if *kept.get() == 0 {
                     kept.remove();
                 }
@@ -154,18 +171,19 @@ impl Runs {
             RunKind::Index => self.index.len(),
             RunKind::Conversations => self.conversations.len(),
             RunKind::Keys => self.keys.len(),
+            RunKind::KeysByAccount => self.keys_by_account.len(),
             RunKind::KeysInFull => self.keys_in_full.len(),
         }
     }
 
     /// All runs of keys.
     pub(crate) fn all_keys(&self) -> impl Iterator<Item = &Run> {
-        self.keys.iter().chain(&self.keys_in_full)
+        self.keys.iter().chain(&self.keys_by_account).chain(&self.keys_in_full)
     }
 
     /// The first position in the log that a key leads to. From there on the log is needed.
     pub(crate) fn oldest_posted(&self) -> Option<u64> {
-        self.keys.iter().filter_map(|run| run.summary.oldest).min()
+        self.all_keys().filter_map(|run| run.summary.oldest).min()
     }
 }
 

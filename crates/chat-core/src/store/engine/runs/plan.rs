@@ -10,7 +10,8 @@ impl Runs {
         let enough = match kind {
             _ if !is_busy => 0,
             RunKind::Conversations => MANY_FILTERED,
-            RunKind::Index | RunKind::Keys | RunKind::KeysInFull => MANY,
+            RunKind::Index | RunKind::Keys => MANY,
+            RunKind::KeysByAccount | RunKind::KeysInFull => usize::MAX,
         };
         self.count(kind) > enough
     }
@@ -21,7 +22,7 @@ impl Runs {
             RunKind::Index => several_alike(self.index.iter().collect()),
             RunKind::Conversations => several_alike(self.conversations.iter().collect()),
             RunKind::Keys => self.merge_keys(hour),
-            RunKind::KeysInFull => None,
+            RunKind::KeysByAccount | RunKind::KeysInFull => None,
         };
         KINDS
             .into_iter()

@@ -6,7 +6,8 @@
 
 use super::super::log::{LogError, RunKind, View};
 use super::filter::{Filter, KEYS_A_LINE, Probe};
-use super::{Forward, Key, Run, Runs, probe};
+use super::{Forward, Key, KeyHash, Run, Runs};
+use crate::store::AccountNumber;
 
 /// Names a shared filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +44,20 @@ struct Shared {
 #[derive(Debug)]
 struct Gathering {
     run: u64,
+    kind: RunKind,
     source: Forward,
     filters: Vec<FilterId>,
 }
 
 impl Runs {
     /// Puts keys into the filters that are being stored; `filters` are those of their stretch.
-    pub(crate) fn expect(&mut self, keys: &[Key], filters: &mut Vec<FilterId>) {
+    pub(crate) fn expect(&mut self, keys: &[KeyHash], filters: &mut Vec<FilterId>) {
         self.shared.insert_all(keys, 0, filters);
+    }
+
+    /// Whether the shared filters have a run's keys.
+    pub(crate) fn is_shared(&self, run: &Run) -> bool {
+        !self.shared.alone.contains(&run.number)
     }
 
     /// Takes in a run of a stretch just written, whose keys are in these filters.
@@ -117,21 +124,27 @@ impl Runs {
     }
 
     fn gather_from(&mut self, run: u64, view: &impl View, most: usize) -> Result<(), LogError> {
-        let shared = &mut self.shared;
-        let alone = self.keys.iter().filter(|run| shared.alone.contains(&run.number));
+        let (shared, seed) = (&mut self.shared, self.seed);
+        let runs = self.keys.iter().chain(&self.keys_by_account);
+        let alone = runs.filter(|run| shared.alone.contains(&run.number));
         let more = alone.map(|run| run.summary.items).sum();
         let gathering = match &mut shared.gathering {
             Some(gathering) => gathering,
             none => {
-                let source = Forward::from(view, RunKind::Keys, run, Key([0; 3]))?;
-                none.insert(Gathering { run, source, filters: Vec::new() })
+                let is_earlier = self.keys_by_account.iter().any(|earlier| earlier.number == run);
+                let kind = if is_earlier { RunKind::KeysByAccount } else { RunKind::Keys };
+                let source = Forward::from(view, kind, run, Key([0; 3]))?;
+                none.insert(Gathering { run, kind, source, filters: Vec::new() })
             }
         };
         let mut keys = Vec::new();
         while keys.len() < most
             && let Some(key) = gathering.source.key()
         {
-            keys.push(key);
+            keys.push(match gathering.kind {
+                RunKind::KeysByAccount => KeyHash::new(seed, AccountNumber(key.0[0]), key.0[1]),
+                _ => KeyHash::of(key),
+            });
             gathering.source.advance(view)?;
         }
         let is_whole = gathering.source.key().is_none();
@@ -158,8 +171,8 @@ impl SharedFilters {
     }
 
     /// Puts keys into the filters that have room; notes which they are. So many more are to follow.
-    fn insert_all(&mut self, keys: &[Key], more: u64, filters: &mut Vec<FilterId>) {
-        let mut probes: Vec<_> = keys.iter().map(|key| probe(RunKind::Keys, *key)).collect();
+    fn insert_all(&mut self, keys: &[KeyHash], more: u64, filters: &mut Vec<FilterId>) {
+        let mut probes: Vec<_> = keys.iter().map(|key| key.probe()).collect();
         while !probes.is_empty() {
             let shared = self.open(more);
             let fitting =
@@ -247,7 +260,7 @@ mod tests {
     use super::*;
 
     fn put(shared: &mut SharedFilters, keys: std::ops::Range<u64>, more: u64) {
-        let keys: Vec<_> = keys.map(|n| Key([1, n, n])).collect();
+        let keys: Vec<_> = keys.map(|n| KeyHash::new(1, AccountNumber(2), n)).collect();
         shared.insert_all(&keys, more, &mut Vec::new());
     }
 

@@ -101,7 +101,7 @@ impl<L: Log> Engine<L> {
         let running = self.running().as_secs();
         let Some(State { runs, .. }) = &mut self.state else { return false };
         let mut ended = false;
-        for kind in [RunKind::Keys, RunKind::KeysInFull] {
+        for kind in [RunKind::Keys, RunKind::KeysByAccount, RunKind::KeysInFull] {
             let over =
                 runs.of(kind).iter().filter(|run| run.until.saturating_add(KEYS_LIVE_S) <= running);
             let mut over: Vec<_> = over.map(|run| run.number).collect();

@@ -3,9 +3,9 @@
 use super::super::log::{RunChange, RunKind, RunRow, Slice};
 use super::block::Builder;
 use super::filter::{CONVERSATIONS_A_LINE, Filter, GLANCED, KEYS_A_LINE, Probe};
-use super::summary::Summary;
+use super::key_hash::KeyHash;
+use super::summary::{Counts, Summary};
 use super::{Key, Run, level};
-use crate::store::AccountNumber;
 
 /// Writes a run's entries, in order of key.
 #[derive(Debug)]
@@ -17,7 +17,6 @@ pub(crate) struct Writer {
     last: Option<Key>,
     /// What is still to be put into the filter.
     unfiltered: Vec<Probe>,
-    /// Of those who have many entries the last one as far as counted.
     summary: Summary,
 }
 
@@ -41,11 +40,17 @@ impl Writer {
             last: None,
             unfiltered: Vec::new(),
             summary: Summary {
-                oldest: (kind == RunKind::Keys).then_some(u64::MAX),
+                oldest: has_positions(kind).then_some(u64::MAX),
                 filter: is_filtered(kind, items).then(|| Filter::for_items(items, a_line(kind))),
                 ..Summary::default()
             },
         }
+    }
+
+    /// Takes note of how many keys accounts have in it.
+    pub(crate) fn counted(mut self, counts: Counts) -> Self {
+        self.summary.counts = counts;
+        self
     }
 
     /// Writes an entry behind all others.
@@ -54,7 +59,7 @@ impl Writer {
         if self.last.is_none_or(|last| self::item(self.row.kind, last) != item) {
             self.summary.items += 1;
             if self.summary.filter.is_some() {
-                self.unfiltered.push(Probe::new(item));
+                self.unfiltered.push(probe(self.row.kind, key));
             }
             if self.unfiltered.len() >= GLANCED {
                 self.fill_filter();
@@ -62,8 +67,8 @@ impl Writer {
         }
         self.last = Some(key);
         if let Some(oldest) = &mut self.summary.oldest {
-            *oldest = key.0[2].min(*oldest);
-            self.count(AccountNumber(key.0[0]));
+            let Key([_, second, third]) = key;
+            *oldest = if self.row.kind == RunKind::Keys { second } else { third }.min(*oldest);
         }
         self.row.entries += 1;
         self.block.push(key, value);
@@ -82,7 +87,6 @@ impl Writer {
     /// Writes what is left, and that the run is complete.
     pub(crate) fn finish(mut self, until: u64, slice: &mut Slice) -> Run {
         slice.runs.extend(self.block.take(self.row.number));
-        self.drop_light();
         self.fill_filter();
         let mut summary = self.summary;
         let shrunk = |filter: Filter| filter.shrunk_to(summary.items, a_line(self.row.kind));
@@ -91,7 +95,7 @@ impl Writer {
             complete: true,
             level: level(self.row.entries),
             until,
-            filter: summary.encode(),
+            filter: summary.encode(self.row.kind),
             ..self.row
         };
         let run = Run { number: row.number, entries: row.entries, until, summary };
@@ -105,54 +109,45 @@ impl Writer {
         }
         self.unfiltered.clear();
     }
+}
 
-    fn count(&mut self, account: AccountNumber) {
-        match self.summary.heavy.last_mut() {
-            Some((last, count)) if *last == account => *count += 1,
-            _ => {
-                self.drop_light();
-                self.summary.heavy.push((account, 1));
-            }
-        }
-    }
-
-    /// Forgets the last one counted, unless it has many.
-    fn drop_light(&mut self) {
-        self.summary.heavy.pop_if(|(_, count)| *count < HEAVY);
-    }
+/// Whether such a run leads to what was posted.
+pub(super) fn has_positions(kind: RunKind) -> bool {
+    matches!(kind, RunKind::Keys | RunKind::KeysByAccount)
 }
 
 fn is_filtered(kind: RunKind, items: u64) -> bool {
     match kind {
         RunKind::Index => false,
         RunKind::Conversations => items <= MOST_FILTERED,
-        RunKind::Keys | RunKind::KeysInFull => true,
+        RunKind::Keys | RunKind::KeysByAccount | RunKind::KeysInFull => true,
     }
 }
 
 fn a_line(kind: RunKind) -> usize {
     match kind {
-        RunKind::Keys => KEYS_A_LINE,
+        RunKind::Keys | RunKind::KeysByAccount => KEYS_A_LINE,
         RunKind::Index | RunKind::Conversations | RunKind::KeysInFull => CONVERSATIONS_A_LINE,
     }
 }
 
 /// What tells whether a filter of such a run has a key.
 pub(crate) fn probe(kind: RunKind, key: Key) -> Probe {
-    Probe::new(item(kind, key))
+    match kind {
+        RunKind::Keys => KeyHash::of(key).probe(),
+        _ => Probe::new(item(kind, key)),
+    }
 }
 
 /// What a run of the kind is filtered by.
 fn item(kind: RunKind, key: Key) -> [u64; 3] {
     let Key([a, b, c]) = key;
     match kind {
-        RunKind::Index => [a, 0, 0],
-        RunKind::Conversations | RunKind::Keys => [a, b, 0],
+        RunKind::Index | RunKind::Keys => [a, 0, 0],
+        RunKind::Conversations | RunKind::KeysByAccount => [a, b, 0],
         RunKind::KeysInFull => [a, b, c],
     }
 }
 
-/// From how many entries on in a run an account's are counted there: whoever has fewer is far from any limit.
-pub(crate) const HEAVY: u64 = if cfg!(test) { 2 } else { 64 };
 /// The most items that one filter is made for: it has 3 MiB then, and is put with one slice.
 pub(super) const MOST_FILTERED: u64 = 1 << 20;

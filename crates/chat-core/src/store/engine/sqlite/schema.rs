@@ -247,6 +247,8 @@ const MIGRATIONS: &[&str] = &["
     INSERT INTO run_entries SELECT row_number() OVER (), entries FROM
         (SELECT entries FROM old_run_blocks ORDER BY run, first);
     DROP TABLE old_run_blocks;
+", "
+    -- Runs of kind 4 have where posted messages lie, by hashes of their senders and keys. None of kind 3 is added any more.
 "];
 
 /// The version from which on the records are in the journal.

@@ -369,6 +369,7 @@ fn run(row: &Row<'_>) -> Result<RunRow> {
         kind: match row.get(1)? {
             run_kind::CONVERSATIONS => RunKind::Conversations,
             run_kind::KEYS => RunKind::Keys,
+            run_kind::KEYS_BY_ACCOUNT => RunKind::KeysByAccount,
             run_kind::KEYS_IN_FULL => RunKind::KeysInFull,
             run_kind::INDEX => RunKind::Index,
             other => return Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),

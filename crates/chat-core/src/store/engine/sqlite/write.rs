@@ -15,7 +15,8 @@ pub(super) mod run_kind {
     pub(in super::super) const CONVERSATIONS: i64 = 0;
     pub(in super::super) const KEYS_IN_FULL: i64 = 1;
     pub(in super::super) const INDEX: i64 = 2;
-    pub(in super::super) const KEYS: i64 = 3;
+    pub(in super::super) const KEYS_BY_ACCOUNT: i64 = 3;
+    pub(in super::super) const KEYS: i64 = 4;
 }
 
 /// Opens a transaction, if none is open. It locks nothing before the first read or write.
@@ -310,6 +311,7 @@ fn change_run(connection: &Connection, change: &RunChange) -> Result<()> {
                 match run.kind {
                     RunKind::Conversations => run_kind::CONVERSATIONS,
                     RunKind::Keys => run_kind::KEYS,
+                    RunKind::KeysByAccount => run_kind::KEYS_BY_ACCOUNT,
                     RunKind::KeysInFull => run_kind::KEYS_IN_FULL,
                     RunKind::Index => run_kind::INDEX,
                 },

@@ -8,8 +8,8 @@ use super::rig::{
 use crate::store::backend::Backend as _;
 use crate::store::engine::SimulatedLog;
 use crate::store::engine::keys::InFull;
-use crate::store::engine::log::{Batch, Keyed, Log, Record, RunKind, Slice};
-use crate::store::engine::runs::Writer;
+use crate::store::engine::log::{Batch, Keyed, Log, Record, RunChange, RunKind, Slice};
+use crate::store::engine::runs::{Forward, Key, Writer};
 use crate::store::engine::simulated::Fault;
 use crate::store::request::{Answer, Operation};
 use crate::store::{
@@ -225,6 +225,66 @@ fn keys_that_an_earlier_version_wrote_live_on<L: Log>(mut rig: Rig<L>) {
     assert!(!rig.post(messi, "key", "well", "x").unwrap().duplicate);
 }
 
+/// Puts a run as earlier versions wrote them in place of those that are there.
+fn put_by_account<L: Log>(rig: &mut Rig<L>) {
+    let (engine, mut slice, mut keys) = (&mut rig.engine, Slice::default(), Vec::new());
+    let runs = &engine.state.as_ref().unwrap().runs;
+    for run in &runs.keys {
+        let mut found = Forward::from(&engine.log, RunKind::Keys, run.number, Key([0; 3])).unwrap();
+        while let Some(Key([_, position, _])) = found.key() {
+            let Some(Record::Message { message, key, .. }) = engine.log.posted(position).unwrap()
+            else {
+                panic!("no message");
+            };
+            let Key([owner, start, _]) = key.unwrap().key.by_account(message.sender);
+            keys.push(Key([owner, start, position]));
+            found.advance(&engine.log).unwrap();
+        }
+        slice.runs.push(RunChange::Drop { run: run.number, blocks: 1_000 });
+    }
+    keys.sort_unstable();
+    let mut writer = Writer::new(engine.run_numbers + 1, RunKind::KeysByAccount, 1_000);
+    keys.iter().for_each(|key| writer.push(*key, &[], &mut slice));
+    writer.finish(engine.running().as_secs(), &mut slice);
+    slice.running = Some(engine.running());
+    engine.log.put(&slice).unwrap();
+}
+
+fn keys_that_an_earlier_version_wrote_by_account_live_on<L: Log>(mut rig: Rig<L>) {
+    let (messi, lineker) = (rig.join("messi"), rig.join("lineker"));
+    rig.join("well");
+    let posts: Vec<_> = (0..30).map(|n| format!("key{n}")).collect();
+    let mut firsts = Vec::new();
+    for key in &posts {
+        firsts.push(rig.post(messi, key, "lineker", "halo").unwrap());
+        rig.take(lineker, 10).unwrap();
+    }
+    bury(&mut rig, messi, 10);
+    put_by_account(&mut rig);
+    rig = rig.restart();
+    let count = |rig: &Rig<L>| rig.engine.state.as_ref().unwrap().runs.keys_by_account.len();
+    assert_eq!(count(&rig), 1);
+    for round in 0..23 {
+        for (key, first) in posts.iter().zip(&firsts) {
+            again(&mut rig, messi, (key, "lineker", "halo"), *first);
+            assert_eq!(rig.post(messi, key, "lineker", "x"), Err(StoreError::KeyConflict));
+        }
+        assert!(!rig.post(messi, &format!("other{round}"), "well", "halo").unwrap().duplicate);
+        assert!(!rig.post(lineker, &format!("key{round}"), "well", "halo").unwrap().duplicate);
+        rig.run_for(HOUR);
+        bury(&mut rig, messi, 10);
+        rig.work(1_000);
+        assert_eq!(rig.engine.state.as_ref().unwrap().runs.alone(), 0, "all are gathered");
+        if round % 4 == 0 {
+            rig = rig.restart();
+        }
+    }
+    rig.run_for(HOUR * 2);
+    rig.work(1_000);
+    assert_eq!(count(&rig), 0);
+    assert!(!rig.post(messi, "key0", "lineker", "x").unwrap().duplicate);
+}
+
 fn a_message_that_an_earlier_version_stored_answers_too<L: Log>(mut rig: Rig<L>) {
     let messi = rig.join("messi");
     rig.join("well");
@@ -352,6 +412,7 @@ on_a_synced_journal! {
 
 on_both_logs! {
     keys_that_an_earlier_version_wrote_live_on
+    keys_that_an_earlier_version_wrote_by_account_live_on
     a_message_that_an_earlier_version_stored_answers_too
     what_was_posted_is_kept_as_long_as_its_key_lives
     keys_that_runs_cannot_tell_apart_are_told_apart

@@ -179,7 +179,7 @@ async fn open_damaged(damage: &str) -> (OpenError, bool) {
 async fn damaged_rows_that_a_start_needs_are_refused_as_they_are() {
     for damage in [
         "UPDATE runs SET filter = x'ff'",
-        "UPDATE runs SET filter = zeroblob(length(filter) + 8) WHERE kind = 3",
+        "UPDATE runs SET filter = zeroblob(length(filter) + 8) WHERE kind = 4",
         "UPDATE runs SET kind = 9",
         "UPDATE runs SET entries = -1",
         "UPDATE sessions SET key = x'00'",
@@ -447,7 +447,7 @@ fn a_store_of_the_first_version_opens_with_all_it_held() {
     rig.run(Operation::Block { session: lineker, username: "messi".into(), on: true }).unwrap();
     let refused = rig.send(messi, "lineker", "fifth");
     assert_eq!(refused, Err(crate::store::StoreError::NotAllowed));
-    assert_eq!(rig.engine.log.pragma("user_version"), 6);
+    assert_eq!(rig.engine.log.pragma("user_version"), 7);
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn a_run_of_keys_that_cannot_be_read_stops_nobody_but_who_asks_for_its_keys() {
     crate::store::backend::Backend::close(&mut rig.engine).unwrap();
     drop(rig);
     let damage = "UPDATE run_entries SET entries = x'ff' WHERE block IN
-        (SELECT block FROM run_blocks JOIN runs ON run = number WHERE kind = 3)";
+        (SELECT block FROM run_blocks JOIN runs ON run = number WHERE kind = 4)";
     let database = rusqlite::Connection::open(directory.path().join("chat.db")).unwrap();
     assert_ne!(database.execute(damage, []).unwrap(), 0);
     drop(database);
@@ -502,7 +502,7 @@ fn runs_of_the_fifth_version_are_read_on() {
     let mut rig = begin();
     let messi = rig.join("messi");
     rig.join("well");
-    for n in 0..40 {
+    for n in 0..60 {
         rig.post(messi, &format!("key{n}"), "well", &format!("m{n}")).unwrap();
         rig.take_all("well");
     }
@@ -517,12 +517,12 @@ fn runs_of_the_fifth_version_are_read_on() {
     drop(database);
 
     let mut rig = begin();
-    assert_eq!(rig.engine.log.pragma("user_version"), 6);
-    let expected: Vec<_> = (0..40).map(|n| format!("m{n}")).collect();
+    assert_eq!(rig.engine.log.pragma("user_version"), 7);
+    let expected: Vec<_> = (0..60).map(|n| format!("m{n}")).collect();
     for _ in 0..2 {
         let said = rig.whole_history(messi, "well", 10).unwrap();
         assert_eq!(said.iter().map(|entry| &*entry.message.body).collect::<Vec<_>>(), expected);
-        for n in 0..40 {
+        for n in 0..60 {
             let again = rig.post(messi, &format!("key{n}"), "well", &format!("m{n}")).unwrap();
             assert!(again.duplicate, "key{n}");
         }
