@@ -188,11 +188,11 @@ impl SharedFilters {
         }
     }
 
-    /// The one that has room; a new one is large enough for those that are to follow, within reason.
+    /// The one that has room; a new one is large enough for twice those that are to follow, within reason.
     fn open(&mut self, more: u64) -> &mut Shared {
         self.full.extend(self.open.take_if(|open| open.room == 0));
         let twice = self.full.iter().map(|full| full.size.saturating_mul(2)).max();
-        let size = twice.unwrap_or(ROOM).max(more);
+        let size = twice.unwrap_or(ROOM).max(more.saturating_mul(2));
         self.open.get_or_insert_with(|| {
             self.made += 1;
             let size = size.next_power_of_two().min(ROOM << MOST_DOUBLINGS);
@@ -251,9 +251,9 @@ fn to_u64(number: usize) -> u64 {
 
 /// Keys in the first. Tests cut small.
 const ROOM: u64 = if cfg!(test) { 20 } else { 1 << 20 };
-/// Each takes twice what the largest before takes, up to 32 MiB: of ten million keys four are asked, or two if they were there
-/// at the start.
-const MOST_DOUBLINGS: usize = if cfg!(test) { 2 } else { 4 };
+/// Each takes twice what the largest before takes, up to 64 MiB: of ten million keys four are asked, or one if they were there
+/// at the start. Each that is asked is a wait for memory.
+const MOST_DOUBLINGS: usize = if cfg!(test) { 2 } else { 5 };
 
 #[cfg(test)]
 mod tests {
@@ -274,7 +274,7 @@ mod tests {
         put(&mut shared, 0..200, 0);
         assert_eq!(sizes(&shared), [32, 64, 80, 80]);
         let mut shared = SharedFilters::default();
-        put(&mut shared, 0..70, 60);
-        assert_eq!(sizes(&shared), [64, 80], "the first is large enough for those to follow");
+        put(&mut shared, 0..70, 30);
+        assert_eq!(sizes(&shared), [64, 80], "the first is large enough for twice those to follow");
     }
 }
