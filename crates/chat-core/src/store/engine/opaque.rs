@@ -38,7 +38,8 @@ impl Opaque {
         HistoryCursor(encrypt(&self.cursor, u128::from(tag) << 64 | u128::from(position)))
     }
 
-    /// A number that nobody else knows, for hashes that nobody else shall be able to foretell.
+    /// A number that nobody else knows, for hashes that nobody else shall be able to foretell. No cursor is made of the same
+    /// block: no position is that high.
     pub(super) fn seed(&self) -> u64 {
         low(u128::from_be_bytes(encrypt(&self.cursor, u128::MAX)))
     }

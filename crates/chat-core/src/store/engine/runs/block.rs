@@ -49,6 +49,11 @@ impl Key {
 }
 
 impl RunKind {
+    /// Whether such a run has where posted messages lie, by their keys.
+    pub(super) fn leads_to_posts(self) -> bool {
+        matches!(self, Self::Keys | Self::KeysByAccount)
+    }
+
     /// How many bytes stand beside each key.
     pub(crate) fn value_bytes(self) -> usize {
         match self {

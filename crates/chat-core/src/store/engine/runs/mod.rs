@@ -35,7 +35,6 @@ pub(crate) use summary::Counts;
 use summary::Summary;
 pub(super) use upkeep::KEYS_LIVE_S;
 use upkeep::{Merging, Prepared};
-use writer::has_positions;
 pub(crate) use writer::{Writer, probe};
 
 /// What is known in memory of a complete run.
@@ -112,7 +111,7 @@ impl Runs {
     }
 
     fn recover_one(&mut self, kind: RunKind, run: Run) {
-        if has_positions(kind) {
+        if kind.leads_to_posts() {
             self.shared.add_alone(run.number);
         }
         self.add(kind, run);

@@ -6,7 +6,6 @@ use foldhash::HashMap;
 
 use super::super::log::RunKind;
 use super::filter::Filter;
-use super::writer::has_positions;
 use crate::store::AccountNumber;
 
 /// What is known of a run's entries.
@@ -109,7 +108,7 @@ impl Summary {
         let (numbers, []) = bytes.as_chunks::<8>() else { return None };
         let mut numbers = numbers.iter().copied().map(u64::from_le_bytes);
         let items = numbers.next()?;
-        let oldest = if has_positions(kind) { Some(numbers.next()?) } else { None };
+        let oldest = if kind.leads_to_posts() { Some(numbers.next()?) } else { None };
         let others = match kind {
             RunKind::Keys => numbers.next()?,
             RunKind::KeysByAccount | RunKind::KeysInFull => EARLIER_UNCOUNTED,

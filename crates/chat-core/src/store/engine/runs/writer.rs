@@ -40,7 +40,7 @@ impl Writer {
             last: None,
             unfiltered: Vec::new(),
             summary: Summary {
-                oldest: has_positions(kind).then_some(u64::MAX),
+                oldest: kind.leads_to_posts().then_some(u64::MAX),
                 filter: is_filtered(kind, items).then(|| Filter::for_items(items, a_line(kind))),
                 ..Summary::default()
             },
@@ -109,11 +109,6 @@ impl Writer {
         }
         self.unfiltered.clear();
     }
-}
-
-/// Whether such a run leads to what was posted.
-pub(super) fn has_positions(kind: RunKind) -> bool {
-    matches!(kind, RunKind::Keys | RunKind::KeysByAccount)
 }
 
 fn is_filtered(kind: RunKind, items: u64) -> bool {
