@@ -49,8 +49,14 @@ impl FromStr for Mix {
         for part in text.split(',') {
             let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
             let kind = MIXED.into_iter().find(|kind| kind.name() == name.trim());
-            let kind =
-                kind.ok_or_else(|| format!("{name:?} is none of send, post, inbox, login"))?;
+            let kind = kind.ok_or_else(|| {
+                let hint = if name.trim() == "watch" {
+                    "; --watchers adds clients that watch"
+                } else {
+                    ""
+                };
+                format!("{name:?} is none of send, post, inbox, login{hint}")
+            })?;
             let weight = weight.trim().parse().map_err(|_| {
                 format!("expected a whole number for the weight of {name}, not {weight:?}")
             })?;
@@ -116,6 +122,7 @@ mod tests {
         for (bad, why) in [
             ("read=1", "none of send, post, inbox, login"),
             ("push=1", "none of send"),
+            ("watch=1", "--watchers"),
             ("send=x", "whole number"),
             ("send=1,send=2", "two weights"),
             ("send=0", "above 0"),
