@@ -1,6 +1,7 @@
 # Starts, loads and stops servers for the scripts beside this folder, which source it. Needs bash.
 #
-# Everything stays on loopback and below $dir, a new folder in cargo's target directory that is removed at the end, whatever the end is.
+# Everything stays on loopback and below $dir, a new folder in cargo's target directory that is removed at the end, whatever the
+# end is.
 # shellcheck shell=bash
 
 # shellcheck disable=SC2034 # the scripts use them
@@ -31,8 +32,8 @@ option() {
 # Builds what is measured and makes the folder. Ends the children at every exit.
 prepare() {
     cargo build --quiet --release --locked -p chat-load -p chatd || die "the build failed"
-    local target=${CARGO_TARGET_DIR:-target}
-    target=$(cd "$target" && pwd)
+    local target
+    target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
     bin=$target/release
     dir=$(mktemp -d "$target/bench.XXXXXX")
     trap clean_up EXIT
